@@ -1,0 +1,74 @@
+/**
+ * @file How a command ends: the exit codes, and what is printed for each kind of fault. A user's mistake never shows a
+ * stack trace; ours says what to report.
+ */
+import { DeitcError, describeError } from "../../runtime/errors.js";
+import { CompilerBug } from "../invariant.js";
+
+/** 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc. */
+export const Exit = { done: 0, input: 1, usage: 2, device: 3, bug: 70 } as const;
+export type ExitCode = (typeof Exit)[keyof typeof Exit];
+
+/** The command line itself is wrong in a way commander cannot see: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** A user's fault that is told already or in full by its message: exit code 1. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly help: string | undefined;
+  constructor(message: string, help?: string) {
+    super(message);
+    this.help = help;
+  }
+}
+
+/** What the operating system says, in words. */
+const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  EACCES: "no permission",
+  EPERM: "not permitted",
+  EISDIR: "is a folder, a file is needed",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  ENOSPC: "no space left on the disk",
+  EROFS: "the file system is read-only",
+  EMFILE: "too many open files",
+  ELOOP: "too many symbolic links",
+  ENAMETOOLONG: "the name is too long",
+};
+
+/** `x`'s file-system code and path, when it is an error of a file call. */
+function systemFault(x: unknown): { readonly text: string; readonly path: string } | undefined {
+  if (!(x instanceof Error) || !("code" in x) || !("path" in x)) return undefined;
+  if (typeof x.code !== "string" || typeof x.path !== "string") return undefined;
+  return { text: SYSTEM_FAULTS[x.code] ?? x.code, path: x.path };
+}
+
+const write = (text: string): void => void process.stderr.write(text);
+
+/** Prints what went wrong to standard error and gives the exit code. */
+export function reportFault(error: unknown): ExitCode {
+  if (process.env["DEITC_DEBUG"] === "1" && error instanceof Error) write(`${error.stack ?? error.message}\n`);
+  if (error instanceof DeitcError) {
+    write(`error[${error.code}]: ${describeError(error)}\n`);
+    return error.exitKind === "device" ? Exit.device : Exit.input;
+  }
+  if (error instanceof CommandError) {
+    write(`error: ${error.message}\n${error.help === undefined ? "" : `  help: ${error.help}\n`}`);
+    return Exit.input;
+  }
+  if (error instanceof UsageError) {
+    write(`error: ${error.message}\n`);
+    return Exit.usage;
+  }
+  const fault = systemFault(error);
+  if (fault !== undefined) {
+    write(`error: ${fault.path}: ${fault.text}\n`);
+    return Exit.input;
+  }
+  const what = error instanceof CompilerBug ? `this should hold and does not: ${error.message}` : describeError(error);
+  write(`error[bug]: ${what}\n  This is a bug of deitc. Please report the command line, the .deit file, the output of\n`);
+  write("  `deitc doctor`, and what the same command prints with DEITC_DEBUG=1 set.\n");
+  return Exit.bug;
+}

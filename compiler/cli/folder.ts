@@ -1,0 +1,102 @@
+/**
+ * @file Writes a compiled module's folder as a whole: beside its place first, then by rename, so that it is never half
+ * there. A folder that deitc did not write is left alone.
+ */
+import {
+  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { CommandError } from "./exit.js";
+
+/** What became of the folder. */
+export type Written = "created" | "replaced" | "unchanged";
+
+/** Files that show a folder to be somebody's project: never replaced, not even by force. */
+const PROJECT_MARKS = ["package.json", ".git", "node_modules"];
+
+/** Relative paths, with `/`, of all files below `folder`, sorted. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1).split(sep).join("/"))
+    .sort();
+}
+
+/** Whether deitc writes files of this relative path. */
+const isOurs = (path: string): boolean =>
+  ["index.js", "index.d.ts", "manifest.json", "src/index.ts"].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
+
+/** Refuses to replace what is not a compiled module. @throws CommandError */
+function checkReplaceable(folder: string, shown: string, force: boolean): void {
+  if (!statSync(folder).isDirectory()) throw new CommandError(`${shown}: is a file, a folder is written`, "choose another --out");
+  const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)));
+  if (mark !== undefined || `${process.cwd()}${sep}`.startsWith(`${folder}${sep}`)) {
+    const why = mark === undefined ? "is the current folder or one around it" : `holds ${mark}`;
+    throw new CommandError(`${shown}: ${why} and is not replaced`, "choose a folder of its own with --out");
+  }
+  if (force) return;
+  const files = filesBelow(folder);
+  const foreign = files.find((path) => !isOurs(path));
+  if (foreign !== undefined) {
+    throw new CommandError(`${shown}: holds ${foreign}, which deitc did not write`, "choose another --out, or replace all of it with --force");
+  }
+  if (files.length > 0 && !files.includes("manifest.json")) {
+    throw new CommandError(`${shown}: is not a compiled module`, "choose another --out, or replace all of it with --force");
+  }
+}
+
+function sameContent(folder: string, files: ReadonlyMap<string, string>): boolean {
+  const there = filesBelow(folder);
+  if (there.length !== files.size) return false;
+  return there.every((path) => {
+    const text = files.get(path);
+    return text !== undefined && readFileSync(join(folder, path), "utf8") === text;
+  });
+}
+
+/** Writes all files below `folder` and waits until they are on the disk. */
+function writeAll(folder: string, files: ReadonlyMap<string, string>): void {
+  for (const [path, text] of files) {
+    const file = join(folder, path);
+    mkdirSync(dirname(file), { recursive: true });
+    const descriptor = openSync(file, "wx");
+    try {
+      writeFileSync(descriptor, text);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+}
+
+/**
+ * Makes `target` hold exactly `files` (relative path → text). All of it appears at once; on any fault the old folder stays.
+ * @throws CommandError when `target` holds something else and `force` is not given
+ */
+export function writeFolder(target: string, files: ReadonlyMap<string, string>, force: boolean): Written {
+  const there = existsSync(target);
+  const folder = there ? realpathSync(target) : resolve(target);
+  if (there) {
+    checkReplaceable(folder, target, force);
+    if (sameContent(folder, files)) return "unchanged";
+  }
+  const parent = dirname(folder);
+  mkdirSync(parent, { recursive: true });
+  const beside = join(parent, `.${basename(folder)}.new-${process.pid}`);
+  const old = join(parent, `.${basename(folder)}.old-${process.pid}`);
+  try {
+    writeAll(beside, files);
+    if (there) renameSync(folder, old);
+    try {
+      renameSync(beside, folder);
+    } catch (error) {
+      if (there) renameSync(old, folder);
+      throw error;
+    }
+  } finally {
+    rmSync(beside, { recursive: true, force: true });
+  }
+  rmSync(old, { recursive: true, force: true });
+  return there ? "replaced" : "created";
+}

@@ -1,0 +1,57 @@
+/**
+ * @file All commands put together. A command's file holds its options and help; what it needs to run is imported when it
+ * runs, so that each starts fast.
+ */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { benchCommand } from "./bench.js";
+import { checkCommand } from "./check.js";
+import { compileCommand } from "./compile.js";
+import { convertCommand } from "./convert.js";
+import { doctorCommand } from "./doctor.js";
+import { Exit, reportFault, type ExitCode } from "./exit.js";
+import { explainCommand } from "./explain.js";
+import { fmtCommand } from "./fmt.js";
+import { predictCommand } from "./predict.js";
+import { verifyCommand } from "./verify.js";
+
+const COMMANDS = [
+  compileCommand, checkCommand, fmtCommand, explainCommand, predictCommand, benchCommand, verifyCommand, convertCommand, doctorCommand,
+];
+
+const EXAMPLES = `
+Examples:
+  deitc compile models/deit_b.deit
+  deitc predict models/deit_ti.deit --random-weights photo.jpg
+  deitc explain models/deit_ti.deit --memory
+
+Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc.`;
+
+/** The version in the package's own package.json. */
+function packageVersion(): string {
+  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version; // our own file, shipped with this one
+}
+
+/** Runs one command line. @param args without the program's name */
+export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = Exit.done;
+  const finish = (result: ExitCode): void => {
+    code = result;
+  };
+  const program = new Command("deitc")
+    .description("Compiles vision transformers written in .deit files to WGSL and a typed module, and runs them on any GPU.")
+    .version(packageVersion())
+    .addHelpText("after", EXAMPLES)
+    .exitOverride()
+    .showHelpAfterError("(--help shows how it is used)");
+  for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program));
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander has printed its message; help and version end here too, with its own exit code 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 || error.code === "commander.help" ? Exit.done : Exit.usage;
+    return reportFault(error);
+  }
+}

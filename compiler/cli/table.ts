@@ -1,0 +1,30 @@
+/** @file Plain text tables and numbers for people. */
+
+/** Columns padded to their widest cell; those named in `right` are flush right. One line a row, no trailing blanks. */
+export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, [...cell].length)));
+  const pad = (cell: string, i: number): string => {
+    const blanks = " ".repeat((widths[i] ?? 0) - [...cell].length);
+    return right.includes(i) ? blanks + cell : cell + blanks;
+  };
+  return rows.map((row) => `${row.map(pad).join("  ").trimEnd()}\n`).join("");
+}
+
+/** `1.5 KiB`, `346 MiB`. */
+export function showBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let power = 0;
+  let x = bytes;
+  while (x >= 1024 && power < units.length - 1) {
+    x /= 1024;
+    power += 1;
+  }
+  return `${power === 0 || x >= 100 ? Math.round(x) : x.toFixed(1)} ${units[power] ?? ""}`;
+}
+
+/** `86 567 656`: thousands apart. */
+export const showCount = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, " ");
+
+/** Three significant digits: `12.3`, `0.0456`, `1230`. */
+export const showNumber = (x: number): string => (x === 0 ? "0" : x >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3))));

@@ -1,0 +1,43 @@
+/**
+ * @file Calls: of blocks, of the model instances of a recipe, of compile-time functions, of ops.
+ */
+import type * as ast from "../../dsl/ast.js";
+import type { Declared } from "../../dsl/program.js";
+import { callBlock } from "./block.js";
+import { evaluate } from "./evaluate.js";
+import type { Frame } from "./frame.js";
+import { callFunction, FUNCTIONS } from "./functions.js";
+import { callOp } from "./op_call.js";
+import { callListFunction, LIST_FUNCTIONS } from "./tensor_lists.js";
+import { ERROR, isBroken, type Value } from "./values.js";
+
+/** The value of a call. @param name the name on the left of the statement, when the call is its right-hand side. */
+export function call(frame: Frame, expr: ast.Call, name?: string): Value {
+  const callee = expr.callee.text;
+  const instance = frame.instances.get(callee);
+  if (instance) return instance(frame, expr);
+  const declared = frame.scope.lookup(callee);
+  if (declared) {
+    if (isBlock(declared)) return callBlock(frame, expr, declared, name);
+    return frame.fail("not_a_model", { name: callee, is: declared.declaration.kind, wanted: "block" }, expr.callee.span);
+  }
+  const record = frame.session.ops.get(callee);
+  const callable = record && !record.internal ? record : undefined;
+  if (FUNCTIONS.has(callee)) {
+    const args = expr.args.map((a) => evaluate(frame, a.value));
+    if (args.some(isBroken)) return ERROR;
+    const value = callFunction(frame, expr, args, callable !== undefined);
+    if (value) return value;
+  }
+  const parts = callListFunction(frame, expr);
+  if (parts) return parts;
+  if (callable) return callOp(frame, expr, callable);
+  return frame.fail("unknown_name", { name: callee, what: "block or op", known: callables(frame) }, expr.callee.span);
+}
+
+const isBlock = (d: Declared): d is Declared<ast.Block> => d.declaration.kind === "block";
+
+function callables(frame: Frame): string[] {
+  const ops = [...frame.session.ops.values()].filter((r) => !r.internal).map((r) => r.name);
+  return [...frame.scope.names(), ...ops, ...FUNCTIONS.keys(), ...LIST_FUNCTIONS.keys()];
+}

@@ -1,0 +1,117 @@
+/**
+ * @file Expressions to values.
+ */
+import type { Expr, Span, StringLiteral } from "../../dsl/ast.js";
+import { BATCH } from "../dim.js";
+import { binary, unary } from "./arithmetic.js";
+import { call } from "./call.js";
+import type { Frame } from "./frame.js";
+import { subscript } from "./subscript.js";
+import { bool, describe, dimension, ERROR, FALSE, initializer, list, NONE, number, show, showType, TRUE, type Value } from "./values.js";
+
+/** Names every body knows. `B` is the batch unless a signature bound it to an argument's dimension. */
+const PREDEFINED: ReadonlyMap<string, Value> = new Map<string, Value>([
+  ["B", dimension(BATCH)],
+  ["zeros", initializer({ kind: "zeros" })],
+  ["ones", initializer({ kind: "ones" })],
+  ["pi", number(Math.PI)],
+]);
+
+/**
+ * The value of an expression; an error value after a diagnostic.
+ * @param name the name on the left of the statement: the path of a call that is the whole right-hand side.
+ */
+export function evaluate(frame: Frame, expr: Expr, name?: string): Value {
+  frame.session.countEvaluation(frame, expr.span);
+  switch (expr.kind) {
+    case "number": return number(expr.value);
+    case "quantity": return { kind: "quantity", value: expr.value, unit: expr.unit };
+    case "string": return stringValue(frame, expr);
+    case "bool": return expr.value ? TRUE : FALSE;
+    case "none": return NONE;
+    case "name": return lookup(frame, expr.name, expr.span);
+    case "list": return list(expr.items.map((item) => evaluate(frame, item)));
+    case "call": return call(frame, expr, name);
+    case "index": return subscript(frame, expr, evaluate(frame, expr.object, name));
+    case "member": return member(frame, expr, evaluate(frame, expr.object, name));
+    case "unary": return unary(frame, expr, evaluate(frame, expr.operand));
+    case "binary": return binaryValue(frame, expr);
+    case "conditional": {
+      const test = condition(frame, expr.test, "?:");
+      return test === undefined ? ERROR : evaluate(frame, test ? expr.then : expr.otherwise, name);
+    }
+    default: return expr satisfies never;
+  }
+}
+
+/** `and` and `or` of compile-time booleans leave the right side alone once the left decides. */
+function binaryValue(frame: Frame, expr: Extract<Expr, { kind: "binary" }>): Value {
+  const left = evaluate(frame, expr.left);
+  if (left.kind === "bool" && (expr.operator === "and" || expr.operator === "or")) {
+    if (left.value === (expr.operator === "or")) return left;
+  }
+  return binary(frame, expr, left, evaluate(frame, expr.right));
+}
+
+function lookup(frame: Frame, name: string, span: Span): Value {
+  const value = frame.names.get(name);
+  if (value) return value;
+  if (name === "training") return bool(frame.training);
+  const predefined = PREDEFINED.get(name);
+  if (predefined) return predefined;
+  return frame.fail("unknown_name", { name, known: [...frame.names.keys(), "training", ...PREDEFINED.keys()] }, span);
+}
+
+function member(frame: Frame, expr: Extract<Expr, { kind: "member" }>, object: Value): Value {
+  if (object.kind === "error") return ERROR;
+  if (object.kind !== "outputs") {
+    return frame.fail("wrong_type", { text: `only the outputs of a model have members, this is ${describe(object)}` }, expr.span);
+  }
+  const name = expr.name.text;
+  const known = [...object.outputs.keys()];
+  const names = `outputs of \`${object.model}\``;
+  return object.outputs.get(name) ?? frame.fail("unknown_name", { name, known, what: "output", names }, expr.name.span);
+}
+
+/** The truth of a compile-time condition; undefined after a diagnostic. */
+export function condition(frame: Frame, expr: Expr, where: "if" | "?:"): boolean | undefined {
+  const value = evaluate(frame, expr);
+  if (value.kind === "bool") return value.value;
+  if (value.kind === "error") return undefined;
+  if (value.kind === "tensor") {
+    frame.fail("tensor_condition", { where: `\`${where}\``, text: showType(value.node) }, expr.span);
+  } else if (value.kind === "dim") {
+    frame.fail("symbolic_batch", { where: "a condition" }, expr.span);
+  } else {
+    frame.fail("wrong_type", { text: `\`${where}\` needs a boolean, got ${describe(value)}` }, expr.span);
+  }
+  return undefined;
+}
+
+/** A string with its `{…}` filled in by numbers, strings and booleans. */
+export function interpolate(frame: Frame, literal: StringLiteral): string | undefined {
+  let text = "";
+  for (const part of literal.parts) {
+    if (typeof part === "string") {
+      text += part;
+      continue;
+    }
+    const value = evaluate(frame, part);
+    if (value.kind === "error") return undefined;
+    if (value.kind === "dim") {
+      frame.fail("symbolic_batch", { where: "a name" }, part.span);
+      return undefined;
+    }
+    if (value.kind !== "number" && value.kind !== "string" && value.kind !== "bool") {
+      frame.fail("wrong_type", { text: `a name takes numbers and texts, got ${describe(value)}` }, part.span);
+      return undefined;
+    }
+    text += value.kind === "string" ? value.value : show(value);
+  }
+  return text;
+}
+
+function stringValue(frame: Frame, literal: StringLiteral): Value {
+  const value = interpolate(frame, literal);
+  return value === undefined ? ERROR : { kind: "string", value };
+}

@@ -1,0 +1,90 @@
+/**
+ * @file Elaboration: a resolved program to the forward graph of one of its models, with the batch symbolic.
+ */
+import type * as ast from "../../dsl/ast.js";
+import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
+import type { Declared, Program } from "../../dsl/program.js";
+import type { Graph, Node, Parameter } from "../graph.js";
+import type { OpRecord } from "../op.js";
+import { Session, type BlockInstance } from "./frame.js";
+import { instantiate } from "./instantiate.js";
+import { LimitReached } from "./limits.js";
+import { fromPlain, type Plain, type Value } from "./values.js";
+
+export { FUNCTIONS } from "./functions.js";
+export type { BlockInstance } from "./frame.js";
+export type { Plain, Value } from "./values.js";
+
+/** A model as a graph, with what the manifest and `explain` say of it. */
+export interface ElaboratedModel {
+  readonly name: string;
+  readonly doc: string;
+  readonly graph: Graph;
+  /** Every header parameter with its value after overrides, in order. */
+  readonly header: ReadonlyMap<string, Value>;
+  /** Every call of a block, in the order they end. */
+  readonly instances: readonly BlockInstance[];
+}
+
+/** Values of header parameters by name, as JSON has them. */
+export type Overrides = Readonly<Record<string, Plain>>;
+
+export interface ElaborateOptions {
+  /** The value of `training`: the train graph, or the infer graph. */
+  readonly training: boolean;
+  /** Values of header parameters, stronger than the text's. */
+  readonly overrides?: Overrides;
+  readonly ops: ReadonlyMap<string, OpRecord>;
+}
+
+export interface Elaboration {
+  /** Absent when there is a diagnostic. */
+  readonly model?: ElaboratedModel;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/**
+ * Elaborates the model `target` of the entry file, or its only one. Mistakes are diagnostics, by position; nothing
+ * throws but bugs of ours.
+ */
+export function elaborateModel(program: Program, target: string | undefined, options: ElaborateOptions): Elaboration {
+  const chosen = choose(program, target);
+  if ("code" in chosen) return { diagnostics: [chosen] };
+  const session = new Session(options.ops);
+  const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] => [name, fromPlain(plain)]));
+  const instance = withinLimits(() =>
+    instantiate(session, { model: chosen, values, path: "", training: options.training, frozen: false }));
+  const { diagnostics } = session;
+  if (diagnostics.length > 0 || !instance) return { diagnostics };
+  const { name, doc } = chosen.declaration;
+  const graph = graphOf(session, instance.outputs);
+  return { model: { name: name.text, doc, graph, header: instance.header, instances: session.instances }, diagnostics };
+}
+
+/** Runs `f`, which may end early once a limit is reached; that has been reported. */
+export function withinLimits<T>(f: () => T): T | undefined {
+  try {
+    return f();
+  } catch (error) {
+    if (error instanceof LimitReached) return undefined;
+    throw error;
+  }
+}
+
+/** The graph a session built, with these outputs. */
+export function graphOf(session: Session, outputs: ReadonlyMap<string, Value>): Graph {
+  const roots = new Map<string, Node>();
+  for (const [name, value] of outputs) if (value.kind === "tensor") roots.set(name, value.node);
+  const parameters = new Map([...session.parameters].map(([path, d]): [string, Parameter] => [path, d.parameter]));
+  return { inputs: session.inputs, parameters, outputs: roots, updates: session.updates };
+}
+
+function choose(program: Program, target: string | undefined): Declared<ast.Model> | Diagnostic {
+  const { path } = program.entry;
+  const start = { source: program.entry, start: 0, end: 0 };
+  const known = program.models.map((m) => m.declaration.name.text);
+  const [only, more] = program.models;
+  if (target === undefined) return only && !more ? only : diagnose("ambiguous_target", { path, known }, start);
+  const named = program.models.find((m) => m.declaration.name.text === target);
+  return named ?? diagnose("unknown_target", { name: target, path, known }, start);
+}

@@ -1,0 +1,28 @@
+/**
+ * @file Emission: a compiled model as the files of a folder that a program can import.
+ */
+import type { Manifest } from "../../runtime/manifest.js";
+import { printManifest } from "./manifest.js";
+import { printModule } from "./module.js";
+
+/** What emission needs of a compiled model. */
+export interface Emittable {
+  readonly manifest: Manifest;
+  /** Shader text by `family/kernel`. */
+  readonly wgsl: ReadonlyMap<string, string>;
+}
+
+/** Path of a kernel's shader, relative to the folder. @param name `family/kernel` */
+export const kernelPath = (name: string): string => `kernels/${name}.wgsl`;
+
+/**
+ * All files of a compiled model: relative path (with `/`) → text, sorted by path. The same model gives the same bytes.
+ */
+export async function emitModule(compiled: Emittable): Promise<ReadonlyMap<string, string>> {
+  const { ts, js, dts } = await printModule(compiled.manifest);
+  const files = new Map([
+    ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts], ["manifest.json", printManifest(compiled.manifest)],
+  ]);
+  for (const [name, text] of compiled.wgsl) files.set(kernelPath(name), text);
+  return new Map([...files].sort(([x], [y]) => (x < y ? -1 : 1)));
+}

@@ -1,0 +1,18 @@
+/**
+ * @file `manifest.json`: the plan of a compiled model as text, the same bytes for the same plan.
+ */
+import type { Manifest } from "../../runtime/manifest.js";
+import { printJson, type Json } from "./json.js";
+
+/** Keys in the order of runtime/manifest.ts: what says what a thing is comes before what it holds. */
+const ORDER = [
+  "format", "compiler", "kind", "name", "className", "path", "index", "kernel", "shape", "size", "dtype", "trained", "decay",
+  "resize", "mean", "std", "doc", "b", "c", "per", "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
+  "inputs", "outputs", "parameters", "initializer", "preprocess", "families", "kernels", "slots", "programs", "prepare", "infer",
+];
+
+/** The manifest as JSON text ending in a newline; `JSON.parse` gives the same manifest back, bit for bit. */
+export function printManifest(manifest: Manifest): string {
+  // A manifest is plain data through and through; its interfaces lack the index signature that Json asks for.
+  return printJson(manifest as unknown as Json, ORDER);
+}

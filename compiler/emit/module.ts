@@ -1,0 +1,184 @@
+/**
+ * @file The typed module of a compiled model, built as ts-morph structures and printed three ways: TypeScript, the
+ * JavaScript that TypeScript's transpiler makes of it, and declarations. Nothing is type-checked here (that alone would
+ * take longer than the whole compile); the tests check the text under `tsc --strict`.
+ */
+import type {
+  ClassDeclarationStructure, InterfaceDeclarationStructure, MethodDeclarationStructure, PropertyDeclarationStructure,
+  SourceFile, StatementStructures,
+} from "ts-morph";
+import type { Manifest, TensorInfo } from "../../runtime/manifest.js";
+import { arrayType, classCount, key, moduleClass, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc } from "./facts.js";
+
+/** ts-morph as a module value: loaded only when something is emitted. */
+type Morph = typeof import("ts-morph");
+
+/** The text of a module in its three forms. */
+export interface ModuleText {
+  readonly ts: string;
+  readonly js: string;
+  readonly dts: string;
+}
+
+const RUNTIME = "deitc/runtime";
+
+/** A comment's end inside a documentation text would end the comment that holds it. */
+const safe = (doc: string): string => doc.replaceAll("*/", "*\\/");
+
+/** Interface of the tensors a call takes or gives. */
+function tensorsInterface(
+  morph: Morph, name: string, doc: string, tensors: readonly TensorInfo[],
+): InterfaceDeclarationStructure {
+  return {
+    kind: morph.StructureKind.Interface,
+    name,
+    isExported: true,
+    docs: [doc],
+    properties: tensors.map((t) => ({
+      name: key(t.name), isReadonly: true, type: arrayType(t.dtype), docs: [safe(tensorDoc(t))],
+    })),
+  };
+}
+
+/** Constants of the model that are known without loading it. */
+function statics(morph: Morph, manifest: Manifest): PropertyDeclarationStructure[] {
+  const constant = (name: string, type: string, initializer: string, doc: string): PropertyDeclarationStructure => ({
+    kind: morph.StructureKind.Property, name, type, initializer, docs: [doc], isStatic: true, isReadonly: true,
+  });
+  const model = JSON.stringify(manifest.name);
+  const count = String(parameterCount(manifest));
+  const classes = classCount(manifest);
+  return [
+    constant("model", model, model, "Name of the model in its `.deit` file."),
+    constant("inputs", shapesType(manifest.inputs), shapesValue(manifest.inputs), "Shapes of the inputs; `B` is the batch."),
+    constant("outputs", shapesType(manifest.outputs), shapesValue(manifest.outputs), "Shapes of the outputs."),
+    constant("parameterCount", count, count, "Number of trained values."),
+    ...(classes === undefined
+      ? []
+      : [constant("classes", String(classes), String(classes), "Scores an image gets in the prediction.")]),
+    ...(manifest.preprocess === undefined
+      ? []
+      : [constant("preprocess", "Preprocess", preprocessValue(manifest.preprocess), "How an image becomes an input: for `loadImages`.")]),
+  ];
+}
+
+function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[] {
+  const name = moduleClass(manifest);
+  const method = (structure: Omit<MethodDeclarationStructure, "kind">): MethodDeclarationStructure => ({
+    kind: morph.StructureKind.Method, ...structure,
+  });
+  const outputs = manifest.outputs.map((t) => `\`${t.name}\``).join(", ");
+  return [
+    method({
+      name: "load", isStatic: true, isAsync: true, returnType: `Promise<${name}>`,
+      parameters: [{ name: "options", type: "LoadOptions" }],
+      statements: [
+        `const definition = await openModule(new URL("./", import.meta.url));`,
+        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(definition, options));`,
+      ],
+      docs: ["Loads the model onto an adapter. The batch, the weights and the adapter are chosen here, without compiling again.\n" +
+        "@throws WeightsError, AdapterError or OutOfMemoryError, each saying what to do."],
+    }),
+    method({
+      name: "infer", returnType: `Promise<${name}Outputs>`, 
+      parameters: [{ name: "inputs", type: `${name}Inputs` }, { name: "options", type: "InferOptions", hasQuestionToken: true }],
+      statements: ["return this.session.infer(inputs, options);"],
+      docs: [`Runs the model on one batch and reads ${outputs} back.\n@throws InputError when a length does not fit its shape.`],
+    }),
+    method({
+      name: "profile", returnType: "Promise<Profile>", statements: ["return this.session.profile();"],
+      docs: ["Runs the model once more on the inputs last given and measures every kernel."],
+    }),
+    method({
+      name: "destroy", returnType: "void", statements: ["this.session.destroy();"],
+      docs: ["Frees the device. The process can end after this."],
+    }),
+    method({
+      name: "[Symbol.asyncDispose]", isAsync: true, returnType: "Promise<void>", statements: ["this.session.destroy();"],
+      docs: [`For \`await using\`: the same as \`destroy()\`.`],
+    }),
+  ];
+}
+
+function modelClass(morph: Morph, manifest: Manifest): ClassDeclarationStructure {
+  const name = moduleClass(manifest);
+  const session = `Session<${name}Inputs, ${name}Outputs>`;
+  return {
+    kind: morph.StructureKind.Class,
+    name,
+    isExported: true,
+    docs: [safe(manifest.doc === "" ? `The model \`${manifest.name}\`.` : manifest.doc)],
+    properties: [
+      ...statics(morph, manifest),
+      {
+        name: "session", type: session, isReadonly: true,
+        docs: ["What runs the model: its device, memory and timing."],
+      },
+    ],
+    ctors: [{
+      scope: morph.Scope.Private, parameters: [{ name: "session", type: session }],
+      statements: ["this.session = session;"],
+    }],
+    methods: methods(morph, manifest),
+  };
+}
+
+/** The declaration of a class: signatures without bodies, values or the word `async`. */
+function declared({ Scope }: Morph, structure: ClassDeclarationStructure): ClassDeclarationStructure {
+  return {
+    ...structure,
+    hasDeclareKeyword: true,
+    properties: (structure.properties ?? []).map(({ initializer: _, ...property }) => property),
+    ctors: [{ scope: Scope.Private }],
+    methods: (structure.methods ?? []).map(({ statements: _, isAsync: __, ...method }) => method),
+  };
+}
+
+function imports(morph: Morph, names: readonly string[], types: readonly string[]): StatementStructures {
+  return {
+    kind: morph.StructureKind.ImportDeclaration,
+    moduleSpecifier: RUNTIME,
+    namedImports: [...names.map((name) => ({ name })), ...types.map((name) => ({ name, isTypeOnly: true }))],
+  };
+}
+
+const reexports = (morph: Morph): StatementStructures => ({
+  kind: morph.StructureKind.ExportDeclaration,
+  moduleSpecifier: RUNTIME,
+  namedExports: ["loadImages", "topK"],
+});
+
+/** Prints the module of a model. */
+export async function printModule(manifest: Manifest): Promise<ModuleText> {
+  const morph = await import("ts-morph");
+  const project = new morph.Project({
+    useInMemoryFileSystem: true,
+    skipLoadingLibFiles: true,
+    manipulationSettings: { indentationText: morph.IndentationText.TwoSpaces, newLineKind: morph.NewLineKind.LineFeed },
+  });
+  const head = `// ${manifest.name}, compiled by deitc ${manifest.compiler}. Made from a .deit file: change that, not this.`;
+  const print = (path: string, first: string, statements: StatementStructures[]): string => {
+    const file: SourceFile = project.createSourceFile(path, { statements });
+    return `${first}\n${file.getFullText()}`;
+  };
+  const name = moduleClass(manifest);
+  const tensors = [
+    tensorsInterface(morph, `${name}Inputs`, `What \`${name}.infer\` takes.`, manifest.inputs),
+    tensorsInterface(morph, `${name}Outputs`, `What \`${name}.infer\` gives.`, manifest.outputs),
+  ];
+  const model = modelClass(morph, manifest);
+  const types = ["InferOptions", "LoadOptions", ...(manifest.preprocess ? ["Preprocess"] : []), "Profile", "Session"];
+  const ts = print("index.ts", head, [
+    imports(morph, ["load", "openModule"], types), reexports(morph), ...tensors, model,
+  ]);
+  // `Symbol.asyncDispose` is declared by a library that not every program's settings name.
+  const dts = print("index.d.ts", `/// <reference lib="esnext.disposable" />\n${head}`, [
+    imports(morph, [], types), reexports(morph), ...tensors, declared(morph, model),
+  ]);
+  const { outputText: js } = morph.ts.transpileModule(ts, {
+    compilerOptions: {
+      target: morph.ts.ScriptTarget.ES2022, module: morph.ts.ModuleKind.ESNext, newLine: morph.ts.NewLineKind.LineFeed,
+    },
+  });
+  return { ts, js, dts };
+}

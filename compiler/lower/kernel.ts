@@ -1,0 +1,122 @@
+/**
+ * @file A kernel ready to be planned: its text, what it binds, how much it does.
+ */
+import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../dim.js";
+import type { Node } from "../graph.js";
+import type { FusedKernel } from "../fuse.js";
+import { wgslStorage } from "../ops/elementwise.js";
+import type { OpRecord } from "../op.js";
+import type { Bindings } from "./text.js";
+import type { Grid, KernelText } from "./template.js";
+
+export interface LoweredKernel {
+  readonly fused: FusedKernel;
+  /** WGSL without the header comment: equal texts are one pipeline. */
+  readonly wgsl: string;
+  readonly workgroupSize: number;
+  readonly workgroupBytes: number;
+  readonly features: readonly string[];
+  /** Tensors read, in binding order; the output is the last binding. */
+  readonly reads: readonly Node[];
+  readonly grid: Grid;
+  readonly flops: Dim;
+  readonly bytes: Dim;
+}
+
+/** What a lowering needs to know besides the kernel. */
+export interface LowerContext {
+  readonly records: ReadonlyMap<string, OpRecord>;
+  readonly stored: ReadonlySet<Node>;
+}
+
+/** Name of the output's variable in every kernel. */
+export const OUTPUT = "result";
+
+/** Puts bindings, override, functions and entry point around a kernel's text. */
+export function assemble(
+  fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>, context: LowerContext,
+): LoweredKernel {
+  const list = bindings.list();
+  const lines: string[] = [...text.enables];
+  list.forEach(({ name, node, vector }, i) => {
+    lines.push(`@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? "vec4f" : wgslStorage(node.dtype)}>;`);
+  });
+  lines.push(`@group(0) @binding(${list.length}) var<storage, read_write> ${OUTPUT}: array<${wgslStorage(fused.root.dtype)}>;`);
+  const needsBatch = /\bB\b/.test(text.body + text.declarations + [...functions.values()].join());
+  if (needsBatch) lines.push("override B: i32;");
+  for (const name of [...functions.keys()].sort()) lines.push(functions.get(name) as string); // listed by its own keys
+  if (text.declarations) lines.push(text.declarations);
+  const builtins = [
+    "@builtin(workgroup_id) wid: vec3u", "@builtin(num_workgroups) nwg: vec3u", "@builtin(local_invocation_index) lid: u32",
+    ...(text.builtins ?? []),
+  ];
+  lines.push(`@compute @workgroup_size(${text.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, indent(text.body), "}");
+  return {
+    fused,
+    wgsl: lines.join("\n") + "\n",
+    workgroupSize: text.workgroupSize,
+    workgroupBytes: workgroupBytes(text.declarations),
+    features: text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? []).map((f) => f.replace("f16", "shader-f16")),
+    reads: list.map((b) => b.node),
+    grid: text.grid,
+    flops: flopsOf(fused, context),
+    bytes: bytesOf(fused),
+  };
+}
+
+/** Indents by brace depth, so that emitted kernels read well. */
+function indent(body: string): string {
+  let depth = 1;
+  return body
+    .split("\n")
+    .map((raw) => {
+      const line = raw.trim();
+      if (line.startsWith("}")) depth--;
+      const text = line ? "  ".repeat(Math.max(depth, 0)) + line : "";
+      const opens = (line.match(/[{]/g) ?? []).length;
+      const closes = (line.match(/[}]/g) ?? []).length - (line.startsWith("}") ? 1 : 0);
+      depth += opens - closes;
+      return text;
+    })
+    .join("\n");
+}
+
+/** Bytes of `var<workgroup>` arrays, read off the declarations. */
+function workgroupBytes(declarations: string): number {
+  const width: Record<string, number> = { f32: 4, i32: 4, u32: 4, vec4f: 16, "vec4<f32>": 16, vec2f: 8 };
+  let bytes = 0;
+  for (const [, type, count] of declarations.matchAll(/var<workgroup>\s+\w+\s*:\s*array<\s*([\w<>]+)\s*,\s*([\d\s*+]+)\s*>/g)) {
+    bytes += (width[type ?? ""] ?? 4) * (count ?? "0").split("*").map(Number).reduce((x, y) => x * y, 1);
+  }
+  return bytes;
+}
+
+/** Multiplications and additions, two for each of a contraction's products. */
+function flopsOf(fused: FusedKernel, { records }: LowerContext): Dim {
+  return fused.members.reduce((total, node) => {
+    const record = records.get(node.op);
+    const elements = sizeOf(node.shape);
+    if (record?.contract) return addDim(total, scale(elements, record.contract.depth(node), 2));
+    if (record?.attend) {
+      const pairs = scale(elements, record.attend.keys(node), 2);
+      const columns = node.shape[node.shape.length - 1] ?? dim(1);
+      const width = record.attend.width(node);
+      const ratio = 1 + evalDim(width, 1) / Math.max(1, evalDim(columns, 1));
+      return addDim(total, { b: Math.round(pairs.b * ratio), c: Math.round(pairs.c * ratio) });
+    }
+    if (record?.kind === "elementwise") return addDim(total, elements);
+    if (record?.kind === "reduction") return addDim(total, sizeOf((node.inputs[0] as Node).shape)); // reductions have one input
+    return total;
+  }, dim(0));
+}
+
+function scale(x: Dim, y: Dim, factor: number): Dim {
+  const product = invariantMul(x, y.b !== 0 && x.b !== 0 ? dim(y.b + y.c) : y);
+  return { b: product.b * factor, c: product.c * factor };
+}
+
+/** Bytes read once and written once. */
+function bytesOf(fused: FusedKernel): Dim {
+  const sizes: Shape[] = [...fused.reads.map((n) => n.shape), fused.root.shape];
+  return sizes.reduce<Dim>((total, shape) => addDim(total, scale(sizeOf(shape), dim(1), 4)), dim(0));
+}

@@ -1,0 +1,146 @@
+/**
+ * @file Kernels with folds: softmax, layer norm, sums and whatever else needs a whole row before its elements.
+ *
+ * A row is walked once for each fold in order of dependence, then once to store its elements:
+ *
+ *     max over j → Σ exp(x[j] − max) → store exp(x[j] − max) / Σ
+ *
+ * One thread a row (software adapters, short rows) or one workgroup a row with a tree in workgroup memory (GPUs).
+ */
+import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
+import type { FusedKernel } from "../fuse.js";
+import type { FamilyName } from "../../runtime/manifest.js";
+import { delinearize, linearize, variable, ZERO_INDEX } from "../indices.js";
+import { invariant } from "../invariant.js";
+import { wgslLiteral, wgslType } from "../ops/elementwise.js";
+import type { OpRecord } from "../op.js";
+import { Puller, type PulledFold } from "../pull.js";
+import type { FoldVariable, Index, Value } from "../value.js";
+import { assemble, OUTPUT, type LowerContext, type LoweredKernel } from "./kernel.js";
+import { Bindings, dimText, indexText, Statements, wrap } from "./text.js";
+
+/** Threads a workgroup where each thread has a row of its own. */
+const ROWS_PER_GROUP = 64;
+/** Rows shorter than this get one thread each even on a GPU. */
+const SHORT_ROW = 32;
+
+export function lowerRow(fused: FusedKernel, family: FamilyName, context: LowerContext): LoweredKernel {
+  const { root } = fused;
+  const rowShape = fused.rowAxes.map((a) => root.shape[a] as Dim); // axes of the root
+  const colShape = fused.colAxes.map((a) => root.shape[a] as Dim);
+  const rows = delinearize(variable("r", sizeOf(rowShape)), rowShape);
+  const cols = delinearize(variable("c", sizeOf(colShape)), colShape);
+  const at = root.shape.map((_, axis): Index => rows[fused.rowAxes.indexOf(axis)] ?? cols[fused.colAxes.indexOf(axis)] ?? ZERO_INDEX);
+  const puller = new Puller(context.records, context.stored, root);
+  const value = puller.pull(root, at);
+  const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
+  const threads = family === "scalar" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
+  const row = new RowWriter(fused, context, threads, sizeOf(rowShape));
+  for (const fold of distinct(puller.folds)) row.fold(fold);
+  row.elements(value, linearize(at, root.shape), colShape);
+  return row.finish();
+}
+
+const atLeast = (variables: readonly FoldVariable[]): number =>
+  variables.reduce((n, v) => n * (isConstant(v.size) ? v.size.c : v.size.b + v.size.c), 1);
+
+/** Each fold once: what one pull meets twice is one object. */
+const distinct = (folds: readonly PulledFold[]): readonly PulledFold[] =>
+  folds.filter((f, i) => folds.findIndex((g) => g.fold === f.fold) === i);
+
+class RowWriter {
+  readonly #bindings = new Bindings();
+  readonly #functions = new Map<string, string>();
+  readonly #given = new Map<Value | "accumulator", string>();
+  readonly #code: Statements;
+  readonly #shared = new Map<string, string>();
+  #folds = 0;
+
+  constructor(
+    readonly fused: FusedKernel,
+    readonly context: LowerContext,
+    readonly threads: number,
+    readonly rows: Dim,
+  ) {
+    this.#code = new Statements(context.records, this.#bindings, this.#functions, new Map(), this.#given);
+    const group = "i32(wid.x + wid.y * nwg.x)";
+    this.#code.line(threads === 1 ? `let r = ${group} * ${ROWS_PER_GROUP} + i32(lid);` : `let r = ${group};`);
+    this.#code.line(`if (r >= ${dimText(rows)}) { return; }`);
+    if (threads > 1) this.#code.line("let lane = i32(lid);");
+  }
+
+  /** Emits one fold; its result is known under its value afterwards. */
+  fold({ node, fold }: PulledFold): void {
+    const record = this.context.records.get(node.op);
+    invariant(record?.fold, `reduction ${node.op} says how it folds`);
+    const code = this.#code;
+    const name = `a${this.#folds++}`;
+    const type = wgslType(node.dtype);
+    const shape: Shape = fold.variables.map((v) => v.size);
+    const j = `j${name}`;
+    const names = new Map(fold.variables.map((v, i): [string, string] => [
+      v.name, wrap(indexText(delinearize(variable(j, sizeOf(shape)), shape)[i] ?? ZERO_INDEX, new Map())),
+    ]));
+    code.hoist(fold.body, new Set(fold.variables.map((v) => v.name)));
+    code.line(`var ${name}: ${type} = ${wgslLiteral(node.dtype, record.fold.identity)};`);
+    const outer = code.names;
+    code.names = new Map([...outer, ...names]);
+    code.block(this.#loop(j, sizeOf(shape)), () => {
+      const body = code.value(fold.body);
+      code.line(`${name} = ${(record.fold as NonNullable<OpRecord["fold"]>).wgsl(name, body)};`); // checked above
+    });
+    code.names = outer;
+    if (this.threads > 1) this.#combine(name, type, record.fold);
+    this.#given.set(fold, name);
+  }
+
+  #loop(j: string, size: Dim): string {
+    return this.threads === 1
+      ? `for (var ${j} = 0; ${j} < ${dimText(size)}; ${j}++) {`
+      : `for (var ${j} = lane; ${j} < ${dimText(size)}; ${j} += ${this.threads}) {`;
+  }
+
+  /** Joins the threads' partial results; every thread has the whole one afterwards. */
+  #combine(name: string, type: string, fold: NonNullable<OpRecord["fold"]>): void {
+    const storage = type === "bool" ? "i32" : type;
+    const shared = `shared_${storage}`;
+    this.#shared.set(shared, `var<workgroup> ${shared}: array<${storage}, ${this.threads}>;`);
+    const into = (x: string): string => (type === "bool" ? `select(0, 1, ${x})` : x);
+    const out = (x: string): string => (type === "bool" ? `(${x} != 0)` : x);
+    const code = this.#code;
+    code.line("workgroupBarrier();");
+    code.line(`${shared}[lane] = ${into(name)};`);
+    for (let half = this.threads / 2; half >= 1; half /= 2) {
+      code.line("workgroupBarrier();");
+      code.line(`if (lane < ${half}) { ${shared}[lane] = ${into(fold.wgsl(out(`${shared}[lane]`), out(`${shared}[lane + ${half}]`)))}; }`);
+    }
+    code.line("workgroupBarrier();");
+    code.line(`${name} = ${out(`${shared}[0]`)};`);
+  }
+
+  /** Stores the row's elements: one for a result of row size, else a loop over its columns. */
+  elements(value: Value, offset: Index, colShape: Shape): void {
+    const { root } = this.fused;
+    const code = this.#code;
+    const columns = sizeOf(colShape);
+    const store = (): void => code.store(OUTPUT, code.index(offset), root, value);
+    if (columns.b === 0 && columns.c === 1) {
+      if (this.threads === 1) store();
+      else code.block("if (lane == 0) {", store);
+      return;
+    }
+    code.hoist(value, new Set(["c"]));
+    code.block(this.#loop("c", columns), store);
+  }
+
+  finish(): LoweredKernel {
+    const text = {
+      enables: [],
+      declarations: [...this.#shared.values()].join("\n"),
+      workgroupSize: this.threads === 1 ? ROWS_PER_GROUP : this.threads,
+      body: this.#code.text(),
+      grid: [{ dim: this.rows, per: this.threads === 1 ? ROWS_PER_GROUP : 1 }],
+    };
+    return assemble(this.fused, text, this.#bindings, this.#functions, this.context);
+  }
+}

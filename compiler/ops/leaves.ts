@@ -1,0 +1,132 @@
+/**
+ * @file Ops without inputs: what the caller brings (parameters, inputs, random numbers) and what the compiler knows.
+ */
+import { dim, showDim } from "../dim.js";
+import type { Attrs, DType, TensorType } from "../graph.js";
+import { constantIndex } from "../indices.js";
+import { defineOp, isFault, type OpRecord } from "../op.js";
+import { dimsOf, fault, isDim, numberOf, numbersOf, readDim, readNumber, readShape, readWhole, sizesOf } from "./attributes.js";
+import { algebra } from "./algebra.js";
+
+const dtypeOf = (attrs: Attrs): DType => (attrs["dtype"] === "i32" || attrs["dtype"] === "bool" ? attrs["dtype"] : "f32");
+/** f32 is the type nobody writes. */
+const withType = (attrs: Attrs, dtype: DType): Attrs => (dtype === "f32" ? attrs : { ...attrs, dtype });
+
+/** A tensor the caller brings, known by the attribute `key`. Its numbers come from the interpreter's options. */
+const brought = (name: string, key: string, doc: string): OpRecord =>
+  defineOp({
+    name, kind: "leaf", signature: `(${key}: text, shape: list) -> [..]`, doc, internal: true,
+    canonical(_inputs, attrs) {
+      const shape = readShape(attrs["shape"], `\`shape\` of \`${name}\``);
+      if (isFault(shape)) return shape;
+      return withType({ [key]: attrs[key] ?? null, shape }, dtypeOf(attrs));
+    },
+    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: dtypeOf(attrs) }],
+    gradient: "none", samples: [],
+  });
+
+export const leaves: readonly OpRecord[] = [
+  brought("parameter", "path", "A parameter or buffer, by its path."),
+  brought("input", "name", "An input of the model, by its name."),
+  brought("random_uniform", "stream", "Numbers uniform in [0, 1), drawn anew each step; `stream` tells draws apart."),
+  defineOp({
+    name: "constant", kind: "leaf", signature: "(value: real) -> []", doc: "A number, f32 unless `dtype` says otherwise.",
+    internal: true,
+    canonical(_inputs, attrs) {
+      const value = readNumber(attrs["value"], "a constant");
+      return isFault(value) ? value : withType({ value }, dtypeOf(attrs));
+    },
+    infer: (_inputs, attrs) => [{ shape: [], dtype: dtypeOf(attrs) }],
+    evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(numberOf(attrs, "value")) }],
+    pull: (node) => ({ kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype }),
+    gradient: "none", samples: [{ inputs: [], attrs: { value: -1.5 } }, { inputs: [], attrs: { value: 7, dtype: "i32" } }],
+  }),
+  defineOp({
+    name: "table", kind: "leaf", signature: "(values: list, shape: list) -> [..]", internal: true,
+    doc: "Fixed numbers, row-major: a list of the text as a tensor.",
+    canonical(_inputs, attrs) {
+      const shape = readShape(attrs["shape"], "`shape` of `table`");
+      return isFault(shape) ? shape : withType({ values: numbersOf(attrs, "values"), shape }, dtypeOf(attrs));
+    },
+    infer(_inputs, attrs) {
+      const [shape, values] = [dimsOf(attrs, "shape"), numbersOf(attrs, "values")];
+      const size = shape.reduce((n, d) => n * (d.b === 0 ? d.c : NaN), 1);
+      if (size === values.length) return [{ shape, dtype: dtypeOf(attrs) }];
+      return fault("element_count", `\`table\` of ${values.length} numbers does not fill [${shape.map(showDim).join(", ")}]`);
+    },
+    evaluate: (_inputs, attrs) => [{ shape: sizesOf(attrs, "shape"), data: Float64Array.from(numbersOf(attrs, "values")) }],
+    gradient: "none", samples: [{ inputs: [], attrs: { values: [1, 2.5, -3], shape: [3, 1] } }],
+  }),
+  defineOp({
+    name: "arange", kind: "leaf", signature: "(n: int) -> [n]", doc: "i32 0, 1, …, n − 1; n may hold B. Source: torch.arange.",
+    canonical(_inputs, attrs) {
+      const n = readDim(attrs["n"], "`n` of `arange`");
+      return isFault(n) ? n : { n };
+    },
+    infer: (_inputs, attrs) => [{ shape: isDim(attrs["n"]) ? [attrs["n"]] : [], dtype: "i32" }],
+    evaluate: (_inputs, _attrs, [shape = []]) => [{ shape, data: Int32Array.from({ length: shape[0] ?? 1 }, (_, i) => i) }],
+    pull: (_node, at) => ({ kind: "index", index: at[0] ?? constantIndex(0) }),
+    gradient: "none", samples: [{ inputs: [], attrs: { n: 7 } }, { inputs: [], attrs: { n: { b: 3, c: 1 } } }],
+  }),
+  defineOp({
+    name: "size", kind: "leaf", signature: "(size: int) -> []", internal: true,
+    doc: "A dimension as f32: how `B` enters tensor arithmetic.",
+    canonical(_inputs, attrs) {
+      const { size } = attrs;
+      return isDim(size) ? { size } : { size: dim(Number(size)) };
+    },
+    infer: () => [{ shape: [], dtype: "f32" }],
+    evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(isDim(attrs["size"]) ? attrs["size"].c : NaN) }],
+    pull(node) {
+      const size = isDim(node.attrs["size"]) ? node.attrs["size"] : dim(0);
+      return { kind: "apply", op: "float", args: [{ kind: "index", index: constantIndex(size) }], dtype: "f32" };
+    },
+    gradient: "none", samples: [{ inputs: [], attrs: { size: { b: 196, c: 0 } } }],
+  }),
+  defineOp({
+    name: "full", kind: "composite", signature: "(shape: list, value: real) -> [..]",
+    doc: "One number everywhere. Source: torch.full.",
+    canonical(_inputs, attrs) {
+      const shape = readShape(attrs["shape"], "`shape` of `full`");
+      if (isFault(shape)) return shape;
+      const value = readNumber(attrs["value"], "`value` of `full`");
+      return isFault(value) ? value : { shape, value };
+    },
+    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: "f32" }],
+    expand: (ops, _inputs, attrs) =>
+      ops.call("expand", [ops.constant(numberOf(attrs, "value"))], { shape: dimsOf(attrs, "shape") }),
+    gradient: "none", samples: [{ inputs: [], attrs: { shape: [{ b: 1, c: 0 }, 5], value: 0.25 } }],
+  }),
+  defineOp({
+    name: "bernoulli", kind: "composite", signature: "(p: real, shape: list) -> [..]",
+    doc: "1 with probability p, else 0, drawn anew each step. Source: torch.bernoulli.",
+    canonical(_inputs, attrs) {
+      const p = readNumber(attrs["p"], "`p` of `bernoulli`");
+      if (isFault(p)) return p;
+      if (p < 0 || p > 1) return fault("wrong_type", `\`p\` of \`bernoulli\` is a probability, got ${p}`);
+      const shape = readShape(attrs["shape"], "`shape` of `bernoulli`");
+      return isFault(shape) ? shape : { p, shape, stream: attrs["stream"] ?? null };
+    },
+    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: "f32" }],
+    expand(ops, _inputs, attrs) {
+      const drawn = ops.call("random_uniform", [], { stream: attrs["stream"] ?? null, shape: dimsOf(attrs, "shape") });
+      return ops.call("float", [algebra(ops).lt(drawn, numberOf(attrs, "p"))]);
+    },
+    gradient: "none", samples: [{ inputs: [], attrs: { p: 0.7, shape: [{ b: 1, c: 0 }, 1, 1], stream: 1 } }],
+  }),
+  defineOp({
+    name: "result", kind: "opaque", signature: "(x: [..], index: int) -> [..]", internal: true,
+    doc: "One of the results of an op that has several.",
+    canonical(_inputs, attrs) {
+      const index = readWhole(attrs["index"], "`index` of `result`", 0);
+      return isFault(index) ? index : { index };
+    },
+    infer(inputs, attrs) {
+      const [node] = inputs;
+      const extra: readonly TensorType[] = node && "extra" in node && Array.isArray(node.extra) ? node.extra : [];
+      const type = numberOf(attrs, "index") === 0 ? node : extra[numberOf(attrs, "index") - 1];
+      return type ? [{ shape: type.shape, dtype: type.dtype }] : fault("wrong_type", "`result` finds no such result");
+    },
+    gradient: "none", samples: [],
+  }),
+];

@@ -1,0 +1,154 @@
+/**
+ * @file The compiler's table of contents: every pass by name, timed, with a dump of what it made.
+ */
+import type { Diagnostic } from "../dsl/diagnostics.js";
+import type { Program } from "../dsl/program.js";
+import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manifest.js";
+import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
+import { expandComposites } from "./expand.js";
+import { fuse, type Fusion } from "./fuse.js";
+import { printGraph, type Graph } from "./graph.js";
+import { lower } from "./lower/index.js";
+import type { LoweredKernel } from "./lower/kernel.js";
+import { OPS } from "./ops/index.js";
+import { plan, type PlannedFamily } from "./plan.js";
+import { recognize } from "./rules/recognize.js";
+import { simplify } from "./rules/simplify.js";
+import type { Refusal } from "./rewrite.js";
+import { VERSION } from "./version.js";
+
+export const FAMILIES: readonly FamilyName[] = ["scalar", "tiled"];
+/** WebGPU guarantees eight storage buffers a stage. */
+const MAX_BINDINGS = 8;
+
+export interface CompileOptions {
+  /** Header parameters by name, in place of those of the file. */
+  readonly overrides?: Overrides;
+  /** False makes every op a kernel of its own: to find out whether fusion is at fault. Default true. */
+  readonly fuse?: boolean;
+}
+
+/** One pass that ran. */
+export interface PassRecord {
+  readonly name: string;
+  readonly ms: number;
+  /** What it made, as text. */
+  dump(): string;
+}
+
+/** What one family became. */
+export interface CompiledFamily {
+  readonly lowered: readonly LoweredKernel[];
+  readonly planned: PlannedFamily;
+}
+
+export interface Compiled {
+  readonly model: ElaboratedModel;
+  readonly manifest: Manifest;
+  /** Shader text by `family/kernel`. */
+  readonly wgsl: ReadonlyMap<string, string>;
+  /** The graph as recognised, composites still whole: what the interpreter runs. */
+  readonly graph: Graph;
+  readonly fusion: Fusion;
+  readonly families: Readonly<Record<FamilyName, CompiledFamily>>;
+  /** Firings of every rewrite rule, by name, and what was held back. */
+  readonly firings: ReadonlyMap<string, number>;
+  readonly refusals: readonly Refusal[];
+  readonly passes: readonly PassRecord[];
+}
+
+/** Compiles one model of a program for inference. @param target its name, where the file has several. */
+export function compileModel(
+  program: Program, target: string | undefined, options: CompileOptions = {},
+): { compiled?: Compiled; diagnostics: readonly Diagnostic[] } {
+  const passes: PassRecord[] = [];
+  const pass = <T>(name: string, run: () => T, dump: (made: T) => string): T => {
+    const start = performance.now();
+    const made = run();
+    passes.push({ name, ms: performance.now() - start, dump: () => dump(made) });
+    return made;
+  };
+  const dumpGraph = ({ graph }: { readonly graph: Graph }): string => printGraph(graph);
+  const elaborated = pass(
+    "elaborate",
+    () => elaborateModel(program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS }),
+    (e) => (e.model ? printGraph(e.model.graph) : ""),
+  );
+  const { model, diagnostics } = elaborated;
+  if (!model || diagnostics.length > 0) return { diagnostics };
+  const simple = pass("simplify", () => simplify(model.graph), dumpGraph);
+  const recognized = pass("recognize", () => recognize(simple.graph), dumpGraph);
+  const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
+  const expanded = pass("expand", () => ({ graph: expandComposites(settled.graph, OPS) }), dumpGraph);
+  const fusion = pass(
+    "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }), printFusion,
+  );
+  const stored = new Set(fusion.kernels.map((k) => k.root));
+  const title = `${model.name} (${fileName(program.entry.path)})`;
+  const compileFamily = (name: FamilyName): CompiledFamily => {
+    const lowered = pass(
+      `lower ${name}`, () => fusion.kernels.map((k) => lower(k, name, { records: OPS, stored })),
+      (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
+    );
+    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, name, title), (p) => printPlan(p.family));
+    return { lowered, planned };
+  };
+  const families = { scalar: compileFamily("scalar"), tiled: compileFamily("tiled") };
+  const wgsl = new Map<string, string>();
+  for (const name of FAMILIES) for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
+  const firings = new Map<string, number>();
+  for (const { firings: some } of [simple, recognized, settled]) {
+    for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
+  }
+  const compiled: Compiled = {
+    model, manifest: manifestOf(model, expanded.graph, families), wgsl, graph: settled.graph, fusion, families, firings,
+    refusals: [...simple.refusals, ...recognized.refusals, ...settled.refusals], passes,
+  };
+  return { compiled, diagnostics };
+}
+
+function manifestOf(model: ElaboratedModel, graph: Graph, families: Readonly<Record<FamilyName, CompiledFamily>>): Manifest {
+  const tensor = (docs: ReadonlyMap<string, string>) =>
+    ([name, { shape, dtype }]: readonly [string, Pick<TensorInfo, "shape" | "dtype">]): TensorInfo => {
+      const doc = docs.get(name);
+      return { name, shape, dtype, ...(doc ? { doc } : {}) };
+    };
+  return {
+    format: 1,
+    compiler: VERSION,
+    name: model.name,
+    className: className(model.name),
+    doc: model.doc,
+    inputs: [...graph.inputs].map(tensor(model.inputDocs)),
+    outputs: [...graph.outputs].map(tensor(model.outputDocs)),
+    parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
+      path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
+    })),
+    ...(model.preprocess ? { preprocess: model.preprocess } : {}),
+    families: { scalar: families.scalar.planned.family, tiled: families.tiled.planned.family },
+  };
+}
+
+/** `deit_b` → `DeitB`. */
+export const className = (name: string): string =>
+  name.split("_").filter(Boolean).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join("");
+
+const fileName = (path: string): string => path.split(/[\\/]/).pop() ?? path;
+
+/** One kernel a line, then what was not fused and why. */
+export function printFusion(fusion: Fusion): string {
+  const kernels = fusion.kernels.map((k, i) =>
+    `${String(i).padStart(3)} ${k.kind.padEnd(11)} %${k.root.id} ${k.root.origin.path} = ${k.members.map((n) => n.op).join(" ")}`);
+  const refusals = fusion.refusals.map((r) => `stored %${r.node.id} ${r.node.op} (${r.node.origin.path}): ${r.reason}`);
+  return [...kernels, ...refusals].join("\n") + "\n";
+}
+
+function printPlan(family: Family): string {
+  const steps = [...family.programs.prepare.map((s) => ["prepare", s] as const), ...family.programs.infer.map((s) => ["infer", s] as const)];
+  const lines = steps.map(([program, s]) => {
+    const refs = s.bindings.map((r) => `${r.kind}[${r.index}]`).join(" ");
+    return `${program.padEnd(8)} ${s.path.padEnd(32)} ${family.kernels[s.kernel]?.name ?? ""} ${refs}`;
+  });
+  const slots = family.slots.map((s, i) => `slot[${i}] ${s.kind} ${s.bytes.b}·B + ${s.bytes.c} bytes: ${s.tensors.join(", ")}`);
+  return [...lines, ...slots].join("\n") + "\n";
+}

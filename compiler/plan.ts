@@ -1,0 +1,232 @@
+/**
+ * @file From lowered kernels to a family of the manifest: which program a kernel belongs to, where every tensor lives,
+ * and which kernels are one pipeline.
+ *
+ * Each slot is one GPU buffer. A tensor's slot is never among the buffers its kernel reads, because those tensors are
+ * alive then, so no dispatch reads and writes one buffer; and Dawn, which tracks hazards by buffer, sees the real ones.
+ */
+import type { Family, FamilyName, KernelInfo, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
+import { showShape, sizeOf } from "./dim.js";
+import type { Graph, Node } from "./graph.js";
+import { invariant } from "./invariant.js";
+import type { LoweredKernel } from "./lower/kernel.js";
+
+export interface PlannedFamily {
+  readonly family: Family;
+  /** Kernel name → complete WGSL. */
+  readonly wgsl: ReadonlyMap<string, string>;
+  /** Slot of every stored tensor that is neither leaf nor output. */
+  readonly slotOf: ReadonlyMap<Node, number>;
+}
+
+/** @param title what the headers call the module, e.g. `deit_b (vit.deit)`. */
+export function plan(graph: Graph, lowered: readonly LoweredKernel[], familyName: FamilyName, title: string): PlannedFamily {
+  return new Planner(graph, lowered, familyName, title).run();
+}
+
+interface Slot {
+  kind: SlotInfo["kind"];
+  bytes: { b: number; c: number };
+  tensors: string[];
+}
+
+class Planner {
+  readonly #parameters: ReadonlyMap<string, number>;
+  readonly #inputs: ReadonlyMap<string, number>;
+  readonly #outputs = new Map<Node, number>();
+  readonly #slots: Slot[] = [];
+  readonly #slotOf = new Map<Node, number>();
+
+  constructor(
+    readonly graph: Graph,
+    readonly lowered: readonly LoweredKernel[],
+    readonly familyName: FamilyName,
+    readonly title: string,
+  ) {
+    this.#parameters = new Map([...graph.parameters.keys()].map((path, i) => [path, i]));
+    this.#inputs = new Map([...graph.inputs.keys()].map((name, i) => [name, i]));
+    [...graph.outputs.values()].forEach((node, i) => {
+      if (!this.#outputs.has(node)) this.#outputs.set(node, i);
+    });
+  }
+
+  run(): PlannedFamily {
+    const [prepare, infer] = this.#programs();
+    for (const kernel of prepare) this.#slotOf.set(kernel.fused.root, this.#newSlot("derived", kernel.fused.root));
+    this.#assign(infer);
+    const pipelines = this.#pipelines([...prepare, ...infer]);
+    const steps = (kernels: readonly LoweredKernel[]): Step[] => kernels.map((k): Step => {
+      const index = pipelines.of.get(k);
+      invariant(index !== undefined, "every kernel has a pipeline");
+      return {
+        kernel: index,
+        bindings: [...k.reads.map((n) => this.#read(n)), this.#written(k.fused.root)],
+        grid: k.grid.map(({ dim, per }) => ({ size: dim, per })),
+        path: k.fused.root.origin.path,
+        flops: k.flops,
+        bytes: k.bytes,
+      };
+    });
+    const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
+    const family: Family = { kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), infer: steps(infer) } };
+    return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
+  }
+
+  /** `prepare` holds what depends on parameters alone, outputs excepted. */
+  #programs(): [prepare: LoweredKernel[], infer: LoweredKernel[]] {
+    const derived = new Set<Node>();
+    const prepare: LoweredKernel[] = [];
+    const infer: LoweredKernel[] = [];
+    for (const kernel of this.lowered) {
+      const { root } = kernel.fused;
+      const constant = kernel.reads.every((n) => n.op === "parameter" || derived.has(n)) && root.shape.every((d) => d.b === 0);
+      if (constant && !this.#outputs.has(root)) {
+        derived.add(root);
+        prepare.push(kernel);
+      } else infer.push(kernel);
+    }
+    return [prepare, infer];
+  }
+
+  /** Gives every activation a slot that is free from its kernel to its last reader. */
+  #assign(kernels: readonly LoweredKernel[]): void {
+    const last = new Map<Node, number>();
+    kernels.forEach((k, step) => k.reads.forEach((n) => last.set(n, step)));
+    const free = new Set<number>();
+    kernels.forEach((kernel, step) => {
+      const { root } = kernel.fused;
+      if (!this.#outputs.has(root)) {
+        const slot = this.#takeSlot(root, free);
+        this.#slotOf.set(root, slot);
+        if (!last.has(root)) free.add(slot);
+      }
+      for (const read of new Set(kernel.reads)) {
+        const slot = this.#slotOf.get(read);
+        if (slot !== undefined && last.get(read) === step && this.#slots[slot]?.kind === "activation") free.add(slot);
+      }
+    });
+  }
+
+  /** The free slot that fits best; else the largest free one, grown; else a new one. */
+  #takeSlot(node: Node, free: Set<number>): number {
+    const need = bytesOf(node);
+    const total = (s: Size): number => s.b + s.c;
+    const sorted = [...free].sort((x, y) => total(this.#at(x).bytes) - total(this.#at(y).bytes) || x - y);
+    const fits = sorted.find((i) => this.#at(i).bytes.b >= need.b && total(this.#at(i).bytes) >= total(need));
+    const chosen = fits ?? sorted[sorted.length - 1];
+    if (chosen === undefined) return this.#newSlot("activation", node);
+    const slot = this.#at(chosen);
+    free.delete(chosen);
+    slot.bytes = { b: Math.max(slot.bytes.b, need.b), c: Math.max(slot.bytes.c, need.c) };
+    slot.tensors.push(nameOf(node));
+    return chosen;
+  }
+
+  #newSlot(kind: Slot["kind"], node: Node): number {
+    this.#slots.push({ kind, bytes: bytesOf(node), tensors: [nameOf(node)] });
+    return this.#slots.length - 1;
+  }
+
+  #at(i: number): Slot {
+    return this.#slots[i] as Slot; // slots are only ever added
+  }
+
+  #read(node: Node): Ref {
+    const leaf = this.#leaf(node);
+    return leaf ?? this.#written(node);
+  }
+
+  #leaf(node: Node): Ref | undefined {
+    if (node.op === "parameter") return { kind: "parameter", index: known(this.#parameters, String(node.attrs["path"])) };
+    if (node.op === "input") return { kind: "input", index: known(this.#inputs, String(node.attrs["name"])) };
+    return undefined;
+  }
+
+  #written(node: Node): Ref {
+    const output = this.#outputs.get(node);
+    if (output !== undefined) return { kind: "output", index: output };
+    const slot = this.#slotOf.get(node);
+    invariant(slot !== undefined, `%${node.id} ${node.op} (${node.origin.path}) is stored`);
+    return { kind: "slot", index: slot };
+  }
+
+  /** Equal texts are one pipeline, named after the first step that uses it. */
+  #pipelines(kernels: readonly LoweredKernel[]): { infos: KernelInfo[]; wgsl: Map<string, string>; of: Map<LoweredKernel, number> } {
+    const groups = new Map<string, LoweredKernel[]>();
+    for (const kernel of kernels) {
+      const group = groups.get(kernel.wgsl);
+      if (group) group.push(kernel);
+      else groups.set(kernel.wgsl, [kernel]);
+    }
+    const infos: KernelInfo[] = [];
+    const wgsl = new Map<string, string>();
+    const of = new Map<LoweredKernel, number>();
+    for (const [text, group] of groups) {
+      const [first] = group as [LoweredKernel, ...LoweredKernel[]]; // groups start with one
+      const base = kernelName(first);
+      let name = base;
+      for (let n = 2; wgsl.has(name); n++) name = `${base}_${n}`;
+      for (const kernel of group) of.set(kernel, infos.length);
+      infos.push({
+        name,
+        bindings: [...first.reads.map(() => "read" as const), "read_write"],
+        workgroupSize: first.workgroupSize,
+        workgroupBytes: first.workgroupBytes,
+        features: first.features,
+      });
+      wgsl.set(name, `${this.#header(group)}${text}`);
+    }
+    return { infos, wgsl, of };
+  }
+
+  #header(group: readonly LoweredKernel[]): string {
+    const [first] = group as [LoweredKernel, ...LoweredKernel[]]; // groups start with one
+    const { root, members, anchor } = first.fused;
+    const paths = group.map((k) => k.fused.root.origin.path);
+    const more = paths.length > 3 ? ` and ${paths.length - 3} more` : "";
+    const inputs = first.reads.map((n) => `${nameOf(n)} ${showShape(n.shape)}`).join(", ");
+    const ops = members.map((n) => n.op).join(" ");
+    const lines = [
+      `${this.title}: ${paths.slice(0, 3).join(", ")}${more}`,
+      `${anchor ? `${anchor.op} kernel` : `${first.fused.kind} kernel`} of ${ops}`,
+      `${inputs} -> ${showShape(root.shape)}`,
+      `${showSize(first.flops)} FLOP, ${showSize(first.bytes)} bytes`,
+      ...(root.origin.span ? [sourceLine(root)] : []),
+    ];
+    return lines.map((l) => `// ${l.length > 400 ? `${l.slice(0, 397)}...` : l}\n`).join("");
+  }
+}
+
+function known(map: ReadonlyMap<string, number>, name: string): number {
+  const index = map.get(name);
+  invariant(index !== undefined, `${name} is declared`);
+  return index;
+}
+
+/** Four bytes an element, rounded up to whole vec4s for every B. */
+function bytesOf(node: Node): Size {
+  const size = sizeOf(node.shape);
+  const up = (n: number): number => Math.ceil((n * 4) / 16) * 16;
+  return { b: up(size.b), c: size.b > 0 && size.c === 0 ? 0 : up(size.c) };
+}
+
+const nameOf = (node: Node): string => node.origin.path || (node.op === "input" ? String(node.attrs["name"]) : node.op);
+
+/** `contraction_blocks.i.attn.qkv`: block numbers are left out, since blocks share kernels. */
+function kernelName({ fused }: LoweredKernel): string {
+  const path = fused.root.origin.path.replace(/(^|\.)\d+(?=\.|$)/g, "$1i").replace(/[^\w.]+/g, "_");
+  const what = fused.anchor ? fused.anchor.op : fused.kind;
+  return path ? `${what}_${path}` : what;
+}
+
+const showSize = (s: Size): string => (s.b === 0 ? String(s.c) : s.c === 0 ? `${s.b}·B` : `${s.b}·B + ${s.c}`);
+
+function sourceLine(node: Node): string {
+  const span = node.origin.span;
+  if (!span) return "";
+  const before = span.source.text.slice(0, span.start);
+  const line = before.split("\n").length;
+  const text = span.source.text.slice(span.start, span.end).replace(/\s+/g, " ");
+  const file = span.source.path.split(/[\\/]/).pop() ?? "";
+  return `${file}:${line}  ${text}`;
+}

@@ -1,0 +1,186 @@
+/**
+ * @file The rewrite engine: applies rules to a graph, inputs before users, sweep after sweep, until none fires.
+ *
+ * A sweep rebuilds what changed. Rules that only look below their root run on the rebuilt node at once; rules that ask
+ * for users (their guard would be wrong on a graph still being built) match the graph the sweep started from, and build
+ * their replacement from the rebuilt metavariables. Both ways every replacement equals what it replaces, so overlapping
+ * matches cannot do harm. Nodes nothing refers to any more are left behind.
+ */
+import { makeOps } from "./build.js";
+import { sameShape, showShape } from "./dim.js";
+import { GraphBuilder, rootsOf, topological, type Graph, type Node, type Origin, type Parameter } from "./graph.js";
+import { invariant } from "./invariant.js";
+import { attempt, type Attempt, type Context, type Rule } from "./rule.js";
+import type { Match } from "./pattern.js";
+
+/** A rule that fits somewhere but was held back. */
+export interface Refusal {
+  readonly rule: string;
+  readonly origin: Origin;
+  readonly reason: string;
+}
+
+export interface Rewritten {
+  readonly graph: Graph;
+  /** How often each rule fired, in the order of the rules; rules that did not fire are left out. */
+  readonly firings: ReadonlyMap<string, number>;
+  /** What was held back in the resulting graph, in its order. */
+  readonly refusals: readonly Refusal[];
+}
+
+/** Far above what any terminating rule set needs; reaching it means that two rules undo each other. */
+const SWEEPS = 400;
+const STEPS_AT_A_NODE = 64;
+
+/** @returns the graph at the fixed point of `rules`, its nodes numbered densely. Throws a CompilerBug if there is none. */
+export function rewrite(graph: Graph, rules: readonly Rule[]): Rewritten {
+  const rewriter = new Rewriter(rules);
+  let current = transplant(graph, rewriter.builder);
+  let sweeps = 0;
+  for (;;) {
+    const next = rewriter.sweep(current);
+    if (next === current) break;
+    current = next;
+    invariant(++sweeps < SWEEPS, `rewriting ends; still firing: ${[...rewriter.lastFired].join(", ")}`);
+  }
+  const alive = topological(rootsOf(current));
+  const refusals = alive.flatMap((node) => rewriter.refusals.get(node) ?? []);
+  const firings = new Map(rules.flatMap((r) => (rewriter.firings.has(r.name) ? [[r.name, rewriter.firings.get(r.name) ?? 0] as const] : [])));
+  return { graph: transplant(current, new GraphBuilder()), firings, refusals };
+}
+
+/** The same graph in another builder. */
+function transplant(graph: Graph, builder: GraphBuilder): Graph {
+  const roots = [...graph.inputs.values(), ...[...graph.parameters.values()].map((p) => p.node), ...rootsOf(graph)];
+  const image = new Map<Node, Node>();
+  for (const node of topological(roots)) {
+    const inputs = node.inputs.map((i) => at(image, i));
+    image.set(node, builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin));
+  }
+  return mapGraph(graph, (node) => at(image, node));
+}
+
+function at(image: ReadonlyMap<Node, Node>, node: Node): Node {
+  const found = image.get(node);
+  invariant(found, "inputs come before users");
+  return found;
+}
+
+function mapGraph(graph: Graph, f: (node: Node) => Node): Graph {
+  const nodes = (m: ReadonlyMap<string, Node>) => new Map([...m].map(([name, node]) => [name, f(node)] as const));
+  const parameters = [...graph.parameters].map(([path, p]): [string, Parameter] => [path, { ...p, node: f(p.node) }]);
+  return { inputs: nodes(graph.inputs), parameters: new Map(parameters), outputs: nodes(graph.outputs), updates: nodes(graph.updates) };
+}
+
+class Rewriter {
+  readonly builder = new GraphBuilder();
+  readonly firings = new Map<string, number>();
+  readonly refusals = new Map<Node, Refusal[]>();
+  lastFired = new Set<string>();
+  /** Nodes on which no context-free rule fires: nodes do not change, so it stays so. */
+  readonly #settled = new Set<Node>();
+  readonly #local: ReadonlyMap<string, readonly Rule[]>;
+  readonly #contextual: ReadonlyMap<string, readonly Rule[]>;
+
+  constructor(rules: readonly Rule[]) {
+    this.#local = byRoot(rules.filter((r) => !r.context));
+    this.#contextual = byRoot(rules.filter((r) => r.context));
+  }
+
+  /** One pass over the graph; the same graph when nothing fired. */
+  sweep(graph: Graph): Graph {
+    this.lastFired = new Set();
+    const context = contextOf(graph);
+    const image = new Map<Node, Node>();
+    let changed = false;
+    for (const node of topological(rootsOf(graph))) {
+      const now = this.#settle(this.#contextually(node, context, image) ?? this.#rebuilt(node, image), context);
+      image.set(node, now);
+      changed ||= now !== node;
+    }
+    return changed ? mapGraph(graph, (node) => image.get(node) ?? node) : graph;
+  }
+
+  /** `node` over the images of its inputs. */
+  #rebuilt(node: Node, image: ReadonlyMap<Node, Node>): Node {
+    if (node.inputs.every((i) => image.get(i) === i)) return node;
+    const types = [{ shape: node.shape, dtype: node.dtype }, ...node.extra] as const;
+    return this.builder.add(node.op, node.inputs.map((i) => at(image, i)), node.attrs, types, node.origin);
+  }
+
+  #contextually(node: Node, context: Context, image: ReadonlyMap<Node, Node>): Node | undefined {
+    for (const candidate of this.#contextual.get(node.op) ?? []) {
+      const match = this.#take(candidate, node, attempt(candidate, node, context));
+      if (!match) continue;
+      const nodes = new Map([...match.nodes].map(([name, n]) => [name, image.get(n) ?? n] as const));
+      const built = this.#fire(candidate, node, { ...match, nodes }, context);
+      if (built) return built;
+    }
+    return undefined;
+  }
+
+  /** Context-free rules at `node` and then at what they gave, until none fires. */
+  #settle(node: Node, context: Context): Node {
+    let now = node;
+    for (let step = 0; !this.#settled.has(now); step++) {
+      invariant(step < STEPS_AT_A_NODE, `rules come to rest at a node; still firing: ${[...this.lastFired].join(", ")}`);
+      const next = this.#once(now, context);
+      if (!next) this.#settled.add(now);
+      else now = next;
+    }
+    return now;
+  }
+
+  #once(node: Node, context: Context): Node | undefined {
+    for (const candidate of this.#local.get(node.op) ?? []) {
+      const match = this.#take(candidate, node, attempt(candidate, node, context));
+      const built = match && this.#fire(candidate, node, match, context);
+      if (built) return built;
+    }
+    return undefined;
+  }
+
+  /** The match of a successful attempt; keeps account of refusals. */
+  #take(candidate: Rule, node: Node, result: Attempt): Match | undefined {
+    const others = (this.refusals.get(node) ?? []).filter((r) => r.rule !== candidate.name);
+    if (result.kind === "refused") {
+      this.refusals.set(node, [...others, { rule: candidate.name, origin: node.origin, reason: result.reason }]);
+    } else if (this.refusals.has(node)) {
+      this.refusals.set(node, others);
+    }
+    return result.kind === "fits" ? result.match : undefined;
+  }
+
+  #fire(candidate: Rule, root: Node, match: Match, context: Context): Node | undefined {
+    const built = candidate.build(makeOps(this.builder, root.origin), match, context);
+    if (!built || built === root) return undefined;
+    invariant(
+      sameShape(built.shape, root.shape) && built.dtype === root.dtype,
+      `rule ${candidate.name} keeps the type ${root.dtype} ${showShape(root.shape)}, not ${built.dtype} ${showShape(built.shape)}`,
+    );
+    this.firings.set(candidate.name, (this.firings.get(candidate.name) ?? 0) + 1);
+    this.lastFired.add(candidate.name);
+    return built;
+  }
+}
+
+function byRoot(rules: readonly Rule[]): ReadonlyMap<string, readonly Rule[]> {
+  const table = new Map<string, Rule[]>();
+  for (const r of rules) {
+    for (const op of new Set(r.patterns.map((p) => p.op))) table.set(op, [...(table.get(op) ?? []), r]);
+  }
+  return table;
+}
+
+function contextOf(graph: Graph): Context {
+  const roots = new Set(rootsOf(graph));
+  const users = new Map<Node, Node[]>();
+  for (const node of topological(roots)) {
+    for (const input of new Set(node.inputs)) {
+      const known = users.get(input);
+      if (known) known.push(node);
+      else users.set(input, [node]);
+    }
+  }
+  return { users: (node) => users.get(node) ?? [], isRoot: (node) => roots.has(node) };
+}

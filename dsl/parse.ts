@@ -1,0 +1,100 @@
+/**
+ * @file Text to syntax tree. Parsing never throws and always ends: limits are checked on the text and on its tokens
+ * before the parser runs.
+ */
+import { EOF } from "chevrotain";
+import type { IToken, ParserMethod } from "chevrotain";
+import type * as ast from "./ast.js";
+import { diagnose } from "./diagnostics.js";
+import type { Diagnostic, Note } from "./diagnostics.js";
+import { foundWords, unexpectedHelp } from "./expected.js";
+import { Grammar } from "./grammar.js";
+import { MOST_CHARACTERS, MOST_ERRORS, MOST_TREE_DEPTH, tooDeep } from "./limits.js";
+import { lineIndex, lineStarts, positionOf } from "./source.js";
+import * as t from "./tokens.js";
+
+/** Building the grammar's tables takes some 20 ms; every parse sets its whole state anew. */
+const grammar = new Grammar();
+
+/** A syntax tree, as far as it could be read, and what is wrong with the text. */
+export interface Parsed<T> {
+  readonly tree: T | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Parses a file. Declarations that could not be read are left out of `file`. */
+export function parse(source: ast.Source): { readonly file: ast.File; readonly diagnostics: readonly Diagnostic[] } {
+  const { tree, diagnostics } = run(source, (g) => g.file);
+  return { file: { source, imports: tree?.imports ?? [], declarations: tree?.declarations ?? [] }, diagnostics };
+}
+
+/** Parses one expression, such as a rewrite rule's. */
+export function parseExpression(source: ast.Source): Parsed<ast.Expr> {
+  return run(source, (g) => g.expr);
+}
+
+/** Parses `(x: [..], keep = false) -> [..]`. */
+export function parseSignatureText(source: ast.Source): Parsed<{ readonly params: readonly ast.Param[]; readonly result: ast.Type }> {
+  return run(source, (g) => g.signature);
+}
+
+/** Runs one top rule over a source. `tree` is undefined if the rule itself failed, or a limit was passed. */
+function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): Parsed<T> {
+  if (source.text.length > MOST_CHARACTERS) {
+    const size = `${(source.text.length / MOST_CHARACTERS).toFixed(1)} MiB of text`;
+    const start = { source, start: 0, end: 1 };
+    return { tree: undefined, diagnostics: [diagnose("too_large", { what: `\`${source.path}\``, size, limit: "1 MiB", help: "is this a `.deit` file?" }, start)] };
+  }
+  const { tokens, diagnostics } = t.lex(source, MOST_ERRORS);
+  const bad = diagnostics.list();
+  if (bad.length >= MOST_ERRORS) return { tree: undefined, diagnostics: bad };
+  const deep = tooDeep(tokens);
+  if (deep !== undefined) {
+    const what = deep.limit === MOST_TREE_DEPTH ? "this expression" : "the text";
+    diagnostics.report("too_deep", { what, limit: deep.limit }, { source, start: deep.token.startOffset, end: t.endOf(deep.token) });
+    return { tree: undefined, diagnostics: diagnostics.list() };
+  }
+  grammar.source = source;
+  grammar.lines = lineStarts(source.text);
+  grammar.input = tokens;
+  // Chevrotain gives undefined, whatever the rule's type, when the rule itself failed.
+  const tree = rule(grammar).call(grammar) as T | undefined;
+  const errorLines = new Set(bad.map((d) => lineIndex(grammar.lines, d.span.start)));
+  for (const { token, message } of grammar.errors) {
+    const found = unexpected(source, tokens, token, message);
+    // What a malformed token breaks on its line is its follow-on.
+    if (!t.isBad(token) && !errorLines.has(lineIndex(grammar.lines, found.span.start))) diagnostics.add(found);
+  }
+  return { tree: grammar.errors.length > 0 && tree === undefined ? undefined : tree, diagnostics: diagnostics.list().slice(0, MOST_ERRORS) };
+}
+
+/** A syntax error as a diagnostic; `expected` is in words. */
+function unexpected(source: ast.Source, tokens: readonly IToken[], found: IToken, expected: string): Diagnostic {
+  const atEnd = found.tokenType === EOF;
+  const index = atEnd ? tokens.length : tokens.indexOf(found);
+  const end = source.text.trimEnd().length;
+  const span = atEnd ? { source, start: Math.max(0, end - 1), end } : { source, start: found.startOffset, end: t.endOf(found) };
+  const notes = unclosed(source, tokens, index, expected);
+  const help = notes.length > 0 ? undefined : unexpectedHelp(found, expected, tokens[index - 1]);
+  const values = { expected, found: foundWords(found, EOF), ...(help === undefined ? {} : { help }) };
+  return diagnose("unexpected_token", values, span, { notes });
+}
+
+const pairs: Readonly<Record<string, string>> = { "(": ")", "[": "]", "{": "}" };
+
+/** Where the bracket opened that should have been closed before token `index`, if that is on another line. */
+function unclosed(source: ast.Source, tokens: readonly IToken[], index: number, expected: string): readonly Note[] {
+  const open: IToken[] = [];
+  for (const token of tokens.slice(0, index)) {
+    if (Object.hasOwn(pairs, token.image)) open.push(token);
+    else if (Object.values(pairs).includes(token.image)) open.pop();
+  }
+  const opener = open.at(-1);
+  if (opener === undefined || !expected.includes(`\`${pairs[opener.image]}\``)) return [];
+  const next = tokens[index];
+  if (opener.image === "{" && next !== undefined && !t.opensDeclaration(next)) return [];
+  const span = { source, start: opener.startOffset, end: t.endOf(opener) };
+  const at = next?.startOffset ?? source.text.length;
+  if (positionOf(source, opener.startOffset).line === positionOf(source, at).line) return [];
+  return [{ text: `the \`${opener.image}\` that is still open`, span }];
+}

@@ -1,0 +1,115 @@
+/** @file Everything that can go wrong at run time and is not a bug of ours: typed, and saying what to do. */
+
+/** Who has to act: the user, about what was handed in (exit code 1), or the machine's owner (exit code 3). */
+export type ExitKind = "input" | "device";
+
+/** What an error may carry besides its message. */
+export interface ErrorDetail {
+  /** What to do about it, as a sentence. */
+  readonly help?: string;
+  /** The error underneath, for whoever debugs. */
+  readonly cause?: unknown;
+}
+
+/** The common class of all run-time faults; `code` is stable and fit for programs, the message for people. */
+export class DeitcError extends Error {
+  override readonly name: string = "DeitcError";
+  readonly code: string;
+  readonly exitKind: ExitKind;
+  readonly help: string | undefined;
+
+  constructor(code: string, exitKind: ExitKind, message: string, detail: ErrorDetail = {}) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    this.code = code;
+    this.exitKind = exitKind;
+    this.help = detail.help;
+  }
+}
+
+/** An argument of a run-time call is wrong: a missing input, a length that does not fit the shape, a bad option. */
+export class InputError extends DeitcError {
+  override readonly name = "InputError";
+  constructor(message: string, detail: ErrorDetail = {}) {
+    super("input", "input", message, detail);
+  }
+}
+
+/** Why a file cannot be used: it is not there, not readable, cut short, of another kind, malformed, or unsafe. */
+export type FileFault = "missing" | "unreadable" | "truncated" | "not-recognized" | "malformed" | "refused";
+
+/** What a file error may carry: the file, and the fault as one word. */
+export interface FileErrorDetail extends ErrorDetail {
+  /** As the caller named it. */
+  readonly file: string;
+  readonly fault: FileFault | "mismatch";
+}
+
+/** A file could not be read or written at all; the formats have classes of their own. */
+export class FileError extends DeitcError {
+  override readonly name = "FileError";
+  readonly file: string;
+  readonly fault: FileFault;
+  constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
+    super(`file-${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    this.file = detail.file;
+    this.fault = detail.fault;
+  }
+}
+
+/** A weights file is broken or unsafe, or does not hold what the model needs (`mismatch`). */
+export class WeightsError extends DeitcError {
+  override readonly name = "WeightsError";
+  readonly file: string;
+  readonly fault: FileFault | "mismatch";
+  /** The tensor at fault, when it is one. */
+  readonly tensor: string | undefined;
+  constructor(message: string, detail: FileErrorDetail & { readonly tensor?: string }) {
+    const where = detail.tensor === undefined ? detail.file : `${detail.file}: tensor '${detail.tensor}'`;
+    super(`weights-${detail.fault}`, "input", `${where}: ${message}`, detail);
+    this.file = detail.file;
+    this.fault = detail.fault;
+    this.tensor = detail.tensor;
+  }
+}
+
+/** An image cannot be decoded, or its pixels are not what was said. */
+export class ImageError extends DeitcError {
+  override readonly name = "ImageError";
+  readonly file: string;
+  readonly fault: FileFault;
+  constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
+    super(`image-${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    this.file = detail.file;
+    this.fault = detail.fault;
+  }
+}
+
+/** No adapter, or none with the limits and features that the module needs. */
+export class AdapterError extends DeitcError {
+  override readonly name = "AdapterError";
+  constructor(message: string, detail: ErrorDetail = {}) {
+    super("adapter", "device", message, detail);
+  }
+}
+
+/** The device or the process has not enough memory for the batch asked for. */
+export class OutOfMemoryError extends DeitcError {
+  override readonly name = "OutOfMemoryError";
+  constructor(message: string, detail: ErrorDetail = {}) {
+    super("out-of-memory", "device", message, detail);
+  }
+}
+
+/** The device went away: a driver reset, a crash, or a call after `destroy()`. */
+export class DeviceLostError extends DeitcError {
+  override readonly name = "DeviceLostError";
+  constructor(message: string, detail: ErrorDetail = {}) {
+    super("device-lost", "device", message, detail);
+  }
+}
+
+/** The message and, on its own line, the help of any error, as the command line prints it. */
+export function describeError(error: unknown): string {
+  if (error instanceof DeitcError && error.help !== undefined) return `${error.message}\n  help: ${error.help}`;
+  return error instanceof Error ? error.message : String(error);
+}

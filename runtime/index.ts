@@ -1,0 +1,11 @@
+/** @file The core of the runtime (`deitc/runtime/core`): WebGPU alone, fit for a browser. */
+export * from "./errors.js";
+export type * from "./manifest.js";
+export { adapterName, chooseFamily, Device, familyOf, isSoftware, limitsOf } from "./device.js";
+export type { LimitName, Limits } from "./device.js";
+export { largestBatch, planMemory, showBytes, showShape } from "./memory.js";
+export type { MemoryLimits, MemoryPlan, MemoryUse } from "./memory.js";
+export type { KernelSource, LoadProgress, Numbers } from "./program.js";
+export type { Profile, ProfileRow } from "./profile.js";
+export { Session } from "./session.js";
+export type { InferOptions, ModuleDefinition, ParameterSource, SessionOptions, Tensors } from "./session.js";

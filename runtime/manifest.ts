@@ -1,0 +1,113 @@
+/**
+ * @file The contract between compiler and runtime: everything a compiled module is, but its shaders' text.
+ * Sizes are affine in the batch: `b`·B + `c`.
+ */
+
+/** b·B + c. */
+export interface Size {
+  readonly b: number;
+  readonly c: number;
+}
+
+export type DType = "f32" | "i32" | "bool";
+
+/** A kernel family: `scalar` for software adapters, `tiled` for GPUs. Chosen when a module is loaded. */
+export type FamilyName = "scalar" | "tiled";
+
+export interface Manifest {
+  readonly format: 1;
+  /** Version of the compiler that wrote it. */
+  readonly compiler: string;
+  /** Name in the `.deit` file (`deit_b`) and of the generated class (`DeitB`). */
+  readonly name: string;
+  readonly className: string;
+  readonly doc: string;
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+  /** Parameters and buffers in order of declaration; a binding refers to one by position. */
+  readonly parameters: readonly ParameterInfo[];
+  /** How images become the first input, when the model says so. */
+  readonly preprocess?: Preprocess;
+  readonly families: Readonly<Record<FamilyName, Family>>;
+}
+
+export interface TensorInfo {
+  readonly name: string;
+  readonly shape: readonly Size[];
+  readonly dtype: DType;
+  readonly doc?: string;
+}
+
+export type Initializer =
+  | { readonly kind: "zeros" }
+  | { readonly kind: "ones" }
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "uniform"; readonly bound: number }
+  | { readonly kind: "normal"; readonly std: number }
+  | { readonly kind: "trunc_normal"; readonly std: number }
+  | { readonly kind: "values"; readonly values: readonly number[] };
+
+export interface ParameterInfo {
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly trained: boolean;
+  readonly decay: boolean;
+  readonly initializer: Initializer;
+}
+
+/** The evaluation transform: resize the shorter side to `resize` (Pillow bicubic), centre-crop `size`, normalize. */
+export interface Preprocess {
+  readonly size: number;
+  readonly resize: number;
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+}
+
+export interface Family {
+  readonly kernels: readonly KernelInfo[];
+  /** Storage that lives on the device besides parameters, inputs and outputs; one GPU buffer each. */
+  readonly slots: readonly SlotInfo[];
+  readonly programs: {
+    /** Everything that depends on parameters alone; run once after the weights are in place. */
+    readonly prepare: readonly Step[];
+    readonly infer: readonly Step[];
+  };
+}
+
+export interface KernelInfo {
+  /** File `kernels/<family>/<name>.wgsl`. Entry point `main`; the batch is `override B: i32`. */
+  readonly name: string;
+  /** One per binding, group 0, in order. */
+  readonly bindings: readonly ("read" | "read_write")[];
+  readonly workgroupSize: number;
+  /** Bytes of workgroup memory. */
+  readonly workgroupBytes: number;
+  /** WebGPU features it needs beyond the core (`subgroups`, `shader-f16`). */
+  readonly features: readonly string[];
+}
+
+export interface SlotInfo {
+  /** `activation` is reused between steps; `derived` is written by `prepare` and kept. */
+  readonly kind: "activation" | "derived";
+  readonly bytes: Size;
+  /** Paths of the tensors that live here in turn, for messages and profiles. */
+  readonly tensors: readonly string[];
+}
+
+export type Ref =
+  | { readonly kind: "parameter"; readonly index: number }
+  | { readonly kind: "slot"; readonly index: number }
+  | { readonly kind: "input"; readonly index: number }
+  | { readonly kind: "output"; readonly index: number };
+
+/** One dispatch. */
+export interface Step {
+  readonly kernel: number;
+  readonly bindings: readonly Ref[];
+  /** Workgroups: Π ⌈size / per⌉. */
+  readonly grid: readonly { readonly size: Size; readonly per: number }[];
+  /** Parameter-style path of what it computes (`blocks.3.attn.qkv`). */
+  readonly path: string;
+  readonly flops: Size;
+  readonly bytes: Size;
+}

@@ -1,0 +1,133 @@
+/** @file Files on disk: random access for the weight readers, and writes that are whole or not there. */
+
+import { open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { randomUUID } from "node:crypto";
+import { FileError } from "../errors.js";
+import type { RandomAccess } from "../weights/access.js";
+
+/** A file held open; `close` it, or bind it with `await using`. */
+export interface OpenFile extends RandomAccess, AsyncDisposable {
+  close(): Promise<void>;
+}
+
+/** The system's code of a failed call (`ENOENT`), if it is one. */
+function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** A system failure about `file` in words. */
+function fileError(file: string, error: unknown): FileError {
+  const code = systemCode(error);
+  switch (code) {
+    case "ENOENT": case "ENOTDIR":
+      return new FileError("there is no such file", { file, fault: "missing", cause: error, help: "check the path" });
+    case "EISDIR":
+      return new FileError("this is a folder, not a file", { file, fault: "unreadable", cause: error });
+    case "EACCES": case "EPERM":
+      return new FileError("permission denied", { file, fault: "unreadable", cause: error });
+    case "ENOSPC": case "EDQUOT":
+      return new FileError("no space is left on the disk", { file, fault: "unreadable", cause: error });
+    default:
+      return new FileError(error instanceof Error ? error.message : String(error), {
+        file, fault: "unreadable", cause: error,
+      });
+  }
+}
+
+/** Opens a file for reading. Throws `FileError` when it is missing, not readable or not a regular file. */
+export async function openFile(path: string): Promise<OpenFile> {
+  let handle: FileHandle | undefined;
+  try {
+    // Before opening: to open a pipe would wait for its writer.
+    const kind = await stat(path);
+    if (kind.isDirectory()) {
+      const help = "name a file in it";
+      throw new FileError("this is a folder, not a file", { file: path, fault: "unreadable", help });
+    }
+    if (!kind.isFile()) throw new FileError("this is not a regular file", { file: path, fault: "unreadable" });
+    handle = await open(path, "r");
+    const { size } = await handle.stat();
+    return accessTo(path, handle, size);
+  } catch (error) {
+    await handle?.close();
+    throw error instanceof FileError ? error : fileError(path, error);
+  }
+}
+
+function accessTo(path: string, handle: FileHandle, size: number): OpenFile {
+  const close = (): Promise<void> => handle.close();
+  return {
+    name: path,
+    size,
+    close,
+    [Symbol.asyncDispose]: close,
+    async read(offset, length) {
+      // Its own memory: aligned for every element type, and the caller may keep it.
+      const bytes = new Uint8Array(length);
+      let done = 0;
+      try {
+        while (done < length) {
+          const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), offset + done);
+          if (bytesRead === 0) break;
+          done += bytesRead;
+        }
+      } catch (error) {
+        throw fileError(path, error);
+      }
+      return bytes.subarray(0, done);
+    },
+  };
+}
+
+/** A whole file in memory. Throws `FileError`. */
+export async function readFileBytes(path: string): Promise<Uint8Array> {
+  const file = await openFile(path);
+  try {
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.byteLength;) {
+    const { bytesWritten } = await handle.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30));
+    done += bytesWritten;
+  }
+}
+
+/** Makes the rename itself durable; file systems that cannot sync a folder are left as they are. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r").catch(() => undefined);
+  try {
+    await folder?.sync().catch(() => undefined);
+  } finally {
+    await folder?.close();
+  }
+}
+
+/**
+ * Writes `chunks` one after the other beside `path`, flushes them to the disk and renames: `path` holds the old bytes
+ * or all the new ones, whatever happens. Throws `FileError`; a failure, also one of `chunks`, leaves nothing behind.
+ */
+export async function writeFileAtomic(
+  path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const beside = join(dirname(path), `.${basename(path)}.${randomUUID()}.partial`);
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(beside, "wx");
+    for await (const chunk of chunks) await writeAll(handle, chunk);
+    await handle.sync();
+    await handle.close();
+    handle = undefined;
+    await rename(beside, path);
+  } catch (error) {
+    await handle?.close().catch(() => undefined);
+    await unlink(beside).catch(() => undefined);
+    // What the caller's own chunks throw is the caller's.
+    throw systemCode(error) === undefined ? error : fileError(path, error);
+  }
+  await syncFolder(dirname(path));
+}

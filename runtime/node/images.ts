@@ -1,0 +1,87 @@
+/** @file Decodes JPEG, PNG and WebP files with sharp, to the pixels that Pillow's `convert("RGB")` gives. */
+
+import sharp from "sharp";
+import { ImageError } from "../errors.js";
+import type { Pixels } from "../image/resize.js";
+import { preprocess } from "../image/transform.js";
+import type { Preprocess } from "../manifest.js";
+import { readFileBytes } from "./files.js";
+
+/** Containers that are decoded. */
+const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
+
+/**
+ * Decodes an image. Colour profiles and EXIF orientation are ignored as the official loaders do, grey becomes RGB,
+ * alpha is dropped without blending, 16-bit samples keep their upper byte. Throws `ImageError`, also when the file is
+ * cut short: nothing is filled with grey. @param name for messages.
+ */
+export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixels> {
+  if (bytes.byteLength === 0) throw new ImageError("the file is empty", { file: name, fault: "truncated" });
+  const options = { failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true } as const;
+  try {
+    const { format, space } = await sharp(bytes, options).metadata();
+    if (!accepted.includes(format)) {
+      const help = "JPEG, PNG and WebP are read";
+      throw new ImageError(`images of type ${format} are not read`, { file: name, fault: "not-recognized", help });
+    }
+    // One channel is taken as it is: a conversion by luminance could round it.
+    const grey = space === "b-w" || space === "grey16";
+    const { data, info } = await sharp(bytes, options)
+      .removeAlpha().toColourspace(grey ? "b-w" : "srgb").raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    return { data: toRgb(data, info.channels, name), width: info.width, height: info.height };
+  } catch (error) {
+    throw error instanceof ImageError ? error : decodeError(error, name);
+  }
+}
+
+function toRgb(data: Uint8Array, channels: number, name: string): Uint8Array {
+  if (channels === 3) return data;
+  if (channels !== 1) {
+    throw new ImageError(`it decodes to ${channels} channels`, { file: name, fault: "not-recognized" });
+  }
+  const rgb = new Uint8Array(3 * data.length);
+  data.forEach((value, index) => rgb.fill(value, 3 * index, 3 * index + 3));
+  return rgb;
+}
+
+/** What libvips says, in one line, with the likely fault. */
+function decodeError(error: unknown, name: string): ImageError {
+  const text = error instanceof Error ? error.message : String(error);
+  const cause = text.split("\n").map((line) => line.trim()).filter((line) => line !== "").join("; ");
+  if (/unsupported image format/iu.test(cause)) {
+    return new ImageError("not an image, or of a kind that is not read", {
+      file: name, fault: "not-recognized", help: "JPEG, PNG and WebP are read", cause: error,
+    });
+  }
+  const fault = /premature|truncated|end of|not enough|unexpected end/iu.test(cause) ? "truncated" : "malformed";
+  return new ImageError(`cannot be decoded: ${cause}`, { file: name, fault, cause: error });
+}
+
+/** Decodes an image file. Throws `FileError` or `ImageError`, both naming the file. */
+export async function readImage(path: string): Promise<Pixels> {
+  return decodeImage(await readFileBytes(path), path);
+}
+
+/**
+ * Image files as one input batch [files, 3, size, size], in their order. Decoding of the next image overlaps the
+ * resampling of this one. Throws `FileError`, `ImageError` or `InputError`.
+ */
+export async function loadImages(paths: readonly string[], how: Preprocess): Promise<Float32Array> {
+  const plane = 3 * how.size * how.size;
+  const batch = new Float32Array(paths.length * plane);
+  const decode = (index: number): Promise<Pixels | undefined> => {
+    const path = paths[index];
+    const pixels = path === undefined ? Promise.resolve(undefined) : readImage(path);
+    // Awaited one turn later; until then a failure must not count as unhandled.
+    pixels.catch(() => undefined);
+    return pixels;
+  };
+  let next = decode(0);
+  for (let index = 0; index < paths.length; index++) {
+    const pixels = await next;
+    next = decode(index + 1);
+    if (pixels !== undefined) preprocess(pixels, how, batch.subarray(index * plane, (index + 1) * plane));
+  }
+  return batch;
+}

@@ -1,0 +1,154 @@
+/** @file Loads a compiled module in Node: its files, its weights in any form, the adapter by name. */
+import * as path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Device } from "../device.js";
+import { FileError, InputError } from "../errors.js";
+import type { FamilyName, Manifest } from "../manifest.js";
+import type { LoadProgress } from "../program.js";
+import { Session, type ModuleDefinition, type ParameterSource, type Tensors } from "../session.js";
+import { memoryAccess } from "../weights/access.js";
+import { openCheckpoint } from "../weights/checkpoint.js";
+import { initialize } from "../weights/initialize.js";
+import { matchWeights } from "../weights/match.js";
+import { openDevice } from "./adapters.js";
+import { openFile, readFileBytes } from "./files.js";
+
+/** How a generated class is loaded. One of `weights` and `randomWeights` is needed. */
+export interface LoadOptions {
+  /**
+   * A checkpoint's path (`.safetensors`, `.pth`, `.pt`, `.th`) or its bytes, or values by parameter path. A checkpoint
+   * is fitted to the model as fine-tuning does; what was done is told through `onNote`.
+   */
+  readonly weights?: string | Uint8Array | ReadonlyMap<string, Float32Array>;
+  /** Takes the moving average that training kept beside the weights in a checkpoint. */
+  readonly ema?: boolean;
+  /** Leaves a classifier of another number of classes than the checkpoint's at its initial values. */
+  readonly allowHeadMismatch?: boolean;
+  /** Draws the weights as an untrained model's, in place of `weights`. */
+  readonly randomWeights?: { readonly seed: number };
+  /** The most images a call of `infer` takes. 1 unless given. */
+  readonly batch?: number;
+  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader`; else DEITC_ADAPTER's, else the best. */
+  readonly adapter?: string;
+  /** A device of `openDevice`, shared with other models; it outlives this one. */
+  readonly device?: Device;
+  /** Overrides the choice of kernels by the adapter. */
+  readonly family?: FamilyName;
+  /** Validates every call and bounds every access: slower, for development and tests. */
+  readonly checked?: boolean;
+  /** Fills storage with NaN first, for tests. */
+  readonly poison?: boolean;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /** A sentence for each thing done to make a checkpoint fit, such as a resampled position embedding. */
+  readonly onNote?: (note: string) => void;
+}
+
+/** Where parameters come from, and what to do when all were read. */
+interface OpenSource {
+  readonly source: ParameterSource;
+  readonly close?: () => Promise<void>;
+}
+
+/**
+ * The module that `deitc compile` wrote into `folder` (a path, or a `file:` URL such as a generated file's own).
+ * @throws FileError when the manifest is missing, malformed or of another version.
+ */
+export async function openModule(folder: string | URL): Promise<ModuleDefinition> {
+  const home = typeof folder === "string" ? folder : fileURLToPath(folder);
+  const file = path.join(home, "manifest.json");
+  let manifest: unknown;
+  try {
+    manifest = JSON.parse(await readText(file));
+  } catch (cause) {
+    if (cause instanceof FileError) throw cause;
+    throw new FileError("it is not JSON", { file, fault: "malformed", cause, help: "compile the model again" });
+  }
+  if (!isManifest(manifest)) {
+    throw new FileError("it is not a manifest of this version of deitc", {
+      file, fault: "not-recognized", help: "compile the model again with the deitc that is installed",
+    });
+  }
+  return { manifest, wgsl: (family, kernel) => readText(path.join(home, "kernels", family, `${kernel}.wgsl`)) };
+}
+
+/** The format number stands for the rest: the compiler wrote the file. */
+const isManifest = (value: unknown): value is Manifest =>
+  typeof value === "object" && value !== null && "format" in value && value.format === 1;
+
+const readText = async (file: string): Promise<string> => new TextDecoder().decode(await readFileBytes(file));
+
+/**
+ * Loads a module with its weights onto a device. `destroy()` the result, or use `await using`.
+ * @throws InputError without weights; FileError and WeightsError for theirs; AdapterError, OutOfMemoryError.
+ */
+export async function load<
+  Inputs extends object = Tensors,
+  Outputs extends object = Readonly<Record<string, Float32Array>>,
+>(definition: ModuleDefinition, options: LoadOptions): Promise<Session<Inputs, Outputs>> {
+  const { batch, family, poison, onProgress } = options;
+  const { source, close } = await openSource(definition.manifest, options);
+  let opened: Device | undefined;
+  try {
+    const device = options.device ?? (opened = await openDevice(options));
+    const ownsDevice = opened !== undefined;
+    return await Session.load<Inputs, Outputs>(definition, {
+      device, ownsDevice, weights: source, batch, family, poison, onProgress,
+    });
+  } catch (error) {
+    opened?.destroy();
+    throw error;
+  } finally {
+    await close?.();
+  }
+}
+
+/** The parameters' source that the options name. */
+async function openSource(manifest: Manifest, options: LoadOptions): Promise<OpenSource> {
+  const { weights, randomWeights } = options;
+  if (weights !== undefined && randomWeights !== undefined) {
+    throw new InputError("give either `weights` or `randomWeights`, not both");
+  }
+  if (randomWeights !== undefined) return { source: (info) => initialize(info, randomWeights.seed) };
+  if (weights === undefined) {
+    throw new InputError(`${manifest.name} needs weights`, {
+      help: "give { weights: \"model.safetensors\" } or, for an untrained model, { randomWeights: { seed: 0 } }",
+    });
+  }
+  if (typeof weights === "string" || weights instanceof Uint8Array) return fromCheckpoint(manifest, weights, options);
+  return fromMap(manifest, weights);
+}
+
+/** The tensors of a checkpoint, read one by one when they are asked for. */
+async function fromCheckpoint(
+  manifest: Manifest,
+  weights: string | Uint8Array,
+  { ema, allowHeadMismatch, onNote }: LoadOptions,
+): Promise<OpenSource> {
+  const file = typeof weights === "string" ? await openFile(weights) : memoryAccess("the weights given", weights);
+  const close = async (): Promise<void> => file.close?.();
+  try {
+    const checkpoint = await openCheckpoint(file, { ema });
+    const { sources, notes } = matchWeights(checkpoint, manifest.parameters, { allowHeadMismatch });
+    for (const note of notes) onNote?.(note);
+    // One source a parameter, in the manifest's order.
+    return { source: (info, index) => sources[index]?.load() ?? initialize(info, 0), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Values by path. Tables computed from dimensions are no weights and may be left out. */
+function fromMap(manifest: Manifest, weights: ReadonlyMap<string, Float32Array>): OpenSource {
+  const list = (paths: readonly string[]): string => {
+    const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+    return paths.slice(0, 5).map((name) => `'${name}'`).join(", ") + more;
+  };
+  const needed = manifest.parameters.filter((info) => info.trained || info.initializer.kind !== "values");
+  const missing = needed.map((info) => info.path).filter((name) => !weights.has(name));
+  if (missing.length > 0) throw new InputError(`the weights lack ${list(missing)}`);
+  const known = new Set(manifest.parameters.map((info) => info.path));
+  const unknown = [...weights.keys()].filter((name) => !known.has(name));
+  if (unknown.length > 0) throw new InputError(`${manifest.name} has no parameter ${list(unknown)}`);
+  return { source: (info) => weights.get(info.path) ?? initialize(info, 0) };
+}

@@ -1,0 +1,280 @@
+/**
+ * @file A loaded model: the core of every generated module's API. Files, adapters' names and weights' formats are
+ * elsewhere (`runtime/node`), so that this runs in a browser too.
+ */
+import { chooseFamily, type Device } from "./device.js";
+import { InputError } from "./errors.js";
+import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest.js";
+import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
+import type { Profile } from "./profile.js";
+import { Program, type KernelSource, type LoadProgress, type Numbers } from "./program.js";
+
+/** A compiled module as its generated code hands it over. */
+export interface ModuleDefinition {
+  readonly manifest: Manifest;
+  /** Text of `kernels/<family>/<kernel>.wgsl`. */
+  readonly wgsl: KernelSource;
+}
+
+/** Gives each parameter's values, in the manifest's order and shape. */
+export type ParameterSource = (info: ParameterInfo, index: number) => Float32Array | Promise<Float32Array>;
+
+/** Tensors by name: f32, and i32 for `i32` and `bool` ones. */
+export type Tensors = Readonly<Record<string, Numbers>>;
+
+/** How a module is loaded onto a device. */
+export interface SessionOptions {
+  readonly device: Device;
+  /** Whether `destroy()` destroys the device as well. */
+  readonly ownsDevice?: boolean;
+  readonly weights: ParameterSource;
+  /** The most images a call of `infer` takes; storage is allocated for it. 1 unless given. */
+  readonly batch?: number;
+  /** Overrides the choice by the adapter. */
+  readonly family?: FamilyName;
+  /** Fills storage with NaN first, for tests. */
+  readonly poison?: boolean;
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+/** What a call of `infer` may be given besides its inputs. */
+export interface InferOptions {
+  /** Dispatches done, and in all; called after every submit. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Checked between submits. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A model on a device. `Inputs` and `Outputs` are its tensors' names and element types, which a generated class
+ * narrows. Calls run one after another in the order in which they are made.
+ */
+export class Session<
+  Inputs extends object = Tensors,
+  Outputs extends object = Readonly<Record<string, Float32Array>>,
+> {
+  readonly manifest: Manifest;
+  readonly #program: Program;
+  readonly #ownsDevice: boolean;
+  #last: Promise<unknown> = Promise.resolve();
+  #destroyed = false;
+
+  private constructor(program: Program, ownsDevice: boolean) {
+    this.manifest = program.manifest;
+    this.#program = program;
+    this.#ownsDevice = ownsDevice;
+  }
+
+  /**
+   * Loads a module: allocates, compiles, uploads the weights, derives what depends on them alone.
+   * @throws AdapterError, OutOfMemoryError, DeviceLostError, and whatever `options.weights` throws.
+   */
+  static async load<
+    Inputs extends object = Tensors,
+    Outputs extends object = Readonly<Record<string, Float32Array>>,
+  >(definition: ModuleDefinition, options: SessionOptions): Promise<Session<Inputs, Outputs>> {
+    const { device, batch = 1, onProgress } = options;
+    const { manifest } = definition;
+    const family = chooseFamily(device, manifest, options.family);
+    const program = await Program.allocate(device, manifest, { family, batch, poison: options.poison ?? false });
+    try {
+      const compiled = program.compile(definition.wgsl, onProgress);
+      // A failure of the upload must not leave the compilation's unobserved.
+      compiled.catch(() => undefined);
+      await upload(program, options.weights, onProgress);
+      await compiled;
+      await program.prepare({ onProgress: (done, total) => onProgress?.({ phase: "prepare", done, total }) });
+    } catch (error) {
+      program.destroy();
+      throw error;
+    }
+    return new Session<Inputs, Outputs>(program, options.ownsDevice ?? false);
+  }
+
+  /** The device it runs on. */
+  get device(): Device {
+    return this.#program.device;
+  }
+  /** The kernel family in use. */
+  get family(): FamilyName {
+    return this.#program.family;
+  }
+  /** The most images a call takes. */
+  get batch(): number {
+    return this.#program.batch;
+  }
+  /** Bytes on the device, by kind. */
+  get memory(): MemoryUse {
+    return this.#program.memory;
+  }
+
+  /**
+   * Runs the model. Every input holds the same number of images, at most `batch`; fewer are padded with zeros and
+   * the outputs cut to them.
+   * @returns each output, row-major, `[images, …]`; fresh arrays.
+   * @throws InputError for a name, type or length that does not fit, saying what does; the device's typed faults.
+   */
+  infer(inputs: Inputs, options: InferOptions = {}): Promise<Outputs> {
+    return this.#queue(async () => {
+      const { tensors, images } = checkInputs(this.manifest, this.batch, inputs);
+      for (const [index, tensor] of tensors.entries()) await this.#program.setInput(index, tensor);
+      const results = await this.#program.infer(options);
+      const outputs = this.manifest.outputs.map((info, index) => {
+        const bytes = results[index] ?? new ArrayBuffer(0);
+        const length = elementsAt(info, images);
+        const numbers = info.dtype === "f32" ? new Float32Array(bytes, 0, length) : new Int32Array(bytes, 0, length);
+        return [info.name, numbers];
+      });
+      // The manifest that these names and types are read from is the one that `Outputs` was generated from.
+      return Object.fromEntries(outputs) as Outputs;
+    });
+  }
+
+  /** Measures one run, kernel by kernel, on the inputs last given (zeros before the first). */
+  profile(): Promise<Profile> {
+    return this.#queue(() => this.#program.profile());
+  }
+
+  /**
+   * Replaces parameters by path and derives anew what depends on them.
+   * @throws InputError for a path that is not there or values of another length.
+   */
+  setParameters(values: ReadonlyMap<string, Float32Array>): Promise<void> {
+    return this.#queue(async () => {
+      const known = new Map(this.manifest.parameters.map((info, index) => [info.path, { info, index }]));
+      const checked = [...values].map(([path, data]) => {
+        const found = known.get(path);
+        if (!found) throw new InputError(`${this.manifest.name} has no parameter '${path}'`);
+        checkParameter(found.info, data);
+        return { index: found.index, data };
+      });
+      for (const { index, data } of checked) await this.#program.setParameter(index, data);
+      await this.#program.prepare();
+    });
+  }
+
+  /** Every parameter as it is on the device, by path. */
+  readParameters(): Promise<Map<string, Float32Array>> {
+    return this.#queue(async () => {
+      const values = new Map<string, Float32Array>();
+      for (const [index, info] of this.manifest.parameters.entries()) {
+        values.set(info.path, await this.#program.readParameter(index));
+      }
+      return values;
+    });
+  }
+
+  /** A slot of the family's plan as floats, padding included. For tests. */
+  readSlot(index: number): Promise<Float32Array> {
+    return this.#queue(() => this.#program.readSlot(index));
+  }
+
+  /** Frees what it holds on the device. Pending calls reject; the process can then exit by itself. */
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.#program.destroy();
+    if (this.#ownsDevice) this.device.destroy();
+  }
+
+  /** Waits for the calls made, then destroys. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#last;
+    this.destroy();
+  }
+
+  /** Runs `work` after all earlier calls: they share the device's input and output storage. */
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => {
+      if (this.#destroyed) throw new InputError("the model was destroyed; load it again to use it");
+      this.device.check();
+      return work();
+    });
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** Asks `source` for every parameter and writes it. */
+async function upload(
+  program: Program,
+  source: ParameterSource,
+  onProgress?: (progress: LoadProgress) => void,
+): Promise<void> {
+  const { parameters } = program.manifest;
+  for (const [index, info] of parameters.entries()) {
+    const values = await source(info, index);
+    checkParameter(info, values);
+    await program.setParameter(index, values);
+    onProgress?.({ phase: "weights", done: index + 1, total: parameters.length });
+  }
+}
+
+function checkParameter(info: ParameterInfo, values: Float32Array): void {
+  const expected = parameterElements(info);
+  if (values.length !== expected) {
+    const shape = `[${info.shape.join(", ")}]`;
+    throw new InputError(`parameter '${info.path}' ${shape} has ${expected} values, got ${values.length}`);
+  }
+}
+
+/** The inputs in the manifest's order, and how many images they hold. */
+function checkInputs(
+  manifest: Manifest,
+  batch: number,
+  given: object,
+): { tensors: readonly Numbers[]; images: number } {
+  const expected = manifest.inputs.map((info) => `${info.name} ${showShape(info.shape)}`).join(", ");
+  const names = new Set(manifest.inputs.map((info) => info.name));
+  const unknown = Object.keys(given).find((name) => !names.has(name));
+  if (unknown !== undefined) throw new InputError(`${manifest.name} has no input '${unknown}'; it takes ${expected}`);
+  const values = new Map<string, unknown>(Object.entries(given));
+  let images: { readonly count: number; readonly by: string } | undefined;
+  const tensors = manifest.inputs.map((info) => {
+    const tensor = values.get(info.name);
+    if (tensor === undefined) {
+      throw new InputError(`input '${info.name}' is missing; ${manifest.name} takes ${expected}`);
+    }
+    if (!isTensorOf(info, tensor)) {
+      const type = info.dtype === "f32" ? "a Float32Array" : "an Int32Array";
+      throw new InputError(`input '${info.name}' ${showShape(info.shape)} must be ${type}`);
+    }
+    const count = countImages(info, tensor.length, batch);
+    if (count !== undefined) {
+      if (images && images.count !== count) {
+        throw new InputError(`input '${info.name}' holds ${count} images, but '${images.by}' holds ${images.count}`);
+      }
+      images = { count, by: info.name };
+    }
+    return tensor;
+  });
+  return { tensors, images: images?.count ?? batch };
+}
+
+const isTensorOf = (info: TensorInfo, tensor: unknown): tensor is Numbers =>
+  info.dtype === "f32" ? tensor instanceof Float32Array : tensor instanceof Int32Array;
+
+/** How many images `length` elements are; undefined when the shape does not depend on the batch. */
+function countImages(info: TensorInfo, length: number, batch: number): number | undefined {
+  const shape = showShape(info.shape);
+  const base = elementsAt(info, 0);
+  const perImage = elementsAt(info, 1) - base;
+  if (perImage === 0) {
+    if (length === base) return undefined;
+    throw new InputError(`input '${info.name}' ${shape} has ${base} values, got ${length}`);
+  }
+  const count = (length - base) / perImage;
+  if (!Number.isInteger(count) || count < 1) {
+    const sizes = info.shape.map((d) => sizeAt(d, 1)).join(" × ");
+    throw new InputError(
+      `input '${info.name}' ${shape} has ${perImage} values an image (${sizes}), got ${length}`,
+      { help: `give between ${base + perImage} (one image) and ${base + perImage * batch} (batch ${batch}) values` },
+    );
+  }
+  if (count > batch) {
+    throw new InputError(`input '${info.name}' ${shape} holds ${count} images, the model was loaded for ${batch}`, {
+      help: `give at most ${batch} images a call, or load with { batch: ${count} }`,
+    });
+  }
+  return count;
+}

@@ -1,0 +1,157 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import test from "ava";
+import sharp from "sharp";
+import { FileError, ImageError, InputError } from "../runtime/errors.js";
+import { crop, resize, type Filter, type Pixels } from "../runtime/image/resize.js";
+import { evaluationPixels, normalize, preprocess, roundHalfEven } from "../runtime/image/transform.js";
+import { decodeImage, loadImages, readImage } from "../runtime/node/images.js";
+
+const fixtures = join(process.env["DEITC_SHARED"] ?? "../shared", "fixtures");
+
+interface Evaluated {
+  readonly sha256: string;
+  readonly file?: string;
+  readonly normalized_nchw: { readonly first64: readonly number[]; readonly l2: number; readonly mean: number };
+}
+
+interface Index {
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+  readonly images: readonly {
+    readonly file: string; readonly width: number; readonly height: number;
+    readonly decoded_sha256: string; readonly decoded?: string;
+    readonly at_224: Evaluated; readonly at_384: Evaluated;
+  }[];
+  readonly resized_crops: readonly {
+    readonly file: string; readonly image: string; readonly interpolation: Filter; readonly size: number;
+    readonly left: number; readonly top: number; readonly width: number; readonly height: number;
+  }[];
+}
+
+// The fixture's own description of itself.
+const index = JSON.parse(readFileSync(join(fixtures, "images.json"), "utf8")) as Index;
+const { mean, std } = index;
+
+function sha256(bytes: Uint8Array | Uint8ClampedArray): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** The number of pixels' samples that differ. */
+function differences({ data }: Pixels, file: string): number {
+  const expected = gunzipSync(readFileSync(join(fixtures, file)));
+  if (data.length !== expected.length) return Infinity;
+  return expected.reduce((count, value, i) => count + (value === data[i] ? 0 : 1), 0);
+}
+
+for (const image of index.images) {
+  test(`${image.file} is decoded, resized and normalized exactly`, async (t) => {
+    const pixels = await readImage(join(fixtures, image.file));
+    t.is(pixels.width, image.width);
+    t.is(pixels.height, image.height);
+    t.is(sha256(pixels.data), image.decoded_sha256);
+    if (image.decoded !== undefined) t.is(differences(pixels, image.decoded), 0);
+    for (const [size, side, expected] of [[224, 256, image.at_224], [384, 438, image.at_384]] as const) {
+      const evaluated = evaluationPixels(pixels, { size, resize: side });
+      t.is(sha256(evaluated.data), expected.sha256);
+      if (expected.file !== undefined) t.is(differences(evaluated, expected.file), 0);
+      const input = preprocess(pixels, { size, resize: side, mean, std });
+      t.is(input.length, 3 * size * size);
+      t.deepEqual([...input.subarray(0, 64)], expected.normalized_nchw.first64.map(Math.fround));
+      const l2 = Math.sqrt(input.reduce((sum, value) => sum + value * value, 0));
+      t.true(Math.abs(l2 / expected.normalized_nchw.l2 - 1) < 1e-6);
+    }
+  });
+}
+
+for (const box of index.resized_crops) {
+  test(`${box.file} is cropped and then resized (${box.interpolation}) exactly`, async (t) => {
+    const source = index.images.find(({ file }) => file.includes(box.image));
+    const pixels = await readImage(join(fixtures, source?.file ?? ""));
+    t.is(differences(resize(crop(pixels, box), box.size, box.size, box.interpolation), box.file), 0);
+  });
+}
+
+/** A pattern without symmetry. */
+function pattern(width: number, height: number): Pixels {
+  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * 7919) % 251) };
+}
+
+test("a region of a resize is that part of the whole", (t) => {
+  const source = pattern(61, 40);
+  const box = { left: 5, top: 9, width: 20, height: 11 };
+  t.deepEqual([...resize(source, 33, 29, "bicubic", box).data], [...crop(resize(source, 33, 29), box).data]);
+  t.deepEqual([...resize(source, 61, 40).data], [...source.data]);
+});
+
+test("sizes that make no sense are refused", (t) => {
+  const source = pattern(8, 8);
+  t.throws(() => resize(source, 0, 4), { instanceOf: InputError });
+  t.throws(() => resize(source, 4.5, 4), { instanceOf: InputError });
+  t.throws(() => resize({ ...source, width: 9 }, 4, 4), { instanceOf: InputError });
+  t.throws(() => crop(source, { left: 5, top: 0, width: 4, height: 1 }), { instanceOf: InputError });
+  t.throws(() => evaluationPixels(source, { size: 5, resize: 4 }), { instanceOf: InputError });
+  t.throws(() => normalize(source, { mean, std }, new Float32Array(5)), { instanceOf: InputError });
+});
+
+test("halves are rounded to even", (t) => {
+  t.deepEqual([0.5, 1.5, 2.5, 16, 2.4, 2.6].map(roundHalfEven), [0, 2, 2, 16, 2, 3]);
+});
+
+const jpeg = readFileSync(join(fixtures, index.images[0]?.file ?? ""));
+
+test("a JPEG cut anywhere fails and names the file", async (t) => {
+  for (const share of [0, 0.001, 0.1, 0.5, 0.9, 0.99]) {
+    const cut = jpeg.subarray(0, Math.floor(jpeg.length * share));
+    const error = await t.throwsAsync(decodeImage(cut, "cut.jpg"), { instanceOf: ImageError }, `cut at ${share}`);
+    t.true(error?.message.startsWith("cut.jpg: "));
+  }
+});
+
+test("a cut PNG, a cut WebP and what is no image fail", async (t) => {
+  const { data, width, height } = pattern(200, 150);
+  const raw = sharp(data, { raw: { width, height, channels: 3 } });
+  for (const whole of [await raw.clone().png().toBuffer(), await raw.clone().webp({ lossless: true }).toBuffer()]) {
+    t.deepEqual([...(await decodeImage(whole, "whole")).data], [...data]);
+    await t.throwsAsync(decodeImage(whole.subarray(0, whole.length >> 1), "cut"), { instanceOf: ImageError });
+  }
+  const text = new TextEncoder().encode("not an image at all");
+  const error = await t.throwsAsync(decodeImage(text, "text"), { instanceOf: ImageError });
+  t.is(error?.fault, "not-recognized");
+  await t.throwsAsync(readImage("no/such.jpg"), { instanceOf: FileError });
+});
+
+test("grey becomes RGB, alpha is dropped, 16 bits keep the upper byte", async (t) => {
+  const grey = await sharp(Uint8Array.of(7, 200), { raw: { width: 2, height: 1, channels: 1 } }).png().toBuffer();
+  t.deepEqual([...(await decodeImage(grey, "grey")).data], [7, 7, 7, 200, 200, 200]);
+  const clear = await sharp(Uint8Array.of(10, 20, 30, 0), { raw: { width: 1, height: 1, channels: 4 } }).png().toBuffer();
+  t.deepEqual([...(await decodeImage(clear, "alpha")).data], [10, 20, 30]);
+  const both = await sharp(Uint8Array.of(90, 128), { raw: { width: 1, height: 1, channels: 2 } }).png().toBuffer();
+  t.deepEqual([...(await decodeImage(both, "grey with alpha")).data], [90, 90, 90]);
+  const deep = Uint16Array.of(0x12ff, 0x8000, 0xfffe);
+  const rgb16 = await sharp(deep, { raw: { width: 1, height: 1, channels: 3 } })
+    .toColourspace("rgb16").png().toBuffer();
+  t.is((await sharp(rgb16).metadata()).depth, "ushort");
+  t.deepEqual([...(await decodeImage(rgb16, "deep")).data], [0x12, 0x80, 0xff]);
+  const grey16 = await sharp(deep, { raw: { width: 3, height: 1, channels: 1 } })
+    .toColourspace("grey16").png().toBuffer();
+  t.deepEqual([...(await decodeImage(grey16, "deep grey")).data], [0x12, 0x12, 0x12, 0x80, 0x80, 0x80, 255, 255, 255]);
+});
+
+test("several files make one batch in their order; a broken one is named", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "deitc-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const how = { size: 224, resize: 256, mean, std };
+  const paths = index.images.slice(0, 3).map(({ file }) => join(fixtures, file));
+  const batch = await loadImages(paths, how);
+  for (const [i, path] of paths.entries()) {
+    const one = preprocess(await readImage(path), how);
+    t.deepEqual(batch.subarray(i * one.length, (i + 1) * one.length), one);
+  }
+  const broken = join(folder, "broken.jpg");
+  writeFileSync(broken, jpeg.subarray(0, 9000));
+  await t.throwsAsync(loadImages([paths[0] ?? "", broken], how), { instanceOf: ImageError, message: /broken\.jpg/u });
+});
