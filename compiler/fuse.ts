@@ -258,7 +258,6 @@ class Fuser {
     invariant(operands, `${anchor.node.op} says how its operands are read`);
     for (const [i, operand] of operands.entries()) if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
     const uses = operands.map((o) => new Set([...variablesOfValue(o)].filter((v) => v.startsWith("c"))));
-    for (const guard of rangeGuards(anchor)) for (const v of variablesOf(guard.index)) (uses[0] as Set<string>).add(v);
     const axes = { batchAxes: [] as number[], rowAxes: [] as number[], colAxes: [] as number[] };
     for (const [axis, size] of root.shape.entries()) {
       if (isOne(size)) continue;
@@ -371,18 +370,27 @@ function distinctAnchors(anchors: readonly PulledAnchor[]): readonly PulledAncho
   return [...seen.values()];
 }
 
-/** The operands' values at the anchor's coordinates, over the depth variables `k` (and `j`). */
+/**
+ * The operands' values at the anchor's coordinates, over the depth variables `k` (and `j`). Where those coordinates lie
+ * outside an operand (padding, or rows that a concatenation puts around the anchor's) the value is 0.
+ */
 export function operandsOf(
   record: OpRecord, anchor: PulledAnchor, read: (input: number, at: readonly Index[]) => Value,
 ): readonly Value[] | undefined {
   const { node, at } = anchor;
+  const guarded = (input: number, where: readonly Index[]): Value => {
+    const { shape } = node.inputs[input] as Node; // contractions have the inputs they read
+    const guards = where.map((index, axis): Guard => ({ index, size: shape[axis] as Dim })).filter((g) => !within(g.index, g.size));
+    const value = read(input, where);
+    return guards.length === 0 ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype: "f32" } };
+  };
   if (record.contract) {
     const [a, b] = record.contract.read(node, at, variable("k", record.contract.depth(node)));
-    return [read(0, a), read(1, b)];
+    return [guarded(0, a), guarded(1, b)];
   }
   if (record.attend) {
     const [q, k, v] = record.attend.read(node, at, variable("j", record.attend.keys(node)), variable("k", record.attend.width(node)));
-    return [read(0, q), read(1, k), read(2, v)];
+    return [guarded(0, q), guarded(1, k), guarded(2, v)];
   }
   return undefined;
 }
@@ -393,13 +401,6 @@ export function asView(value: Value): { load: Extract<Value, { kind: "load" }>; 
   if (value.kind !== "select" || value.otherwise.kind !== "constant" || value.otherwise.value !== 0) return undefined;
   const inner = asView(value.then);
   return inner && { load: inner.load, guards: [...value.guards, ...inner.guards] };
-}
-
-/** Guards for coordinates of the anchor that the walk of the root may put outside its result. */
-export function rangeGuards(anchor: PulledAnchor): Guard[] {
-  return anchor.at
-    .map((index, axis): Guard => ({ index, size: anchor.node.shape[axis] as Dim })) // at has the node's rank
-    .filter((g) => !within(g.index, g.size));
 }
 
 /** Whether the anchor is read at exactly the root's coordinates, axis by axis. */

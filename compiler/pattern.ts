@@ -192,6 +192,7 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
       if (!COMMUTATIVE.has(pattern.op)) {
         return node.inputs.length === inputs.length && inOrder(inputs, node.inputs, withAttrs.bound, 0, node, next);
       }
+      if (inputs.length === 2) return inAnyOrder(inputs, node.inputs, { value: node, isNode: true, rest: withAttrs.bound }, 0, 0, next);
       for (const chain of chains(node, pattern.op, inputs.length)) {
         const seen = chain.interior.reduce<Bound | undefined>((b, n) => ({ value: n, isNode: true, rest: b }), withAttrs.bound);
         if (inAnyOrder(inputs, chain.operands, seen, 0, 0, next)) return true;
@@ -217,13 +218,17 @@ function inOrder(ps: readonly Pattern[], ns: readonly Node[], bound: Bound | und
 function inAnyOrder(ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, used: number, next: Next): boolean {
   const p = ps[at];
   if (!p) return next(bound);
-  return ns.some((n, i) => (used & (1 << i)) === 0 && fit(p, n, bound, (b) => inAnyOrder(ps, ns, b, at + 1, used | (1 << i), next)));
+  for (const [i, n] of ns.entries()) {
+    if ((used & (1 << i)) === 0 && fit(p, n, bound, (b) => inAnyOrder(ps, ns, b, at + 1, used | (1 << i), next))) return true;
+  }
+  return false;
 }
 
 /** Every way to read `node` as a chain of `count` operands of one associative op. */
 function chains(node: Node, opName: string, count: number): { readonly operands: readonly Node[]; readonly interior: readonly Node[] }[] {
   const [left, right] = node.inputs;
   if (!left || !right) return [];
+  if (count > 2 && left.op !== opName && right.op !== opName) return [];
   const parts = (n: Node, k: number) => (k === 1 ? [{ operands: [n], interior: [] }] : n.op === opName ? chains(n, opName, k) : []);
   return Array.from({ length: count - 1 }, (_, i) => i + 1).flatMap((k) =>
     parts(left, k).flatMap((l) =>

@@ -108,23 +108,18 @@ export function compileModel(
 }
 
 function manifestOf(model: ElaboratedModel, graph: Graph, families: Readonly<Record<FamilyName, CompiledFamily>>): Manifest {
-  const tensor = (docs: ReadonlyMap<string, string>) =>
-    ([name, { shape, dtype }]: readonly [string, Pick<TensorInfo, "shape" | "dtype">]): TensorInfo => {
-      const doc = docs.get(name);
-      return { name, shape, dtype, ...(doc ? { doc } : {}) };
-    };
+  const tensor = ([name, { shape, dtype }]: readonly [string, Pick<TensorInfo, "shape" | "dtype">]): TensorInfo => ({ name, shape, dtype });
   return {
     format: 1,
     compiler: VERSION,
     name: model.name,
     className: className(model.name),
     doc: model.doc,
-    inputs: [...graph.inputs].map(tensor(model.inputDocs)),
-    outputs: [...graph.outputs].map(tensor(model.outputDocs)),
+    inputs: [...graph.inputs].map(tensor),
+    outputs: [...graph.outputs].map(tensor),
     parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
       path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
     })),
-    ...(model.preprocess ? { preprocess: model.preprocess } : {}),
     families: { scalar: families.scalar.planned.family, tiled: families.tiled.planned.family },
   };
 }

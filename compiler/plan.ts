@@ -62,7 +62,7 @@ class Planner {
         kernel: index,
         bindings: [...k.reads.map((n) => this.#read(n)), this.#written(k.fused.root)],
         grid: k.grid.map(({ dim, per }) => ({ size: dim, per })),
-        path: k.fused.root.origin.path,
+        path: pathOf(k),
         flops: k.flops,
         bytes: k.bytes,
       };
@@ -182,7 +182,7 @@ class Planner {
   #header(group: readonly LoweredKernel[]): string {
     const [first] = group as [LoweredKernel, ...LoweredKernel[]]; // groups start with one
     const { root, members, anchor } = first.fused;
-    const paths = group.map((k) => k.fused.root.origin.path);
+    const paths = group.map(pathOf);
     const more = paths.length > 3 ? ` and ${paths.length - 3} more` : "";
     const inputs = first.reads.map((n) => `${nameOf(n)} ${showShape(n.shape)}`).join(", ");
     const ops = members.map((n) => n.op).join(" ");
@@ -210,11 +210,15 @@ function bytesOf(node: Node): Size {
   return { b: up(size.b), c: size.b > 0 && size.c === 0 ? 0 : up(size.c) };
 }
 
+/** A kernel is called by its contraction (`blocks.0.mlp.fc1`), else by the tensor it stores. */
+const pathOf = ({ fused }: LoweredKernel): string => (fused.anchor ?? fused.root).origin.path;
+
 const nameOf = (node: Node): string => node.origin.path || (node.op === "input" ? String(node.attrs["name"]) : node.op);
 
 /** `contraction_blocks.i.attn.qkv`: block numbers are left out, since blocks share kernels. */
-function kernelName({ fused }: LoweredKernel): string {
-  const path = fused.root.origin.path.replace(/(^|\.)\d+(?=\.|$)/g, "$1i").replace(/[^\w.]+/g, "_");
+function kernelName(kernel: LoweredKernel): string {
+  const { fused } = kernel;
+  const path = pathOf(kernel).replace(/(^|\.)\d+(?=\.|$)/g, "$1i").replace(/[^\w.]+/g, "_");
   const what = fused.anchor ? fused.anchor.op : fused.kind;
   return path ? `${what}_${path}` : what;
 }

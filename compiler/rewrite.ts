@@ -77,8 +77,8 @@ class Rewriter {
   readonly firings = new Map<string, number>();
   readonly refusals = new Map<Node, Refusal[]>();
   lastFired = new Set<string>();
-  /** Nodes on which no context-free rule fires: nodes do not change, so it stays so. */
-  readonly #settled = new Set<Node>();
+  /** What context-free rules make of a node in the end: nodes do not change, so it stays so. */
+  readonly #settled = new Map<Node, Node>();
   readonly #local: ReadonlyMap<string, readonly Rule[]>;
   readonly #contextual: ReadonlyMap<string, readonly Rule[]>;
 
@@ -90,10 +90,11 @@ class Rewriter {
   /** One pass over the graph; the same graph when nothing fired. */
   sweep(graph: Graph): Graph {
     this.lastFired = new Set();
-    const context = contextOf(graph);
+    const order = topological(rootsOf(graph));
+    const context = contextOf(graph, order, this.builder);
     const image = new Map<Node, Node>();
     let changed = false;
-    for (const node of topological(rootsOf(graph))) {
+    for (const node of order) {
       const now = this.#settle(this.#contextually(node, context, image) ?? this.#rebuilt(node, image), context);
       image.set(node, now);
       changed ||= now !== node;
@@ -103,9 +104,11 @@ class Rewriter {
 
   /** `node` over the images of its inputs. */
   #rebuilt(node: Node, image: ReadonlyMap<Node, Node>): Node {
-    if (node.inputs.every((i) => image.get(i) === i)) return node;
-    const types = [{ shape: node.shape, dtype: node.dtype }, ...node.extra] as const;
-    return this.builder.add(node.op, node.inputs.map((i) => at(image, i)), node.attrs, types, node.origin);
+    return node.inputs.every((i) => image.get(i) === i) ? node : this.#over(node, node.inputs.map((i) => at(image, i)));
+  }
+
+  #over(node: Node, inputs: readonly Node[]): Node {
+    return this.builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin);
   }
 
   #contextually(node: Node, context: Context, image: ReadonlyMap<Node, Node>): Node | undefined {
@@ -119,15 +122,20 @@ class Rewriter {
     return undefined;
   }
 
-  /** Context-free rules at `node` and then at what they gave, until none fires. */
+  /** Context-free rules at `node`, at new nodes below it, and at what they gave, until none fires. */
   #settle(node: Node, context: Context): Node {
+    const known = this.#settled.get(node);
+    if (known) return known;
     let now = node;
-    for (let step = 0; !this.#settled.has(now); step++) {
+    for (let step = 0; ; step++) {
       invariant(step < STEPS_AT_A_NODE, `rules come to rest at a node; still firing: ${[...this.lastFired].join(", ")}`);
-      const next = this.#once(now, context);
-      if (!next) this.#settled.add(now);
-      else now = next;
+      const inputs = now.inputs.map((input) => this.#settle(input, context));
+      if (inputs.some((input, i) => input !== now.inputs[i])) now = this.#over(now, inputs);
+      const next = this.#settled.get(now) ?? this.#once(now, context) ?? now;
+      if (next === now) break;
+      now = next;
     }
+    this.#settled.set(node, now).set(now, now);
     return now;
   }
 
@@ -172,15 +180,25 @@ function byRoot(rules: readonly Rule[]): ReadonlyMap<string, readonly Rule[]> {
   return table;
 }
 
-function contextOf(graph: Graph): Context {
+function contextOf(graph: Graph, order: readonly Node[], builder: GraphBuilder): Context {
   const roots = new Set(rootsOf(graph));
+  let table: ReadonlyMap<Node, readonly Node[]> | undefined;
+  return {
+    users: (node) => (table ??= usersOf(order)).get(node) ?? [],
+    isRoot: (node) => roots.has(node),
+    opsAt: (node) => makeOps(builder, node.origin),
+  };
+}
+
+function usersOf(order: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
   const users = new Map<Node, Node[]>();
-  for (const node of topological(roots)) {
-    for (const input of new Set(node.inputs)) {
+  for (const node of order) {
+    for (const [i, input] of node.inputs.entries()) {
+      if (node.inputs.indexOf(input) < i) continue;
       const known = users.get(input);
       if (known) known.push(node);
       else users.set(input, [node]);
     }
   }
-  return { users: (node) => users.get(node) ?? [], isRoot: (node) => roots.has(node) };
+  return users;
 }

@@ -15,6 +15,8 @@ export interface Context {
   users(node: Node): readonly Node[];
   /** Whether `node` is an output or an update of the graph, which keeps it alive whatever its users. */
   isRoot(node: Node): boolean;
+  /** Makes nodes that come from where `node` does; replacements come from where their root does. */
+  opsAt(node: Node): Ops;
 }
 
 /** Text in the expression syntax, or code that builds the replacement; undefined: this match is none after all. */

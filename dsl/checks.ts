@@ -30,6 +30,11 @@ export function headerOf(model: Declared): readonly ast.Param[] | undefined {
 type Kind = ast.Declaration["kind"];
 type Place = "block" | "model" | "loss";
 
+/** Longest chain of `extends`. */
+const MOST_BASES = 64;
+/** Longest chain of blocks that call each other. */
+const MOST_CALLS = 200;
+
 class Checker {
   constructor(private readonly opNames: ReadonlySet<string>, private readonly diagnostics: Diagnostics) {}
 
@@ -107,6 +112,10 @@ class Checker {
     let current: Declared | undefined = { declaration, scope };
     while (current !== undefined && !chain.includes(current.declaration)) {
       chain.push(current.declaration);
+      if (chain.length > MOST_BASES) {
+        this.diagnostics.report("too_deep", { what: `\`${declaration.name.text}\``, limit: MOST_BASES, help: "extend a base nearer to the first" }, declaration.name.span);
+        return true;
+      }
       const base = baseOf(current.declaration);
       current = base === undefined ? undefined : current.scope.lookup(base.text);
     }
@@ -229,7 +238,11 @@ function checkRecursion(all: readonly Declared[], diagnostics: Diagnostics): voi
       const target = scope.lookup(expr.callee.text);
       if (target?.declaration.kind !== "block") return;
       const start = path.indexOf(target.declaration);
-      if (start < 0) return visit(target);
+      if (start < 0 && path.length < MOST_CALLS) return visit(target);
+      if (start < 0) {
+        diagnostics.report("too_deep", { what: "this call", limit: MOST_CALLS, help: "call fewer blocks through each other" }, expr.span);
+        return;
+      }
       const cycle = [...path.slice(start), target.declaration].map((block) => block.name.text);
       diagnostics.report("recursive_block", { cycle }, expr.span);
     };

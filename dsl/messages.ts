@@ -214,9 +214,9 @@ export const messages = {
     message: `\`${v.what}\` needs a unit`,
     help: `write ${orUnits(v.value, v.units)}`,
   })),
-  wrong_unit: entry("A count in a recipe has the unit its place takes; equal units divide to a number.", (v: { what: string; found: string; units: readonly string[]; value?: string }) => ({
+  wrong_unit: entry("A count in a recipe has the unit its place takes; equal units divide to a number.", (v: { what: string; found: string; units: readonly string[]; value?: string; help?: string }) => ({
     message: `${v.what} takes ${v.units.length === 0 ? "a plain number" : units(v.units)}, got ${v.found}`,
-    help: v.units.length === 0 ? `write ${v.value ?? "it"} without a unit, or divide by the same unit` : `write ${orUnits(v.value ?? "5", v.units)}`,
+    help: v.help ?? (v.units.length === 0 ? `write ${v.value ?? "it"} without a unit, or divide by the same unit` : `write ${orUnits(v.value ?? "5", v.units)}`),
   })),
   missing_member: entry("A recipe states what it trains, on what, how long and how.", (v: { recipe: string; member: string; example: string }) => ({
     message: `the recipe \`${v.recipe}\` has no \`${v.member}\``,

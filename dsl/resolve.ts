@@ -47,7 +47,7 @@ export function loadProgram(
   const entry = loader.entry(entryPath);
   const diagnostics = loader.diagnostics;
   if (diagnostics.empty) checkDeclarations(loader.all(), options.opNames, diagnostics);
-  if (diagnostics.empty) checkRecipes(loader.all(), diagnostics);
+  if (diagnostics.empty) checkRecipes(loader.all(), options.opNames, diagnostics);
   if (entry === undefined || !diagnostics.empty) return { diagnostics: diagnostics.list() };
   return { program: programOf(entry, loader.sources()), diagnostics: [] };
 }

@@ -9,3 +9,7 @@ export type { KernelSource, LoadProgress, Numbers } from "./program.js";
 export type { Profile, ProfileRow } from "./profile.js";
 export { Session } from "./session.js";
 export type { InferOptions, ModuleDefinition, ParameterSource, SessionOptions, Tensors } from "./session.js";
+export { classNames, classNamesFor, topK } from "./labels.js";
+export type { LabelSet, ScoredClass } from "./labels.js";
+export { evaluationPixels, normalize, preprocess } from "./image/transform.js";
+export type { Pixels } from "./image/resize.js";

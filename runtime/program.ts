@@ -175,7 +175,9 @@ export class Program {
   ): Dispatch {
     const kernel = kernels[step.kernel];
     const pipeline = pipelines[step.kernel];
-    if (!kernel || !pipeline) throw new InputError(`step '${step.path}' names kernel ${step.kernel} of ${kernels.length}`);
+    if (!kernel || !pipeline) {
+      throw new InputError(`step '${step.path}' names kernel ${step.kernel}, of ${kernels.length}`);
+    }
     const bindGroup = this.device.gpu.createBindGroup({
       label: step.path,
       layout: layouts.of(kernel.bindings).group,

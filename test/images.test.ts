@@ -127,7 +127,8 @@ test("a cut PNG, a cut WebP and what is no image fail", async (t) => {
 test("grey becomes RGB, alpha is dropped, 16 bits keep the upper byte", async (t) => {
   const grey = await sharp(Uint8Array.of(7, 200), { raw: { width: 2, height: 1, channels: 1 } }).png().toBuffer();
   t.deepEqual([...(await decodeImage(grey, "grey")).data], [7, 7, 7, 200, 200, 200]);
-  const clear = await sharp(Uint8Array.of(10, 20, 30, 0), { raw: { width: 1, height: 1, channels: 4 } }).png().toBuffer();
+  const rgba = Uint8Array.of(10, 20, 30, 0);
+  const clear = await sharp(rgba, { raw: { width: 1, height: 1, channels: 4 } }).png().toBuffer();
   t.deepEqual([...(await decodeImage(clear, "alpha")).data], [10, 20, 30]);
   const both = await sharp(Uint8Array.of(90, 128), { raw: { width: 1, height: 1, channels: 2 } }).png().toBuffer();
   t.deepEqual([...(await decodeImage(both, "grey with alpha")).data], [90, 90, 90]);

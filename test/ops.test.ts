@@ -4,11 +4,10 @@
  */
 import test from "ava";
 import { applyOp, makeOps } from "../compiler/build.js";
-import { evalDim, type Shape } from "../compiler/dim.js";
+import { evalDim } from "../compiler/dim.js";
 import { GraphBuilder, type Attrs, type Graph, type Node } from "../compiler/graph.js";
 import { variable } from "../compiler/indices.js";
 import { evalNode, interpret, type Precision } from "../compiler/interpret.js";
-import { LIST_OPS } from "../compiler/lists.js";
 import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/op.js";
 import { OPS, recordOf } from "../compiler/ops/index.js";
 import { sampleTensors, sampleTypes, unit } from "../compiler/ops/samples.js";
@@ -188,27 +187,6 @@ function graphFault(name: string, shapes: readonly (readonly (number | "B")[])[]
   const node = applyOp(builder, recordOf(name), inputs, attrs, { path: "test" });
   return isFault(node) ? node : undefined;
 }
-
-test("unbind and split are slices", (t) => {
-  const ops = makeOps(new GraphBuilder(), { path: "test" });
-  const shape: Shape = [{ b: 0, c: 3 }, { b: 1, c: 0 }, { b: 0, c: 6 }];
-  const x = ops.call("input", [], { name: "x0", shape });
-  const tensor: Tensor = { shape: [3, 2, 6], data: Float32Array.from({ length: 36 }, (_, i) => i) };
-  const values = (list: string, attrs: Attrs): number[][] => {
-    const nodes = LIST_OPS.get(list)?.apply(ops, x, attrs);
-    if (!nodes || isFault(nodes)) return [];
-    return nodes.map((y) => {
-      const graph: Graph = { inputs: new Map([["x0", x]]), parameters: new Map(), outputs: new Map([["y", y]]), updates: new Map() };
-      const out = interpret(graph, { batch: 2, inputs: new Map([["x0", tensor]]), parameters: new Map(), precision: "f32" });
-      return [...(out.outputs.get("y")?.data ?? [])];
-    });
-  };
-  t.deepEqual(values("unbind", {}), [0, 12, 24].map((s) => Array.from({ length: 12 }, (_, i) => s + i)));
-  t.deepEqual(values("split", { parts: 2, axis: -1 })[1]?.slice(0, 4), [3, 4, 5, 9]);
-  t.deepEqual(values("split", { parts: [1, 5], axis: 2 }).map((v) => v.length), [6, 30]);
-  const fault = LIST_OPS.get("split")?.apply(ops, x, { parts: 4, axis: 2 });
-  t.is(isFault(fault) ? fault.text : "", "`split` cannot cut 6 into 4 equal parts: 6 / 4 = 1.5");
-});
 
 test("mixed numbers: i32 beside f32 is f32, a whole constant beside i32 is i32", (t) => {
   const ops = makeOps(new GraphBuilder(), { path: "test" });

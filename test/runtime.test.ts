@@ -9,9 +9,10 @@ import { Device } from "../runtime/device.js";
 import { AdapterError, DeitcError, DeviceLostError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
-import { listAdapters, load, openAdapter, openDevice } from "../runtime/node/index.js";
+import { listAdapters, load, openAdapter, openDevice, openModule } from "../runtime/node/index.js";
 import type { LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
 import { readTar } from "../runtime/node/swiftshader.js";
+import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 
 const WIDTH = 5;
 const size = (b: number, c: number): Size => ({ b, c });
@@ -226,6 +227,35 @@ test.serial("weights: none, both kinds, missing paths, wrong lengths", async (t)
   t.regex((await failure(t, load(definition, { ...options, weights: new Map([["w", w]]) }))).message, /lack 'unused'/);
   const short = new Map([...weights, ["w", new Float32Array(4)] as const]);
   t.regex((await failure(t, load(definition, { ...options, weights: short }))).message, /'w' \[5\] has 5 .* got 4/);
+});
+
+test.serial("a module and a checkpoint on disk give what they give in memory", async (t) => {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), "deitc-test-"));
+  try {
+    await fs.mkdir(path.join(folder, "kernels", "scalar"), { recursive: true });
+    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify(manifest));
+    for (const [name, text] of Object.entries(texts)) {
+      await fs.writeFile(path.join(folder, "kernels", "scalar", `${name}.wgsl`), text);
+    }
+    const tensors = [...weights].map(([name, data]) => ({ name: `module.${name}`, shape: [data.length], data }));
+    const bytes = Buffer.concat(encodeSafetensors(tensors));
+    const file = path.join(folder, "tiny.safetensors");
+    await fs.writeFile(file, bytes);
+    for (const source of [file, new Uint8Array(bytes)]) {
+      await using model = await load(await openModule(folder), { ...options, weights: source });
+      t.deepEqual(await model.infer({ x: images(1) }), expected(images(1)));
+    }
+    const some = Buffer.concat(encodeSafetensors(tensors.slice(1)));
+    const error = await failure(t, load(definition, { ...options, weights: some }));
+    t.is(error.code, "weights-mismatch");
+    t.regex(error.message, /missing in the file \(1\): unused/);
+    t.is((await failure(t, load(definition, { ...options, weights: `${file}x` }))).code, "file-missing");
+    t.is((await failure(t, openModule(path.join(folder, "kernels")))).code, "file-missing");
+    await fs.writeFile(path.join(folder, "manifest.json"), '{"format":2}');
+    t.is((await failure(t, openModule(folder))).code, "file-not-recognized");
+  } finally {
+    await fs.rm(folder, { recursive: true });
+  }
 });
 
 test.serial("an adapter that is not there: the error lists those that are", async (t) => {

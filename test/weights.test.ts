@@ -137,16 +137,17 @@ async function match(
 }
 
 test("weights come in the order of the parameters", async (t) => {
-  const { sources, notes } = await match([tensor("a", [2]), tensor("b", [1], 9)], [parameter("b", [1]), parameter("a", [2])]);
+  const { sources, notes } = await match(
+    [tensor("a", [2]), tensor("b", [1], 9)], [parameter("b", [1]), parameter("a", [2])]);
   t.deepEqual(await Promise.all(sources.map(async (source) => [...await source.load()])), [[9], [0, 1]]);
   t.deepEqual(notes, []);
 });
 
 test("all that is missing, extra or misshapen is one error, capped", async (t) => {
   const extra = Array.from({ length: 25 }, (_, i) => tensor(`extra${i}`, [1]));
-  const error = await t.throwsAsync(
-    match([tensor("a", [2]), ...extra, tensor("bn.num_batches_tracked", [])], [parameter("a", [3]), parameter("b", [1])]),
-    { instanceOf: WeightsError });
+  const stored = [tensor("a", [2]), ...extra, tensor("bn.num_batches_tracked", [])];
+  const wanted = [parameter("a", [3]), parameter("b", [1])];
+  const error = await t.throwsAsync(match(stored, wanted), { instanceOf: WeightsError });
   t.is(error?.fault, "mismatch");
   const lines = (error?.message ?? "").split("\n");
   t.is(lines[1], "  missing in the file (1): b");
@@ -171,9 +172,14 @@ test("a model that itself uses a translated name keeps it", async (t) => {
 test("Hugging Face's query, key and value are stacked", async (t) => {
   const layer = "deit.encoder.layer.4.attention.attention";
   const { sources } = await match(
-    [tensor(`${layer}.value.weight`, [2, 2], 8), tensor(`${layer}.query.weight`, [2, 2]), tensor(`${layer}.key.weight`, [2, 2], 4),
-      tensor("deit.encoder.layer.4.output.dense.bias", [2]), tensor("cls_classifier.bias", [2])],
-    [parameter("blocks.4.attn.qkv.weight", [6, 2]), parameter("blocks.4.mlp.fc2.bias", [2]), parameter("head.bias", [2])]);
+    [
+      tensor(`${layer}.value.weight`, [2, 2], 8), tensor(`${layer}.query.weight`, [2, 2]),
+      tensor(`${layer}.key.weight`, [2, 2], 4), tensor("deit.encoder.layer.4.output.dense.bias", [2]),
+      tensor("cls_classifier.bias", [2]),
+    ], [
+      parameter("blocks.4.attn.qkv.weight", [6, 2]), parameter("blocks.4.mlp.fc2.bias", [2]),
+      parameter("head.bias", [2]),
+    ]);
   t.deepEqual([...await sources[0]?.load() ?? []], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
   await t.throwsAsync(match([tensor(`${layer}.key.bias`, [2])], [parameter("blocks.4.attn.qkv.bias", [6])]), {
     message: /missing in the file \(1\): blocks\.4\.attn\.qkv\.bias \(only deit/u,
@@ -192,7 +198,8 @@ test("mmpretrain's names are translated", async (t) => {
 test("a head of another class count is an error unless allowed, then said aloud", async (t) => {
   const stored = [tensor("head.weight", [5, 2], 1)];
   const wanted = [parameter("head.weight", [3, 2], { initializer: { kind: "ones" } })];
-  await t.throwsAsync(match(stored, wanted), { message: /head\.weight is \[5, 2\] in the file, \[3, 2\] in the model/u });
+  const message = /head\.weight is \[5, 2\] in the file, \[3, 2\] in the model/u;
+  await t.throwsAsync(match(stored, wanted), { message });
   const { sources, notes } = await match(stored, wanted, { allowHeadMismatch: true });
   t.is(sources[0]?.origin, "initializer");
   t.deepEqual([...await sources[0]?.load() ?? []], [1, 1, 1, 1, 1, 1]);
@@ -234,5 +241,6 @@ test("files: written whole or not at all, opened with clear errors", async (t) =
   await file.close();
   await t.throwsAsync(openFile(folder), { instanceOf: FileError, message: /folder/u });
   await t.throwsAsync(openFile(join(folder, "no")), { instanceOf: FileError, message: /no such file/u });
-  await t.throwsAsync(writeFileAtomic(join(folder, "no", "x"), []), { instanceOf: FileError, message: /no such file/u });
+  const nowhere = join(folder, "no", "x");
+  await t.throwsAsync(writeFileAtomic(nowhere, []), { instanceOf: FileError, message: /no such file/u });
 });

@@ -1,5 +1,6 @@
 /** @file What all commands share: how one is made, and the parsers of their options. */
 import { InvalidArgumentError } from "commander";
+import type { Plain } from "../elaborate/index.js";
 import type { ExitCode } from "./exit.js";
 
 /** Takes the exit code of a command that ran to its end. */
@@ -22,3 +23,25 @@ export const wholeNumbers = (text: string): number[] => text.split(",").map((par
 
 /** Prints a value for programs to read. */
 export const printJsonValue = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+
+/** Option parser, called once a use: `depth=6`, `distilled=true`, `widths=[1,2]` as header parameters. */
+export function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {
+  const match = /^([A-Za-z_]\w*)\s*=(.+)$/s.exec(text);
+  const [, name, value] = match ?? [];
+  if (name === undefined || value === undefined) throw new InvalidArgumentError("It takes NAME=VALUE.");
+  return { ...before, [name]: plain(value.trim()) };
+}
+
+function plain(value: string): Plain {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(value);
+  } catch {
+    parsed = undefined;
+  }
+  if (isPlain(parsed)) return parsed;
+  throw new InvalidArgumentError("The value is a number, true, false, or a list of them in brackets.");
+}
+
+const isPlain = (value: unknown): value is Plain =>
+  typeof value === "number" || typeof value === "boolean" || (Array.isArray(value) && value.every(isPlain));

@@ -2,6 +2,7 @@
  * @file How a command ends: the exit codes, and what is printed for each kind of fault. A user's mistake never shows a
  * stack trace; ours says what to report.
  */
+import type { Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
 import { CompilerBug } from "../invariant.js";
 
@@ -12,6 +13,11 @@ export type ExitCode = (typeof Exit)[keyof typeof Exit];
 /** The command line itself is wrong in a way commander cannot see: exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+  readonly help: string | undefined;
+  constructor(message: string, help?: string) {
+    super(message);
+    this.help = help;
+  }
 }
 
 /** A user's fault that is told already or in full by its message: exit code 1. */
@@ -21,6 +27,16 @@ export class CommandError extends Error {
   constructor(message: string, help?: string) {
     super(message);
     this.help = help;
+  }
+}
+
+/** Mistakes in `.deit` text, with their rendered form: exit code 1. */
+export class DiagnosticsError extends Error {
+  override readonly name = "DiagnosticsError";
+  readonly diagnostics: readonly Diagnostic[];
+  constructor(rendered: string, diagnostics: readonly Diagnostic[]) {
+    super(rendered.trimEnd());
+    this.diagnostics = diagnostics;
   }
 }
 
@@ -54,13 +70,13 @@ export function reportFault(error: unknown): ExitCode {
     write(`error[${error.code}]: ${describeError(error)}\n`);
     return error.exitKind === "device" ? Exit.device : Exit.input;
   }
-  if (error instanceof CommandError) {
-    write(`error: ${error.message}\n${error.help === undefined ? "" : `  help: ${error.help}\n`}`);
+  if (error instanceof DiagnosticsError) {
+    write(`${error.message}\n`);
     return Exit.input;
   }
-  if (error instanceof UsageError) {
-    write(`error: ${error.message}\n`);
-    return Exit.usage;
+  if (error instanceof CommandError || error instanceof UsageError) {
+    write(`error: ${error.message}\n${error.help === undefined ? "" : `  help: ${error.help}\n`}`);
+    return error instanceof UsageError ? Exit.usage : Exit.input;
   }
   const fault = systemFault(error);
   if (fault !== undefined) {

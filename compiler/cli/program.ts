@@ -2,8 +2,8 @@
  * @file All commands put together. A command's file holds its options and help; what it needs to run is imported when it
  * runs, so that each starts fast.
  */
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { VERSION } from "../version.js";
 import { benchCommand } from "./bench.js";
 import { checkCommand } from "./check.js";
 import { compileCommand } from "./compile.js";
@@ -27,12 +27,6 @@ Examples:
 
 Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc.`;
 
-/** The version in the package's own package.json. */
-function packageVersion(): string {
-  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version; // our own file, shipped with this one
-}
-
 /** Runs one command line. @param args without the program's name */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = Exit.done;
@@ -41,7 +35,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   };
   const program = new Command("deitc")
     .description("Compiles vision transformers written in .deit files to WGSL and a typed module, and runs them on any GPU.")
-    .version(packageVersion())
+    .version(VERSION)
     .addHelpText("after", EXAMPLES)
     .exitOverride()
     .showHelpAfterError("(--help shows how it is used)");

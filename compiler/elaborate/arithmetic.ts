@@ -2,11 +2,10 @@
  * @file Operators on values. Numbers fold at compile time, dimensions stay dimensions while they are whole multiples of
  * the batch, everything else with a tensor in it becomes an op.
  */
-import type { BinaryOperator, Expr, Span } from "../../dsl/ast.js";
+import type { BinaryOperator, Expr } from "../../dsl/ast.js";
 import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../dim.js";
-import type { Node } from "../graph.js";
 import type { Frame } from "./frame.js";
-import { applyOp, asTensor, constantLike } from "./apply.js";
+import { applyOp, asTensor } from "./apply.js";
 import { bool, describe, dimension, ERROR, number, sameValue, type NumberValue, type Value } from "./values.js";
 
 type BinaryExpr = Extract<Expr, { kind: "binary" }>;
@@ -22,18 +21,14 @@ export function binary(frame: Frame, expr: BinaryExpr, left: Value, right: Value
   if (left.kind === "error" || right.kind === "error") return ERROR;
   const folded = fold(frame, expr, left, right);
   if (folded) return folded;
-  const x = operandBeside(frame, left, right, expr.left.span);
-  const y = operandBeside(frame, right, left, expr.right.span);
+  const x = asTensor(frame, left, expr.left.span);
+  const y = asTensor(frame, right, expr.right.span);
   if (!x || !y) {
     const both = `${describe(left)} and ${describe(right)}`;
     return frame.fail("wrong_type", { text: `\`${expr.operator}\` cannot take ${both}` }, expr.span);
   }
   return applyOp(frame, expr.span, OPERATOR_OPS[expr.operator], [x, y], {});
 }
-
-/** A number takes the element type of the tensor beside it. */
-const operandBeside = (frame: Frame, value: Value, other: Value, span: Span): Node | undefined =>
-  value.kind === "number" && other.kind === "tensor" ? constantLike(frame, value.value, other.node.dtype) : asTensor(frame, value, span);
 
 /** The compile-time value, or undefined where tensors take part. */
 function fold(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value | undefined {

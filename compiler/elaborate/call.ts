@@ -3,12 +3,13 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
+import { LIST_OPS } from "./list_ops.js";
+import type { OpRecord } from "../op.js";
 import { callBlock } from "./block.js";
 import { evaluate } from "./evaluate.js";
 import type { Frame } from "./frame.js";
 import { callFunction, FUNCTIONS } from "./functions.js";
-import { callOp } from "./op_call.js";
-import { callListFunction, LIST_FUNCTIONS } from "./tensor_lists.js";
+import { callListOp, callOp } from "./op_call.js";
 import { ERROR, isBroken, type Value } from "./values.js";
 
 /** The value of a call. @param name the name on the left of the statement, when the call is its right-hand side. */
@@ -29,15 +30,18 @@ export function call(frame: Frame, expr: ast.Call, name?: string): Value {
     const value = callFunction(frame, expr, args, callable !== undefined);
     if (value) return value;
   }
-  const parts = callListFunction(frame, expr);
-  if (parts) return parts;
+  const lists = LIST_OPS.get(callee);
+  if (lists) return callListOp(frame, expr, lists);
   if (callable) return callOp(frame, expr, callable);
   return frame.fail("unknown_name", { name: callee, what: "block or op", known: callables(frame) }, expr.callee.span);
 }
 
 const isBlock = (d: Declared): d is Declared<ast.Block> => d.declaration.kind === "block";
 
-function callables(frame: Frame): string[] {
-  const ops = [...frame.session.ops.values()].filter((r) => !r.internal).map((r) => r.name);
-  return [...frame.scope.names(), ...ops, ...FUNCTIONS.keys(), ...LIST_FUNCTIONS.keys()];
+const callables = (frame: Frame): string[] => [...frame.scope.names(), ...builtins(frame.session.ops)];
+
+/** Every name text may call without declaring it: ops, ops that give lists, compile-time functions, initializers. */
+export function builtins(ops: ReadonlyMap<string, OpRecord>): ReadonlySet<string> {
+  const callable = [...ops.values()].filter((record) => !record.internal).map((record) => record.name);
+  return new Set([...callable, ...LIST_OPS.keys(), ...FUNCTIONS.keys()]);
 }

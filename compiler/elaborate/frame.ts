@@ -39,14 +39,13 @@ export class Session {
   #calls = 0;
   #items = 0;
   #evaluations = 0;
-  #draws = 0;
 
   readonly #signatures = new Map<string, Signature>();
 
   constructor(readonly ops: ReadonlyMap<string, OpRecord>) {}
 
   /** The parameters of an op, as its record writes them. */
-  signatureOf(record: OpRecord): Signature {
+  signatureOf(record: Pick<OpRecord, "name" | "signature">): Signature {
     const known = this.#signatures.get(record.name);
     if (known) return known;
     const signature = parseSignature(record.signature);
@@ -68,11 +67,6 @@ export class Session {
     const part = code === "missing_argument" ? message : "";
     const key = `${code}|${span.source.path}|${span.start}|${span.end}|${part}`;
     if (!this.#found.has(key)) this.#found.set(key, diagnostic);
-  }
-
-  /** A number no other random draw of this graph has. */
-  nextDraw(): number {
-    return this.#draws++;
   }
 
   countTurns(frame: Frame, span: ast.Span, turns: number): void {

@@ -6,14 +6,28 @@ import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import type { Graph, Node, Parameter } from "../graph.js";
 import type { OpRecord } from "../op.js";
+import type { Preprocess } from "../../runtime/manifest.js";
 import { Session, type BlockInstance } from "./frame.js";
+import { FUNCTIONS as COMPILE_TIME } from "./functions.js";
 import { instantiate } from "./instantiate.js";
 import { LimitReached } from "./limits.js";
+import { LIST_OPS } from "./list_ops.js";
+import { preprocessOf } from "./preprocess.js";
 import { fromPlain, type Plain, type Value } from "./values.js";
 
-export { FUNCTIONS } from "./functions.js";
+export { builtins } from "./call.js";
 export type { BlockInstance } from "./frame.js";
 export type { Plain, Value } from "./values.js";
+
+/** A built-in that is no op: what `explain` says of it. */
+export interface BuiltinFunction {
+  readonly name: string;
+  readonly signature: string;
+  readonly doc: string;
+}
+
+/** Compile-time functions, initializers and calls that give lists of tensors, by name. */
+export const FUNCTIONS: ReadonlyMap<string, BuiltinFunction> = new Map<string, BuiltinFunction>([...COMPILE_TIME, ...LIST_OPS]);
 
 /** A model as a graph, with what the manifest and `explain` say of it. */
 export interface ElaboratedModel {
@@ -22,6 +36,11 @@ export interface ElaboratedModel {
   readonly graph: Graph;
   /** Every header parameter with its value after overrides, in order. */
   readonly header: ReadonlyMap<string, Value>;
+  /** What the text says of inputs and outputs, by name. */
+  readonly inputDocs: ReadonlyMap<string, string>;
+  readonly outputDocs: ReadonlyMap<string, string>;
+  /** How an image becomes the first input, where the header says so. */
+  readonly preprocess?: Preprocess;
   /** Every call of a block, in the order they end. */
   readonly instances: readonly BlockInstance[];
 }
@@ -54,11 +73,16 @@ export function elaborateModel(program: Program, target: string | undefined, opt
   const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] => [name, fromPlain(plain)]));
   const instance = withinLimits(() =>
     instantiate(session, { model: chosen, values, path: "", training: options.training, frozen: false }));
+  const preprocess = instance && preprocessOf(instance.frame, instance.header);
   const { diagnostics } = session;
   if (diagnostics.length > 0 || !instance) return { diagnostics };
   const { name, doc } = chosen.declaration;
-  const graph = graphOf(session, instance.outputs);
-  return { model: { name: name.text, doc, graph, header: instance.header, instances: session.instances }, diagnostics };
+  const { header, outputs, frame } = instance;
+  const model: ElaboratedModel = {
+    name: name.text, doc, graph: graphOf(session, outputs), header, instances: session.instances,
+    inputDocs: frame.inputDocs, outputDocs: frame.outputDocs, ...(preprocess ? { preprocess } : {}),
+  };
+  return { model, diagnostics };
 }
 
 /** Runs `f`, which may end early once a limit is reached; that has been reported. */

@@ -33,6 +33,7 @@ export interface Instantiation {
 
 /** What a run of a model gives. */
 export interface Instance {
+  readonly frame: Frame;
   readonly header: ReadonlyMap<string, Value>;
   readonly outputs: ReadonlyMap<string, Value>;
 }
@@ -56,7 +57,7 @@ export function instantiate(session: Session, what: Instantiation): Instance | u
   if (frame.outputs.size === 0 && !frame.broken) {
     frame.fail("missing_output", { model: header.root.declaration.name.text }, header.root.declaration.name.span);
   }
-  return { header: values, outputs: frame.outputs };
+  return { frame, header: values, outputs: frame.outputs };
 }
 
 /** An instance of a recipe as something its loss can call: arguments bind to the model's inputs, in order or by name. */

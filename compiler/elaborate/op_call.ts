@@ -2,20 +2,47 @@
  * @file Calls of ops from the text: tensors become inputs, everything else attributes, by the record's signature.
  */
 import type * as ast from "../../dsl/ast.js";
-import type { Attr, Node } from "../graph.js";
+import { makeOps } from "../build.js";
+import type { Attr, Attrs, Node } from "../graph.js";
+import type { ListOp } from "./list_ops.js";
 import { isFault, type OpRecord } from "../op.js";
-import { applyOp, asTensor, constantLike } from "./apply.js";
+import { applyOp, asTensor, opFault } from "./apply.js";
 import { bindArguments, type Actual } from "./arguments.js";
 import { wholeNumber } from "./dimensions.js";
 import type { Frame } from "./frame.js";
-import { describe, ERROR, isBroken, number, type Value } from "./values.js";
+import { describe, ERROR, isBroken, list, number, tensor, type Value } from "./values.js";
+
+/** What both kinds of ops have: those that give a tensor, and those that give a list of slices. */
+type Callable = Pick<OpRecord, "name" | "signature">;
 
 /** `record.name(args)`; numbers alone fold at compile time. */
 export function callOp(frame: Frame, call: ast.Call, record: OpRecord): Value {
-  const { params } = frame.session.signatureOf(record);
-  const signature = (): string => record.name + record.signature;
-  const args = bindArguments(frame, call, { name: record.name, params, signature });
-  if (!args || [...args.values()].some((a) => isBroken(a.value))) return ERROR;
+  const args = operandsOf(frame, call, record);
+  if (!args) return ERROR;
+  const folded = fold(record, args.operands);
+  if (folded) return folded;
+  const inputs = nodes(frame, record, args.operands);
+  return inputs ? applyOp(frame, call.span, record.name, inputs, args.attrs) : ERROR;
+}
+
+/** `q, k, v = unbind(qkv)`: a list of tensors. */
+export function callListOp(frame: Frame, call: ast.Call, op: ListOp): Value {
+  const args = operandsOf(frame, call, op);
+  const inputs = args && nodes(frame, op, args.operands);
+  const [x] = inputs ?? [];
+  if (!args || !x) return ERROR;
+  const parts = op.apply(makeOps(frame.session.builder, frame.origin(call.span)), x, args.attrs);
+  if (isFault(parts)) return opFault(frame, call.span, [x], parts);
+  frame.session.countItems(frame, call.span, parts.length);
+  return list(parts.map(tensor));
+}
+
+/** The arguments of a call by what they are for: tensors in order, attributes by name; undefined after a diagnostic. */
+function operandsOf(frame: Frame, call: ast.Call, op: Callable): { operands: Actual[]; attrs: Attrs } | undefined {
+  const { params } = frame.session.signatureOf(op);
+  const signature = (): string => op.name + op.signature;
+  const args = bindArguments(frame, call, { name: op.name, params, signature });
+  if (!args || [...args.values()].some((a) => isBroken(a.value))) return undefined;
   const operands: Actual[] = [];
   const attrs: Record<string, Attr> = {};
   let fine = true;
@@ -29,11 +56,7 @@ export function callOp(frame: Frame, call: ast.Call, record: OpRecord): Value {
       else attrs[param.name.text] = attr;
     }
   }
-  if (!fine) return ERROR;
-  const folded = fold(record, operands);
-  if (folded) return folded;
-  const inputs = nodes(frame, record, operands, signature);
-  return inputs ? applyOp(frame, call.span, record.name, inputs, attrs) : ERROR;
+  return fine ? { operands, attrs } : undefined;
 }
 
 const holdsTensor = (v: Value): boolean => v.kind === "tensor" || (v.kind === "list" && v.items.some((i) => i.kind === "tensor"));
@@ -41,16 +64,14 @@ const holdsTensor = (v: Value): boolean => v.kind === "tensor" || (v.kind === "l
 const spread = (actual: Actual): Actual[] =>
   actual.value.kind === "list" ? actual.value.items.map((value) => ({ value, span: actual.span })) : [actual];
 
-function nodes(frame: Frame, record: OpRecord, operands: readonly Actual[], signature: () => string): Node[] | undefined {
-  const first = operands.find((o) => o.value.kind === "tensor" && o.value.node.dtype !== "bool")?.value;
+function nodes(frame: Frame, op: Callable, operands: readonly Actual[]): Node[] | undefined {
   const inputs: Node[] = [];
   for (const { value, span } of operands) {
     if (value.kind === "none") continue;
-    const like = first?.kind === "tensor" ? first.node.dtype : "f32";
-    const node = value.kind === "number" ? constantLike(frame, value.value, like) : asTensor(frame, value, span);
+    const node = asTensor(frame, value, span);
     if (!node) {
       frame.fail("wrong_type", {
-        text: `\`${record.name}\` takes a tensor here, got ${describe(value)}`, help: `its signature is \`${signature()}\``,
+        text: `\`${op.name}\` takes a tensor here, got ${describe(value)}`, help: `its signature is \`${op.name}${op.signature}\``,
       }, span);
       return undefined;
     }

@@ -101,7 +101,7 @@ function ancestry(frame: Frame): Frame[] {
 function initializerOf(frame: Frame, value: Value, size: number, span: ast.Span): Initializer | undefined {
   if (value.kind === "initializer") return value.initializer;
   if (value.kind === "number") return { kind: "constant", value: value.value };
-  const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(frame.session.ops, value.node) : undefined;
+  const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(value.node) : undefined;
   if (!values) {
     const got = value.kind === "tensor" ? `a tensor ${showType(value.node)} that is computed from others` : describe(value);
     frame.fail("wrong_type", {

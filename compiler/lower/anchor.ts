@@ -3,13 +3,13 @@
  */
 import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { FamilyName } from "../../runtime/manifest.js";
-import { asView, operandsOf, rangeGuards, type FusedKernel } from "../fuse.js";
+import { asView, operandsOf, type FusedKernel } from "../fuse.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
 } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { Puller, type PulledAnchor } from "../pull.js";
-import type { Guard, Index, Term, Value } from "../value.js";
+import type { Index, Term, Value } from "../value.js";
 import { naiveAttention, naiveContraction } from "./naive.js";
 import { assemble, OUTPUT, type LowerContext, type LoweredKernel } from "./kernel.js";
 import type { AttentionSpec, ContractionSpec, Extent, Operand } from "./template.js";
@@ -44,7 +44,7 @@ export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: Low
     const [q, k, v] = operands.map((o, i) => operandOf(o, {
       row: free(["m", "j", "j"], i), depth: free(["k", "k", "n"], i),
       rows: [sizeOf(walk.rowShape), keys, keys][i] as Dim, depths: [width, width, columns][i] as Dim, // three operands
-      guards: i === 0 ? rangeGuards(anchor) : [], bindings,
+      bindings,
     }));
     const spec: AttentionSpec = {
       batches: extent(sizeOf(walk.batchShape)), queries: extent(sizeOf(walk.rowShape)), keys: extent(keys),
@@ -57,7 +57,7 @@ export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: Low
   const depth = record.contract.depth(node);
   const [a, b] = operands.map((o, i) => operandOf(o, {
     row: free(["m", "n"], i), depth: "k", rows: [sizeOf(walk.rowShape), sizeOf(walk.colShape)][i] as Dim, // two operands
-    depths: depth, guards: i === 0 ? rangeGuards(anchor) : [], bindings,
+    depths: depth, bindings,
   }));
   const spec: ContractionSpec = {
     batches: extent(sizeOf(walk.batchShape)), rows: extent(sizeOf(walk.rowShape)), cols: extent(sizeOf(walk.colShape)),
@@ -111,7 +111,6 @@ interface OperandSite {
   readonly depth: string;
   readonly rows: Dim;
   readonly depths: Dim;
-  readonly guards: readonly Guard[];
   readonly bindings: Bindings;
 }
 
@@ -120,7 +119,7 @@ function operandOf(value: Value, site: OperandSite): Operand {
   invariant(view, "a contraction's operands are views");
   const { row, depth } = site;
   const offset = linearize(view.load.at, view.load.node.shape);
-  const guards = liveGuards([...site.guards, ...view.guards]) ?? [];
+  const guards = liveGuards(view.guards) ?? [];
   const rowGuards = guards.filter((g) => !variablesOf(g.index).has(depth));
   const elementGuards = guards.filter((g) => variablesOf(g.index).has(depth));
   const found = vectorAxis(offset, site);

@@ -35,8 +35,11 @@ export interface ReaderOptions {
   readonly batch: string;
 }
 
-const both = (x: string | undefined, y: string | undefined): string | undefined =>
-  x === undefined ? y : y === undefined ? x : `(${x} && ${y})`;
+/** Both conditions, in parentheses (WGSL does not mix && and || without); undefined when there is none. */
+function both(x: string | undefined, y: string | undefined): string | undefined {
+  const all = [x, y].filter((c) => c !== undefined);
+  return all.length === 0 ? undefined : `(${all.map((c) => `(${c})`).join(" && ")})`;
+}
 
 /** Reads an operand's rows; every load stays inside the buffer when the row and the depth do. */
 export function reader(operand: Operand, options: ReaderOptions): Reader {

@@ -174,7 +174,7 @@ function parametric(
       }
       const { low, high } = out;
       if (low !== undefined && high !== undefined && low > high) {
-        return fault("wrong_type", `\`${name}\` needs low ≤ high, got ${low} and ${high}`);
+        return fault("value_error", `\`${name}\` needs low ≤ high, got ${low} and ${high}`);
       }
       return out;
     },

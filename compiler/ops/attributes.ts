@@ -28,7 +28,7 @@ export function readWhole(a: Attr | undefined, what: string, least: number): num
   const value = isDim(a) ? a.c : a;
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a whole number, got ${show(a)}`);
   if (!Number.isInteger(value)) return fault("not_an_integer", `${what} must be a whole number, got ${value}`);
-  return value >= least ? value : fault("not_an_integer", `${what} must be at least ${least}, got ${value}`);
+  return value >= least ? value : fault("value_error", `${what} must be at least ${least}, got ${value}`);
 }
 
 /** Any finite number; `otherwise` where the argument is missing. */
@@ -36,7 +36,7 @@ export function readNumber(a: Attr | undefined, what: string, otherwise?: number
   const value = isDim(a) && isConstant(a) ? a.c : (a ?? otherwise);
   if (isDim(value ?? undefined)) return fault("symbolic_batch", `${what} cannot depend on the batch, got ${show(a)}`, BATCH_HELP);
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a number, got ${show(a)}`);
-  return Number.isFinite(value) ? value : fault("wrong_type", `${what} must be finite, got ${value}`);
+  return Number.isFinite(value) ? value : fault("value_error", `${what} must be finite, got ${value}`);
 }
 
 export function readBool(a: Attr | undefined, what: string, otherwise: boolean): boolean | OpFault {
@@ -79,7 +79,7 @@ export function readAxes(a: Attr | undefined, op: string, rank: number): readonl
   const axes = readEach(asList(a) ?? [a], (item) => readAxis(item, op, rank));
   if (isFault(axes)) return axes;
   const twice = axes.find((axis, i) => axes.indexOf(axis) !== i);
-  if (twice !== undefined) return fault("wrong_type", `\`${op}\` is given axis ${twice} twice: ${show(a)}`);
+  if (twice !== undefined) return fault("value_error", `\`${op}\` is given axis ${twice} twice: ${show(a)}`);
   return [...axes].sort((x, y) => x - y);
 }
 

@@ -1,8 +1,9 @@
 /**
  * @file How contractions read their operands: what a kernel template needs to know of an op that sums products.
  */
-import type { Dim } from "../dim.js";
+import { dim, divDim, sizeOf, type Dim } from "../dim.js";
 import type { Node } from "../graph.js";
+import { addIndex, constantIndex, delinearize, quotient, scaleIndex, ZERO_INDEX } from "../indices.js";
 import type { OpRecord } from "../op.js";
 import { broadcast } from "../pull.js";
 import type { Index } from "../value.js";
@@ -35,3 +36,27 @@ export const attentionAttend: NonNullable<OpRecord["attend"]> = {
     [...lead(node, at, operand(node.inputs, 2)), j, column(at)],
   ],
 };
+
+/** C[n, o, y, x] = Σ_(c,i,j) W[o, c, i, j]·X[n, group(o)·C + c, y·s + i·d − p, x·s + j·d − p], X being 0 outside. */
+export const convContract: NonNullable<OpRecord["contract"]> = {
+  depth: (node) => sizeOf(operand(node.inputs, 1).shape.slice(1)),
+  read(node, at, k) {
+    const weight = operand(node.inputs, 1);
+    const [n, o, y, x] = at as readonly [Index, Index, Index, Index]; // the result has rank 4
+    const [c, i, j] = delinearize(k, weight.shape.slice(1)) as [Index, Index, Index]; // the weight has rank 4
+    const { stride, dilation, pad, groups } = node.attrs as unknown as ConvAttrs; // canonical attributes of conv2d
+    const outEach = divDim(dimAt(weight.shape, 0), dim(groups)) ?? dim(1); // inferred: groups divide
+    const group = groups === 1 ? ZERO_INDEX : quotient(o, outEach);
+    const side = (place: Index, tap: Index, axis: 0 | 1): Index =>
+      addIndex(addIndex(scaleIndex(place, stride[axis]), scaleIndex(tap, dilation[axis])), constantIndex(-pad[axis][0]));
+    const channel = addIndex(scaleIndex(group, dimAt(weight.shape, 1)), c);
+    return [[n, channel, side(y, i, 0), side(x, j, 1)], [o, c, i, j]];
+  },
+};
+
+interface ConvAttrs {
+  readonly stride: readonly [number, number];
+  readonly dilation: readonly [number, number];
+  readonly pad: readonly [readonly [number, number], readonly [number, number]];
+  readonly groups: number;
+}

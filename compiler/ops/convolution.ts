@@ -6,6 +6,7 @@ import type { Attr, Attrs, Node, TensorType } from "../graph.js";
 import { defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { asList, fault, numberOf, numbersOf, readEach, readPerAxis, readWhole } from "./attributes.js";
+import { convContract } from "./contract.js";
 import { dotRows } from "./matmul.js";
 import { GREATEST } from "./reductions.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
@@ -156,6 +157,7 @@ export const conv2d: OpRecord = defineOp({
     return isFault(groups) ? groups : { stride, pad, dilation, groups };
   },
   infer: inferConv,
+  contract: convContract,
   evaluate: ([x, weight], attrs, [shape = []]) => (x && weight ? [convolve(x, weight, shape, attrs)] : []),
   gradient: convGradient,
   samples: [

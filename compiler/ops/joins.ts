@@ -14,7 +14,7 @@ import { allocateLike, at, count, stridesOf, writeStrided } from "./strided.js";
 const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; // one index an axis
 
 /** A slice of one axis, all of the others. */
-export function sliceAxis(ops: Ops, x: Node, axis: number, start: Dim, stop: Dim): Node {
+function sliceAxis(ops: Ops, x: Node, axis: number, start: Dim, stop: Dim): Node {
   const starts = x.shape.map((_, i) => (i === axis ? start : dim(0)));
   return ops.call("slice", [x], { starts, stops: x.shape.map((d, i) => (i === axis ? stop : d)) });
 }
@@ -130,21 +130,21 @@ const shapes: readonly OpRecord[] = [
   reshaping("unsqueeze", "(x: [..], axis: int) -> [..]", "x with a new axis of size 1. Source: torch.unsqueeze.", oneAxis("unsqueeze", 1),
     (x, attrs) => [...x.slice(0, numberOf(attrs, "axis")), dim(1), ...x.slice(numberOf(attrs, "axis"))],
     [{ inputs: [{ shape: ["B", 5] }], attrs: { axis: -1 } }, { inputs: [{ shape: ["B", 5] }], attrs: { axis: 0 } }]),
-  reshaping("flatten", "(x: [..], from = 1, to = -1) -> [..]", "Axes `from` to `to` as one. Source: torch.flatten.",
+  reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]", "Axes `start` to `end` as one. Source: torch.flatten.",
     ([x], attrs) => {
       const rank = x?.shape.length ?? 0;
-      const from = readAxis(attrs["from"] ?? 1, "flatten", rank);
+      const from = readAxis(attrs["start"] ?? 1, "flatten", rank);
       if (isFault(from)) return from;
-      const to = readAxis(attrs["to"] ?? -1, "flatten", rank);
+      const to = readAxis(attrs["end"] ?? -1, "flatten", rank);
       if (isFault(to)) return to;
-      return from <= to ? { from, to } : fault("rank_mismatch", `\`flatten\` needs from ≤ to, got ${from} and ${to}`);
+      return from <= to ? { start: from, end: to } : fault("rank_mismatch", `\`flatten\` needs start ≤ end, got ${from} and ${to}`);
     },
     (x, attrs) => {
-      const [from, to] = [numberOf(attrs, "from"), numberOf(attrs, "to")];
+      const [from, to] = [numberOf(attrs, "start"), numberOf(attrs, "end")];
       const size = x.slice(from, to + 1).reduce((n, d) => mulDim(n, d) ?? n, dim(1)); // a shape holds B at most once
       return [...x.slice(0, from), size, ...x.slice(to + 1)];
     },
-    [{ inputs: [{ shape: ["B", 3, 5, 2] }] }, { inputs: [{ shape: ["B", 3, 5] }], attrs: { from: 0, to: 1 } }]),
+    [{ inputs: [{ shape: ["B", 3, 5, 2] }] }, { inputs: [{ shape: ["B", 3, 5] }], attrs: { start: 0, end: 1 } }]),
 ];
 
 const swapped = <T>(list: readonly T[]): T[] => [...list.slice(0, -2), ...list.slice(-2).reverse()];

@@ -15,7 +15,7 @@ const withType = (attrs: Attrs, dtype: DType): Attrs => (dtype === "f32" ? attrs
 /** A tensor the caller brings, known by the attribute `key`. Its numbers come from the interpreter's options. */
 const brought = (name: string, key: string, doc: string): OpRecord =>
   defineOp({
-    name, kind: "leaf", signature: `(${key}: text, shape: list) -> [..]`, doc, internal: true,
+    name, kind: "leaf", signature: `(${key}, shape: list) -> [..]`, doc, internal: true,
     canonical(_inputs, attrs) {
       const shape = readShape(attrs["shape"], `\`shape\` of \`${name}\``);
       if (isFault(shape)) return shape;
@@ -103,7 +103,7 @@ export const leaves: readonly OpRecord[] = [
     canonical(_inputs, attrs) {
       const p = readNumber(attrs["p"], "`p` of `bernoulli`");
       if (isFault(p)) return p;
-      if (p < 0 || p > 1) return fault("wrong_type", `\`p\` of \`bernoulli\` is a probability, got ${p}`);
+      if (p < 0 || p > 1) return fault("value_error", `\`p\` of \`bernoulli\` is a probability, got ${p}`);
       const shape = readShape(attrs["shape"], "`shape` of `bernoulli`");
       return isFault(shape) ? shape : { p, shape, stream: attrs["stream"] ?? null };
     },

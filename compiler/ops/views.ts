@@ -146,7 +146,7 @@ const slice = defineOp({
       const [start, stop, step] = [dimAt(starts, i), dimAt(stops, i), at(steps, i)];
       const inside = atMost(dim(0), start) && atMost(start, subDim(stop, dim(1))) && atMost(stop, size);
       const range = `${showDim(start)}:${showDim(stop)}`;
-      if (!inside) return fault("shape_mismatch", `slice ${range} does not lie in axis ${i} of ${showShape(x.shape)}`);
+      if (!inside) return fault("value_error", `slice ${range} does not lie in axis ${i} of ${showShape(x.shape)}`);
       const extent = sliceSize(start, stop, step);
       if (!extent) return fault("symbolic_batch", `slice ${range}:${step} of axis ${i} has no size for every batch`);
       shape.push(extent);

@@ -9,7 +9,6 @@
  */
 import { atMost, dim, isOne, sameDim, subDim, type Dim } from "../dim.js";
 import type { Node } from "../graph.js";
-import type { Ops } from "../op.js";
 import { OPS } from "../ops/index.js";
 import { ruleAt, type Context, type Rule } from "../rule.js";
 import { dimAt, inputOf, isWhole, rangeSize, rangesOf, shiftRange, slice, wholeRange, type Range } from "./views.js";
@@ -64,8 +63,8 @@ function hull(x: Range, y: Range, size: Dim): Range {
   return { start, stop, step: sameDim(x.start, y.start) && x.step === y.step && sameDim(x.stop, y.stop) ? x.step : 1 };
 }
 
-/** `node` over the ranges its inputs are given by `needed`; axes that cannot be cut stay whole in `computed`. */
-function hoist(ops: Ops, node: Node, needed: readonly Range[]): { value: Node; computed: readonly Range[] } | undefined {
+/** `node` over the part `needed` of its axes; those that cannot be cut stay whole in `computed`. */
+function hoist(node: Node, needed: readonly Range[], context: Context): { value: Node; computed: readonly Range[] } | undefined {
   const computed = node.shape.map(wholeRange);
   const ranges = node.inputs.map((input) => input.shape.map(wholeRange));
   for (const [axis, range] of needed.entries()) {
@@ -78,8 +77,18 @@ function hoist(ops: Ops, node: Node, needed: readonly Range[]): { value: Node; c
     }
   }
   if (computed.every((r, axis) => isWhole(r, dimAt(node.shape, axis)))) return undefined;
-  const inputs = node.inputs.map((input, i) => slice(ops, input, ranges[i] ?? input.shape.map(wholeRange)));
-  return { value: ops.call(node.op, inputs, node.attrs), computed };
+  const inputs = node.inputs.map((input, i) => part(input, ranges[i] ?? input.shape.map(wholeRange), context));
+  return { value: context.opsAt(node).call(node.op, inputs, node.attrs), computed };
+}
+
+/** The part of `input` that its one reader needs: computed so at once where the whole of it can be, else sliced. */
+function part(input: Node, ranges: readonly Range[], context: Context): Node {
+  const whole = (r: Range, axis: number): boolean => isWhole(r, dimAt(input.shape, axis));
+  const alone = !ranges.every(whole) && context.users(input).length === 1 && !context.isRoot(input);
+  const hoisted = alone ? hoist(input, ranges, context) : undefined;
+  if (!hoisted) return slice(context.opsAt(input), input, ranges);
+  const left = ranges.map((r, axis) => relative(r, hoisted.computed[axis] ?? r, dimAt(input.shape, axis)));
+  return slice(context.opsAt(input), hoisted.value, left);
 }
 
 /** The slices that read `value`, if nothing else does. */
@@ -103,7 +112,7 @@ export const slicingRules: readonly Rule[] = [
     const value = inputOf(root);
     const slices = onlySlices(value, context);
     // Only where nothing below was rewritten in this sweep: then the users found are those of the rebuilt graph too.
-    const hoisted = slices && nodes.get("0") === value ? hoist(ops, value, neededOf(value, slices)) : undefined;
+    const hoisted = slices && nodes.get("0") === value ? hoist(value, neededOf(value, slices), context) : undefined;
     if (!hoisted) return undefined;
     const left = rangesOf(root).map((r, axis) => relative(r, hoisted.computed[axis] ?? r, dimAt(value.shape, axis)));
     return slice(ops, hoisted.value, left);

@@ -19,30 +19,21 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
   if (bytes.byteLength === 0) throw new ImageError("the file is empty", { file: name, fault: "truncated" });
   const options = { failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true } as const;
   try {
-    const { format, space } = await sharp(bytes, options).metadata();
+    const { format } = await sharp(bytes, options).metadata();
     if (!accepted.includes(format)) {
       const help = "JPEG, PNG and WebP are read";
       throw new ImageError(`images of type ${format} are not read`, { file: name, fault: "not-recognized", help });
     }
-    // One channel is taken as it is: a conversion by luminance could round it.
-    const grey = space === "b-w" || space === "grey16";
     const { data, info } = await sharp(bytes, options)
-      .removeAlpha().toColourspace(grey ? "b-w" : "srgb").raw({ depth: "uchar" })
+      .removeAlpha().toColourspace("srgb").raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
-    return { data: toRgb(data, info.channels, name), width: info.width, height: info.height };
+    if (info.channels !== 3) {
+      throw new ImageError(`it decodes to ${info.channels} channels`, { file: name, fault: "not-recognized" });
+    }
+    return { data, width: info.width, height: info.height };
   } catch (error) {
     throw error instanceof ImageError ? error : decodeError(error, name);
   }
-}
-
-function toRgb(data: Uint8Array, channels: number, name: string): Uint8Array {
-  if (channels === 3) return data;
-  if (channels !== 1) {
-    throw new ImageError(`it decodes to ${channels} channels`, { file: name, fault: "not-recognized" });
-  }
-  const rgb = new Uint8Array(3 * data.length);
-  data.forEach((value, index) => rgb.fill(value, 3 * index, 3 * index + 3));
-  return rgb;
 }
 
 /** What libvips says, in one line, with the likely fault. */

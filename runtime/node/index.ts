@@ -4,3 +4,14 @@ export { listAdapters, openAdapter, openDevice } from "./adapters.js";
 export type { AdapterListing, AdapterOptions, AdapterReport, AdapterType } from "./adapters.js";
 export { load, openModule } from "./module.js";
 export type { LoadOptions } from "./module.js";
+
+// sharp takes longer to load than everything else together: it comes with the first image.
+type Images = typeof import("./images.js");
+const images = (): Promise<Images> => import("./images.js");
+
+/** Decodes an image: pixels [height, width, 3], 8 bits. @throws ImageError */
+export const decodeImage: Images["decodeImage"] = async (...given) => (await images()).decodeImage(...given);
+/** Decodes an image file: pixels [height, width, 3], 8 bits. @throws FileError, ImageError */
+export const readImage: Images["readImage"] = async (...given) => (await images()).readImage(...given);
+/** Image files as one input batch [files, 3, size, size]. @throws FileError, ImageError, InputError */
+export const loadImages: Images["loadImages"] = async (...given) => (await images()).loadImages(...given);

@@ -1,0 +1,128 @@
+/** @file `deitc compile`: a model to a folder that a program can import. */
+import { join } from "node:path";
+import { Command } from "commander";
+import type { Program } from "../../dsl/program.js";
+import type { Plain } from "../elaborate/index.js";
+import type { Compiled, PassRecord } from "../pipeline.js";
+import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
+import { DiagnosticsError, Exit, reportFault } from "./exit.js";
+import { showSeconds } from "./progress.js";
+import { showBytes, showCount, table } from "./table.js";
+
+interface Options {
+  readonly target?: string;
+  readonly out?: string;
+  readonly set?: Readonly<Record<string, Plain>>;
+  readonly fuse: boolean;
+  readonly watch?: boolean;
+  readonly dump?: string | true;
+  readonly time?: boolean;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+export const compileCommand = (finish: Finish): Command =>
+  new Command("compile")
+    .description("Compiles a model to a folder: index.js, index.d.ts, manifest.json and WGSL kernels.")
+    .argument("<file>", "the .deit file")
+    .option("--target <model>", "which model, where the file has several")
+    .option("--out <folder>", "the folder to write (default: out/<model>)")
+    .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be given again", collectOverride)
+    .option("--no-fuse", "make every op a kernel of its own, to find a wrong number")
+    .option("--watch", "compile again whenever a source changes")
+    .option("--dump [folder]", "write what every pass made, as NN-pass.txt (default: <out>.dump)")
+    .option("--time", "print milliseconds a pass")
+    .option("--force", "replace the folder even if deitc did not write what is in it")
+    .option("--json", "print JSON")
+    .addHelpText("after", examples(
+      "deitc compile models/deit_b.deit", "deitc compile models/deit_ti.deit --out generated/ti --set classes=10 --watch",
+    ))
+    .action(async (file: string, options: Options) => {
+      if (options.watch) await watchAndCompile(file, options);
+      else await compileOnce(file, options);
+      finish(Exit.done);
+    });
+
+/** Compiles and writes; the program tells a watcher what to watch. @throws DiagnosticsError */
+async function compileOnce(file: string, options: Options): Promise<void> {
+  const start = performance.now();
+  const { readProgram } = await import("./source.js");
+  await compileRead(await readProgram(file), options, start);
+}
+
+async function compileRead(program: Program, options: Options, start: number): Promise<void> {
+  const [{ compileProgram }, { compileModel }, { emitModule }, { writeFolder }] = await Promise.all([
+    import("./source.js"), import("../pipeline.js"), import("../emit/index.js"), import("./folder.js"),
+  ]);
+  const compiled = compileProgram(program, options.target, { overrides: options.set ?? {}, fuse: options.fuse }, compileModel);
+  const emitting = performance.now();
+  const files = await emitModule(compiled);
+  const writing = performance.now();
+  const out = options.out ?? join("out", compiled.manifest.name);
+  const written = writeFolder(out, files, options.force ?? false);
+  const end = performance.now();
+  const passes = [
+    ...compiled.passes.map(({ name, ms }) => ({ name, ms })),
+    { name: "emit", ms: writing - emitting }, { name: "write", ms: end - writing },
+  ];
+  if (options.dump !== undefined) await writeDump(options.dump === true ? `${out}.dump` : options.dump, compiled);
+  const bytes = [...files.values()].reduce((n, text) => n + Buffer.byteLength(text), 0);
+  if (options.json) {
+    printJsonValue({ out, written, ms: end - start, files: files.size, bytes, ...summary(compiled), ...(options.time ? { passes } : {}) });
+    return;
+  }
+  if (options.time) process.stdout.write(table(passes.map(({ name, ms }) => [name, `${ms.toFixed(1)} ms`]), [1]));
+  const { parameters, kernels } = summary(compiled);
+  process.stdout.write(
+    `${out}: ${written}, ${compiled.manifest.className} with ${showCount(parameters)} parameters, ` +
+    `${kernels.scalar} scalar and ${kernels.tiled} tiled kernels a forward, ${files.size} files, ${showBytes(bytes)}, ` +
+    `${showSeconds((end - start) / 1000)}\n`,
+  );
+}
+
+function summary({ manifest }: Compiled): { parameters: number; kernels: { scalar: number; tiled: number } } {
+  const parameters = manifest.parameters.filter((p) => p.trained).reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
+  const count = (family: "scalar" | "tiled"): number => manifest.families[family].programs.infer.length;
+  return { parameters, kernels: { scalar: count("scalar"), tiled: count("tiled") } };
+}
+
+/** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
+async function writeDump(folder: string, compiled: Compiled): Promise<void> {
+  const [{ mkdirSync, writeFileSync }, { drawGraph, drawPlan }] = await Promise.all([import("node:fs"), import("./svg.js")]);
+  mkdirSync(folder, { recursive: true });
+  let before: string | undefined;
+  compiled.passes.forEach((pass: PassRecord, i) => {
+    const text = pass.dump();
+    const name = `${String(i + 1).padStart(2, "0")}-${pass.name.replaceAll(" ", "-")}.txt`;
+    writeFileSync(join(folder, name), text === before ? "unchanged\n" : text);
+    before = text;
+  });
+  writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
+  for (const family of ["scalar", "tiled"] as const) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
+}
+
+/** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */
+async function watchAndCompile(file: string, options: Options): Promise<never> {
+  const [{ statSync }, { readProgram, sourceHost }] = await Promise.all([import("node:fs"), import("./source.js")]);
+  const host = sourceHost();
+  let watched: readonly string[] = [file];
+  for (;;) {
+    const start = performance.now();
+    const stamp = (): string => watched.map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0).join();
+    let before = stamp();
+    try {
+      const program = await readProgram(file);
+      watched = program.sources.map((source) => host.fileOf(source.path));
+      before = stamp();
+      await compileRead(program, options, start);
+    } catch (error) {
+      if (!(error instanceof DiagnosticsError)) throw error;
+      reportFault(error);
+      // A mistake in an imported file is mended there.
+      watched = [...new Set([...watched, ...error.diagnostics.map((d) => host.fileOf(d.span.source.path))])];
+      before = stamp();
+    }
+    process.stderr.write(`watching ${watched.length} file${watched.length === 1 ? "" : "s"}\n`);
+    while (stamp() === before) await new Promise((resolve) => void setTimeout(resolve, 200));
+  }
+}

@@ -1,0 +1,139 @@
+/** @file `deitc predict`: images in, the best classes out. */
+import { Command } from "commander";
+import type { Manifest, Preprocess, TensorInfo } from "../../runtime/manifest.js";
+import type { ScoredClass } from "../../runtime/labels.js";
+import type { Session } from "../../runtime/session.js";
+import { examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
+import { CommandError, Exit, UsageError } from "./exit.js";
+import { loadOptions, openModel, weightsWords, withRunOptions, type RunOptions } from "./model.js";
+import { Progress, showSeconds, withStatus } from "./progress.js";
+import { showCount, table } from "./table.js";
+
+interface Options extends RunOptions {
+  readonly top: number;
+  readonly batch?: number;
+  readonly generatedPhoto?: boolean;
+}
+
+/** Images at once unless told. */
+const MOST_AT_ONCE = 8;
+
+export const predictCommand = (finish: Finish): Command =>
+  withRunOptions(new Command("predict")
+    .description("Classifies images with a compiled model, or with a .deit file compiled on the way.")
+    .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
+    .argument("[images...]", "JPEG, PNG or WebP files")
+    .option("--generated-photo", "classify a made-up photo, drawn from --seed")
+    .option("--top <n>", "how many classes to print", wholeNumber(1), 5)
+    .option("--batch <n>", `images at once (default: all, at most ${MOST_AT_ONCE})`, wholeNumber(1)))
+    .addHelpText("after", examples(
+      "deitc predict out/deit_ti --weights deit_tiny_patch16_224-a1311bcf.pth photo.jpg",
+      "deitc predict models/deit_ti.deit --random-weights --generated-photo",
+    ))
+    .action(async (model: string, images: string[], options: Options) => {
+      await predict(model, images, options);
+      finish(Exit.done);
+    });
+
+async function predict(path: string, images: readonly string[], options: Options): Promise<void> {
+  if (options.weights === undefined && !options.randomWeights) {
+    throw new UsageError("no weights are given", "name a checkpoint with --weights FILE, or take an untrained model with --random-weights");
+  }
+  if (images.length === 0 && !options.generatedPhoto) throw new UsageError("name an image, or add --generated-photo");
+  const notes: string[] = [];
+  const how = loadOptions(options, notes);
+  const { definition, seconds: compiling } = await openModel(path, options.target);
+  const { manifest } = definition;
+  const { preprocess, output, classes } = imageModel(manifest);
+  const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));
+  const batch = options.batch ?? Math.min(decoded.value.names.length, MOST_AT_ONCE);
+  const [{ load }, { adapterName }] = await Promise.all([import("../../runtime/node/module.js"), import("../../runtime/device.js")]);
+  const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, batch })));
+  const session = loaded.value;
+  try {
+    const { topK, classNamesFor } = await import("../../runtime/labels.js");
+    const labels = await classNamesFor(classes);
+    const inferred = await timed(() => inferAll(session, manifest, decoded.value.pixels, output.name, batch));
+    const rows = decoded.value.names.map((name, i) => ({
+      image: name, classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, labels),
+    }));
+    const seconds = { decode: decoded.seconds, compile: compiling, load: loaded.seconds, infer: inferred.seconds };
+    const run = { adapter: adapterName(session.device.info), software: session.device.software, family: session.family, batch };
+    if (options.json) {
+      const weights = options.weights ?? { random: true, seed: options.seed };
+      printJsonValue({ model: manifest.name, weights, ...run, seconds, notes, images: rows });
+    } else process.stdout.write(report(manifest, options, notes, rows, run, seconds));
+  } finally {
+    session.destroy();
+  }
+}
+
+/** The parts of a manifest that a classifier of images has. @throws CommandError for another kind of model */
+function imageModel(manifest: Manifest): { preprocess: Preprocess; output: TensorInfo; classes: number } {
+  const { preprocess, outputs, inputs, name } = manifest;
+  const output = outputs.find((o) => o.name === "prediction") ?? outputs[0];
+  const classes = output?.shape.length === 2 ? (output.shape[1]?.c ?? 0) : 0;
+  if (!preprocess || inputs.length !== 1 || !output || classes < 1) {
+    throw new CommandError(`${name} is not a classifier of images`, "predict needs a model with `preprocess`, one input and a `prediction` [B, classes]");
+  }
+  return { preprocess, output, classes };
+}
+
+interface Timed<T> {
+  readonly value: T;
+  readonly seconds: number;
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
+  const start = performance.now();
+  const value = await work();
+  return { value, seconds: (performance.now() - start) / 1000 };
+}
+
+/** All images as one block [images, 3, size, size]. @throws ImageError or FileError naming the first broken one */
+async function decode(paths: readonly string[], options: Options, how: Preprocess): Promise<{ names: string[]; pixels: Float32Array }> {
+  const [{ decodeImage, loadImages }, { preprocess }] = await Promise.all([
+    import("../../runtime/node/images.js"), import("../../runtime/image/transform.js"),
+  ]);
+  const files = await loadImages(paths, how);
+  if (!options.generatedPhoto) return { names: [...paths], pixels: files };
+  const { generatedPhoto } = await import("./photo.js");
+  const name = `generated photo (seed ${options.seed})`;
+  const photo = preprocess(await decodeImage(await generatedPhoto(options.seed), name), how);
+  const pixels = new Float32Array(files.length + photo.length);
+  pixels.set(files);
+  pixels.set(photo, files.length);
+  return { names: [...paths, name], pixels };
+}
+
+/** The rows of one output for all images, batch by batch. */
+async function inferAll(session: Session, manifest: Manifest, pixels: Float32Array, output: string, batch: number): Promise<Float32Array> {
+  const input = manifest.inputs[0]?.name ?? "";
+  const size = (manifest.inputs[0]?.shape ?? []).slice(1).reduce((n, d) => n * d.c, 1);
+  const images = pixels.length / size;
+  const progress = new Progress("inferring", images, "images");
+  const parts: Float32Array[] = [];
+  for (let first = 0; first < images; first += batch) {
+    const count = Math.min(batch, images - first);
+    const onProgress = (done: number, total: number): void => progress.update(first + Math.floor((count * done) / total));
+    const results = await session.infer({ [input]: pixels.subarray(first * size, (first + count) * size) }, { onProgress });
+    parts.push(results[output] ?? new Float32Array());
+  }
+  progress.end();
+  const all = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
+  parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
+  return all;
+}
+
+function report(
+  manifest: Manifest, options: Options, notes: readonly string[], rows: readonly { image: string; classes: readonly ScoredClass[] }[],
+  run: { adapter: string; software: boolean; family: string; batch: number }, seconds: Readonly<Record<string, number>>,
+): string {
+  const parameters = manifest.parameters.filter((p) => p.trained).reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
+  const head = `${manifest.name}, ${showCount(parameters)} parameters, ${weightsWords(options)}\n`;
+  const tables = rows.map(({ image, classes }) =>
+    `\n${image}\n${table(classes.map((c, i) => [`  ${i + 1}`, `${(100 * c.score).toFixed(2)} %`, String(c.index), c.label]), [1, 2])}`);
+  const adapter = `\n${run.adapter}${run.software ? " (software: no GPU is used)" : ""}, ${run.family} kernels, batch ${run.batch}\n`;
+  const times = `${Object.entries(seconds).map(([stage, s]) => `${stage} ${showSeconds(s)}`).join("   ")}\n`;
+  return `${head}${notes.map((note) => `note: ${note}\n`).join("")}${tables.join("")}${adapter}${times}`;
+}

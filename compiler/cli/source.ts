@@ -1,0 +1,41 @@
+/** @file From a path on the command line to a checked program or a compiled model; mistakes become one fault with all of them. */
+import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
+import type { Program } from "../../dsl/program.js";
+import { loadProgram } from "../../dsl/resolve.js";
+import type { Compiled, CompileOptions } from "../pipeline.js";
+import { DiagnosticsError } from "./exit.js";
+import { nodeHost, type NodeHost } from "./host.js";
+import { modelsFolder } from "./package.js";
+
+/** Throws a DiagnosticsError unless there is nothing to report. */
+export function refuse(diagnostics: readonly Diagnostic[]): void {
+  if (diagnostics.length > 0) throw new DiagnosticsError(renderDiagnostics(diagnostics), diagnostics);
+}
+
+/** File access relative to the current folder. */
+export const sourceHost = (): NodeHost => nodeHost(modelsFolder());
+
+/** Reads `file` and all it imports. @throws DiagnosticsError */
+export async function readProgram(file: string): Promise<Program> {
+  const { callableNames } = await import("../index.js");
+  const { program, diagnostics } = loadProgram(file, sourceHost(), { opNames: callableNames() });
+  refuse(diagnostics);
+  if (!program) throw new DiagnosticsError(`error: ${file} cannot be read\n`, []);
+  return program;
+}
+
+/** Compiles one model of a file. @throws DiagnosticsError */
+export async function compileFile(file: string, target: string | undefined, options: CompileOptions = {}): Promise<Compiled> {
+  const [program, { compileModel }] = await Promise.all([readProgram(file), import("../pipeline.js")]);
+  return compileProgram(program, target, options, compileModel);
+}
+
+/** Compiles one model of a program that is read already. @throws DiagnosticsError */
+export function compileProgram(
+  program: Program, target: string | undefined, options: CompileOptions, compileModel: typeof import("../pipeline.js").compileModel,
+): Compiled {
+  const { compiled, diagnostics } = compileModel(program, target, options);
+  refuse(diagnostics);
+  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  return compiled;
+}

@@ -1,0 +1,188 @@
+/** @file `deitc verify`: the compiled kernels against the interpreter, tensor by tensor, on the user's own adapter. */
+import { Command } from "commander";
+import type { Device } from "../../runtime/device.js";
+import type { FamilyName, Manifest, ParameterInfo } from "../../runtime/manifest.js";
+import type { Session } from "../../runtime/session.js";
+import type { Graph, Node } from "../graph.js";
+import type { Tensor } from "../op.js";
+import type { Compiled } from "../pipeline.js";
+import { invariant } from "../invariant.js";
+import { examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
+import { CommandError, Exit, type ExitCode } from "./exit.js";
+import { randomInputs } from "./inputs.js";
+import { definitionOf, families, loadOptions, withRunOptions, type RunOptions } from "./model.js";
+import { withStatus } from "./progress.js";
+import { table } from "./table.js";
+
+interface Options extends RunOptions {
+  readonly batch: number;
+  readonly family?: readonly FamilyName[];
+  readonly tolerance: number;
+  readonly fuse: boolean;
+}
+
+/**
+ * Greatest relative error (‖a − b‖ / ‖b‖) that passes: f32 rounding is some 2e-6 at the end of a deep model, a wrong
+ * number is rarely below 1e-2.
+ */
+const TOLERANCE = 1e-4;
+
+export const verifyCommand = (finish: Finish): Command =>
+  withRunOptions(new Command("verify")
+    .description("Runs every kernel of a model on an adapter and compares each stored tensor with the interpreter's float64.")
+    .argument("<file>", "the .deit file")
+    .option("--batch <n>", "images", wholeNumber(1), 1)
+    .option("--family <list>", "kernel families: scalar,tiled (default: the adapter's)", families)
+    .option("--tolerance <x>", "greatest relative error that passes", Number, TOLERANCE)
+    .option("--no-fuse", "verify with every op as a kernel of its own"))
+    .addHelpText("after", `\nWithout --weights every parameter is random, biases too. Exit code 3 when a tensor is wrong.${
+      examples("deitc verify models/deit_ti.deit", "deitc verify models/deit_s.deit --weights deit_s.safetensors --adapter gpu")}`)
+    .action(async (file: string, options: Options) => finish(await verify(file, options)));
+
+/** One tensor compared. */
+interface Compared {
+  readonly family: FamilyName;
+  readonly tensor: string;
+  readonly output: boolean;
+  readonly maxAbs: number;
+  /** ‖a − b‖ / ‖b‖, all elements. */
+  readonly relative: number;
+  readonly wrong: boolean;
+}
+
+async function verify(file: string, options: Options): Promise<ExitCode> {
+  const { compileFile } = await import("./source.js");
+  const compiled = await compileFile(file, options.target, { fuse: options.fuse });
+  const [{ openDevice }, { adapterName, familyOf }] = await Promise.all([
+    import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
+  ]);
+  const device = await openDevice({ checked: true, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
+  try {
+    const results: Compared[] = [];
+    for (const family of options.family ?? [familyOf(device.info)]) results.push(...await verifyFamily(compiled, family, device, options));
+    const wrong = results.filter((r) => r.wrong).length;
+    const adapter = adapterName(device.info);
+    if (options.json) printJsonValue({ model: compiled.manifest.name, adapter, tolerance: options.tolerance, wrong, tensors: results });
+    else process.stdout.write(report(compiled.manifest.name, adapter, results, options.tolerance));
+    return wrong > 0 ? Exit.device : Exit.done;
+  } finally {
+    device.destroy();
+  }
+}
+
+async function verifyFamily(compiled: Compiled, family: FamilyName, device: Device, options: Options): Promise<Compared[]> {
+  const [{ load }, { interpret }] = await Promise.all([import("../../runtime/node/module.js"), import("../interpret.js")]);
+  const tapped = await withTaps(compiled, family);
+  const { manifest } = tapped;
+  const inputs = randomInputs(manifest, options.batch, options.seed);
+  const weights = options.weights === undefined && !options.randomWeights
+    ? { weights: await unsettledWeights(manifest, options.seed) } : loadOptions(options, []);
+  const session: Session = await withStatus(`loading ${family}`, () =>
+    load(definitionOf(tapped), { ...weights, device, batch: options.batch, family, poison: true }));
+  try {
+    const outputs = await withStatus("running", () => session.infer(inputs));
+    const parameters = tensorsOf(manifest.parameters, await session.readParameters());
+    const shapes = manifest.inputs.map(({ name, shape }): [string, Tensor] => {
+      const data = inputs[name];
+      if (data === undefined) throw new CommandError(`there is no input ${name}`);
+      return [name, { shape: shape.map(({ b, c }) => b * options.batch + c), data }];
+    });
+    const how = { batch: options.batch, inputs: new Map(shapes), parameters, precision: "f64" as const };
+    const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)));
+    return [...oracle.outputs].map(([name, expected]) =>
+      compare(family, name, tapped.outputs.has(name), outputs[name] ?? new Float32Array(), expected, options.tolerance));
+  } finally {
+    session.destroy();
+  }
+}
+
+/** A module whose outputs are all its stored tensors: the same kernels, each result kept apart. */
+interface Tapped {
+  readonly manifest: Manifest;
+  readonly wgsl: ReadonlyMap<string, string>;
+  readonly graph: Graph;
+  /** Names of the model's own outputs. */
+  readonly outputs: ReadonlySet<string>;
+}
+
+async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped> {
+  const { plan } = await import("../plan.js");
+  const outputs = outputNodes(compiled, family);
+  const own = new Set(outputs.values());
+  const taps = new Map(outputs);
+  for (const { root } of compiled.fusion.kernels) {
+    // What depends on parameters alone is made once, before any input: it stays where it is.
+    const constant = root.shape.every((d) => d.b === 0);
+    if (!own.has(root) && !constant) taps.set(`${root.origin.path || root.op} %${root.id}`, root);
+  }
+  const { inputs, parameters } = compiled.graph;
+  const graph: Graph = { inputs, parameters, outputs: taps, updates: new Map() };
+  const planned = plan(graph, compiled.families[family].lowered, family, `${compiled.manifest.name}, every tensor kept`);
+  const infos = [...taps].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
+  const manifest = { ...compiled.manifest, outputs: infos, families: { ...compiled.manifest.families, [family]: planned.family } };
+  const wgsl = new Map([...planned.wgsl].map(([name, text]) => [`${family}/${name}`, text]));
+  return { manifest, wgsl, graph, outputs: new Set(outputs.keys()) };
+}
+
+/** The graph nodes that the kernels write to outputs, by the outputs' names: read off the plan's steps. */
+function outputNodes({ manifest, families: planned }: Compiled, family: FamilyName): Map<string, Node> {
+  const { lowered, planned: { family: { slots, programs }, slotOf } } = planned[family];
+  const inferring = lowered.filter(({ fused: { root } }) => slots[slotOf.get(root) ?? -1]?.kind !== "derived");
+  invariant(inferring.length === programs.infer.length, "every kernel that is not derived is a step");
+  const found = new Map<string, Node>();
+  programs.infer.forEach(({ bindings }, i) => {
+    const written = bindings[bindings.length - 1];
+    const kernel = inferring[i];
+    const output = written?.kind === "output" ? manifest.outputs[written.index] : undefined;
+    if (output && kernel) found.set(output.name, kernel.fused.root);
+  });
+  return found;
+}
+
+/**
+ * Weights that hide nothing: initial values with noise on top, since a bias of zero or a scale of one would let a kernel
+ * leave it out.
+ */
+async function unsettledWeights(manifest: Manifest, seed: number): Promise<Map<string, Float32Array>> {
+  const [{ initialize }, { streamOf, uniformAt }] = await Promise.all([
+    import("../../runtime/weights/initialize.js"), import("../../runtime/random.js"),
+  ]);
+  return new Map(manifest.parameters.map((info) => {
+    const values = initialize(info, seed);
+    const key = { seed, stream: streamOf(`noise:${info.path}`), step: 0 };
+    const flat = info.initializer.kind === "zeros" || info.initializer.kind === "ones" || info.initializer.kind === "constant";
+    return [info.path, flat ? values.map((value, i) => value + 0.1 * (2 * uniformAt(key, i) - 1)) : values];
+  }));
+}
+
+const tensorsOf = (infos: readonly ParameterInfo[], values: ReadonlyMap<string, Float32Array>): Map<string, Tensor> =>
+  new Map(infos.map(({ path, shape }) => [path, { shape, data: values.get(path) ?? new Float32Array() }]));
+
+function compare(
+  family: FamilyName, tensor: string, output: boolean, actual: ArrayLike<number>, expected: Tensor, tolerance: number,
+): Compared {
+  let [maxAbs, difference, size] = [0, 0, 0];
+  for (let i = 0; i < expected.data.length; i++) {
+    const wanted = expected.data[i] ?? NaN;
+    const d = Math.abs((actual[i] ?? NaN) - wanted);
+    maxAbs = d > maxAbs || Number.isNaN(d) ? d : maxAbs;
+    difference += d * d;
+    size += wanted * wanted;
+  }
+  const relative = difference === 0 ? 0 : Math.sqrt(difference / size);
+  return { family, tensor, output, maxAbs, relative, wrong: !(relative <= tolerance) || actual.length !== expected.data.length };
+}
+
+function report(model: string, adapter: string, results: readonly Compared[], tolerance: number): string {
+  const wrong = results.filter((r) => r.wrong);
+  const worst = results.toSorted((a, b) => b.relative - a.relative).slice(0, 5);
+  const shown = results.filter((r) => r.wrong || r.output || worst.includes(r)).slice(0, 40);
+  const rows = shown.map((r) => [
+    r.wrong ? "WRONG" : "ok", r.family, r.output ? `output ${r.tensor}` : r.tensor, r.maxAbs.toExponential(1), r.relative.toExponential(1),
+  ]);
+  const verdict = wrong.length === 0
+    ? `all ${results.length} tensors agree within ${tolerance}`
+    : `${wrong.length} of ${results.length} tensors are wrong by more than ${tolerance}; the first is ${wrong[0]?.tensor ?? ""}`;
+  const head = ["", "family", "tensor", "max abs", "relative"];
+  return `${model} on ${adapter}, against the interpreter in float64\n${table([head, ...rows], [3, 4])}${verdict}\n`;
+}

@@ -1,0 +1,21 @@
+/** @file The compiler for programs (`deitc/compiler`): read a program, compile a model, emit its module. */
+import { FUNCTIONS } from "./elaborate/index.js";
+import { OPS } from "./ops/index.js";
+
+export { renderDiagnostic, renderDiagnostics, diagnosticJson } from "../dsl/diagnostics.js";
+export type { Diagnostic, DiagnosticJson } from "../dsl/diagnostics.js";
+export type { Program } from "../dsl/program.js";
+export { loadProgram } from "../dsl/resolve.js";
+export type { SourceHost } from "../dsl/resolve.js";
+export { emitModule, kernelPath } from "./emit/index.js";
+export type { Emittable } from "./emit/index.js";
+export { interpret } from "./interpret.js";
+export { compileModel } from "./pipeline.js";
+export type { Compiled, CompileOptions, PassRecord } from "./pipeline.js";
+export { VERSION } from "./version.js";
+
+/** Every built-in name that a body may call: what `loadProgram` needs to know of the compiler. */
+export function callableNames(): ReadonlySet<string> {
+  const ops = [...OPS.values()].filter((record) => record.internal !== true).map((record) => record.name);
+  return new Set([...ops, ...FUNCTIONS.keys()]);
+}

@@ -1,0 +1,172 @@
+/**
+ * @file Attention for software adapters: flash form, one workgroup is one quad (or eight lanes). A lane owns some
+ * queries; lanes load different keys and values and pass them round, so a lane always holds whole softmax rows and
+ * needs no reduction across lanes. The running output lies in private memory, rescaled once a block of keys.
+ */
+import type { AttentionSpec, Extent, KernelText, Operand, Template } from "./template.js";
+import { atLeast, clamped, isMultiple, workgroups } from "./tile_extent.js";
+import { fromLane, multiply, rowInBlock, type Lanes, type Product } from "./tile_lanes.js";
+import { component, range, reader, type Reader } from "./tile_operand.js";
+
+/** Below every score, above −∞: differences of two stay finite. */
+const LEAST = "-1e30";
+
+interface Tile {
+  readonly lanes: Lanes;
+  /** Queries that a lane owns, keys that a lane loads in one block. */
+  readonly queries: number;
+  readonly keys: number;
+}
+
+function tileOf({ queries, q, k, v }: AttentionSpec, lanes: Lanes): Tile {
+  const few = atLeast(queries) <= lanes && queries.dim.b === 0;
+  const four = k.vector === "row" || v.vector === "row" || lanes === 4;
+  return { lanes, queries: q.vector === "row" ? 4 : few ? 1 : lanes === 4 ? 4 : 2, keys: four ? 4 : 4 };
+}
+
+/** The four-lane kernel: any adapter with subgroups. */
+export const attentionScalar: Template<AttentionSpec> = (spec) => attentionOfLanes(spec, 4);
+/** The eight-lane kernel, for adapters whose subgroups have eight lanes or more. */
+export const attentionWide: Template<AttentionSpec> = (spec) => attentionOfLanes(spec, 8);
+
+/** Names of the score of query i and key j of lane `lane ^ x`, and its key's slot among the block's. */
+const score = (i: number, j: number, x: number): string => `s${i}_${j}_${x}`;
+
+function attentionOfLanes(spec: AttentionSpec, lanes: Lanes): KernelText {
+  const tile = tileOf(spec, lanes);
+  const perQuery = lanes * tile.queries;
+  const perKey = lanes * tile.keys;
+  const { setup, grid } = workgroups([
+    { name: "query_tile", extent: spec.queries, per: perQuery },
+    { name: "batch", extent: spec.batches, per: 1 },
+  ]);
+  const rows = (operand: Operand, start: string, extent: Extent, per: number) => (i: number): string =>
+    clamped(`${start} + ${rowInBlock(operand.vector, lanes, i, "lane")}`, extent, per, operand.vector === "row" ? 4 : 1);
+  const q = reader(spec.q, { name: "q", count: tile.queries, batch: "batch", row: rows(spec.q, "query_start", spec.queries, perQuery) });
+  // Keys and values must agree on which lane holds which key, or the scores meet other keys' values.
+  const order: Operand["vector"] = spec.k.vector === "row" || spec.v.vector === "row" ? "row" : "depth";
+  const keyRow = (operand: Operand) => (i: number): string =>
+    clamped(`key_start + ${rowInBlock(order, lanes, i, "lane")}`, spec.keys, perKey, operand.vector === "row" ? 4 : 1);
+  const k = reader(spec.k, { name: "k", count: tile.keys, batch: "batch", row: keyRow(spec.k) });
+  const v = reader(spec.v, { name: "v", count: tile.keys, batch: "batch", row: keyRow(spec.v) });
+  const fours = Math.ceil(spec.valueWidth / 4);
+  const body = [
+    setup,
+    "let lane = i32(lid);",
+    `let query_start = query_tile * ${perQuery};`,
+    q.setup,
+    `var out: array<vec4f, ${tile.queries * fours}>;`,
+    ...range(tile.queries).map((i) => `var most${i} = ${LEAST}; var sum${i} = 0.0;`),
+    `for (var key_start = 0; key_start < ${spec.keys.wgsl}; key_start += ${perKey}) {`,
+    k.setup,
+    scores(spec, tile, q, k),
+    softmax(spec, tile, order),
+    v.setup,
+    weighted(spec, tile, v),
+    "}",
+    stores(spec, tile),
+  ].join("\n");
+  return { enables: ["enable subgroups;"], declarations: "", workgroupSize: lanes, body, grid };
+}
+
+function scores({ width, q: qSpec, k: kSpec }: AttentionSpec, { lanes, queries, keys }: Tile, q: Reader, k: Reader): string {
+  const product: Product = {
+    lanes, held: q, heldCount: queries, moved: k, movedCount: keys, accumulator: score,
+    dots: qSpec.vector !== "row" && kSpec.vector !== "row",
+  };
+  const whole = width & ~3;
+  const zero = range(queries).flatMap((i) => range(keys).flatMap((j) => range(lanes).map((x) => `var ${score(i, j, x)} = 0.0;`)));
+  let text = `${zero.join(" ")}\n`;
+  if (whole > 0) text += `for (var d = 0; d < ${whole}; d += 4) {\n${multiply(product, "d", 4)}}\n`;
+  if (whole < width) text += `for (var d = ${whole}; d < ${width}; d++) {\n${multiply(product, "d", 1)}}\n`;
+  return text;
+}
+
+/** Turns scores into weights under the new maximum; scales by powers of two, whose exponential is cheapest. */
+function softmax({ scale, keys: extent }: AttentionSpec, { lanes, queries, keys }: Tile, order: Operand["vector"]): string {
+  const factor = scale * Math.LOG2E;
+  const slots = range(keys).flatMap((j) => range(lanes).map((x) => [j, x] as const));
+  let text = "";
+  const whole = isMultiple(extent, lanes * keys);
+  if (!whole) {
+    for (const [j, x] of slots) {
+      text += `let real_${j}_${x} = key_start + ${rowInBlock(order, lanes, j, `(lane ^ ${x})`)} < ${extent.wgsl};\n`;
+    }
+  }
+  for (const i of range(queries)) {
+    for (const [j, x] of slots) {
+      const scaled = `${score(i, j, x)} * ${factor}`;
+      text += `${score(i, j, x)} = ${whole ? scaled : `select(${LEAST}, ${scaled}, real_${j}_${x})`};\n`;
+    }
+    text += `let top${i} = ${tree(slots.map(([j, x]) => score(i, j, x)), (a, b) => `max(${a}, ${b})`, `most${i}`)};\n`;
+    text += `let decay${i} = exp2(most${i} - top${i}); most${i} = top${i};\n`;
+    for (const [j, x] of slots) text += `${score(i, j, x)} = exp2(${score(i, j, x)} - top${i});\n`;
+    text += `sum${i} = sum${i} * decay${i} + ${tree(slots.map(([j, x]) => score(i, j, x)), (a, b) => `(${a} + ${b})`)};\n`;
+  }
+  return text;
+}
+
+/** Combines terms pairwise: short chains, small rounding errors. */
+function tree(terms: readonly string[], combine: (a: string, b: string) => string, last?: string): string {
+  let level = [...terms];
+  while (level.length > 1) {
+    level = range(Math.ceil(level.length / 2)).map((i) => {
+      const [a = "", b] = [level[2 * i], level[2 * i + 1]];
+      return b === undefined ? a : combine(a, b);
+    });
+  }
+  const [all = "0.0"] = level;
+  return last === undefined ? all : combine(all, last);
+}
+
+/** out = out · decay + weights · V, four columns at a time. */
+function weighted({ valueWidth, v: operand }: AttentionSpec, { lanes, queries, keys }: Tile, v: Reader): string {
+  const fours = Math.ceil(valueWidth / 4);
+  const step = (depth: string, at: string, steps: 1 | 4): string => {
+    let text = v.load(depth, steps);
+    for (const i of range(queries)) text += `var o${i} = out[${i * fours} + ${at}] * decay${i};\n`;
+    for (const x of range(lanes)) {
+      const suffix = x === 0 ? "" : `_x${x}`;
+      const add = (j: number): string => range(queries).map((i) => {
+        if (steps === 1) return `o${i}.${component(valueWidth & 3)} += ${score(i, j, x)} * ${v.element(j, 0, 1, suffix)};\n`;
+        return `o${i} += ${score(i, j, x)} * ${v.depths(j, suffix)};\n`;
+      }).join("");
+      const move = (f: string): string => (x === 0 ? "" : `let ${f}${suffix} = ${fromLane(lanes, f, x)};\n`);
+      const fragments = v.fragments(steps);
+      if (operand.vector !== "row") range(keys).forEach((j) => (text += move(fragments[j] ?? "") + add(j)));
+      else text += fragments.map(move).join("") + range(keys).map(add).join("");
+    }
+    for (const i of range(queries)) text += `out[${i * fours} + ${at}] = o${i};\n`;
+    return text;
+  };
+  const whole = valueWidth & ~3;
+  let text = whole > 0 ? `for (var c = 0; c < ${whole}; c += 4) {\n${step("c", "(c >> 2u)", 4)}}\n` : "";
+  if (whole < valueWidth) {
+    const tail = step("column", String(fours - 1), 1);
+    for (const l of range(valueWidth - whole)) {
+      // Each column of the last, partial four: the decay must count once.
+      const once = l === 0 ? tail : tail.replaceAll(/ \* decay\d+;/g, ";");
+      text += `{\nlet column = ${whole + l};\n${once.replaceAll(`.${component(valueWidth & 3)} +=`, `.${component(l)} +=`)}}\n`;
+    }
+  }
+  return text;
+}
+
+function stores(spec: AttentionSpec, { lanes, queries }: Tile): string {
+  const { valueWidth } = spec;
+  const fours = Math.ceil(valueWidth / 4);
+  const store = (l: number): string => spec.epilogue({ row: "row", col: `(c + ${l})`, batch: "batch", value: `o.${component(l)}` });
+  const rest = valueWidth & 3;
+  return range(queries).map((i) => [
+    "{",
+    `let row = query_start + ${rowInBlock(spec.q.vector, lanes, i, "lane")};`,
+    isMultiple(spec.queries, lanes * queries) ? "{" : `if (row < ${spec.queries.wgsl}) {`,
+    `let inverse = 1.0 / sum${i};`,
+    spec.logSumExp ? `let total = (most${i} + log2(sum${i})) * ${Math.LN2};\n${spec.logSumExp({ row: "row", batch: "batch", value: "total" })}` : "",
+    `for (var c = 0; c < ${valueWidth & ~3}; c += 4) {\nlet o = out[${i * fours} + (c >> 2u)] * inverse;`,
+    ...range(4).map(store),
+    "}",
+    rest === 0 ? "" : `{\nlet c = ${valueWidth & ~3};\nlet o = out[${i * fours + fours - 1}] * inverse;\n${range(rest).map(store).join("\n")}\n}`,
+    "}\n}",
+  ].join("\n")).join("\n");
+}

@@ -1,0 +1,66 @@
+/**
+ * @file Exchange between the lanes of one small workgroup. On software adapters a load costs as much as 10 to 30
+ * multiplications while a lane exchange costs one or two, so lanes load different rows and pass them round.
+ */
+import { component, range, type Reader } from "./tile_operand.js";
+
+/** Lanes of a workgroup of the scalar family: a quad runs anywhere, eight need subgroups of eight or more. */
+export type Lanes = 4 | 8;
+
+/** `value` of lane `lane ^ x`. */
+export function fromLane(lanes: Lanes, value: string, x: number): string {
+  if (x === 0) return value;
+  if (lanes === 8) return `subgroupShuffleXor(${value}, ${x}u)`;
+  return `${["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"][x]}(${value})`;
+}
+
+/** Where a lane's row `i` lies in its block: lanes interleave, row vectors keep four neighbours in one lane. */
+export function rowInBlock(vector: "depth" | "row" | "none", lanes: Lanes, i: number, lane: string): string {
+  const [spread, offset] = vector === "row" ? [4, 4 * lanes * (i >> 2) + (i & 3)] : [1, lanes * i];
+  const own = spread === 1 ? lane : `${lane} * ${spread}`;
+  return offset === 0 ? own : `${own} + ${offset}`;
+}
+
+/** The same for a row number known at run time only. */
+export function dynamicRowInBlock(vector: "depth" | "row" | "none", lanes: Lanes, i: string, lane: string): string {
+  return vector === "row" ? `${lane} * 4 + (${i} >> 2u) * ${4 * lanes} + (${i} & 3)` : `${lane} + ${i} * ${lanes}`;
+}
+
+/** Two blocks of rows: each lane keeps its `held` rows and meets every lane's `moved` rows. */
+export interface Product {
+  readonly lanes: Lanes;
+  readonly held: Reader;
+  readonly heldCount: number;
+  readonly moved: Reader;
+  readonly movedCount: number;
+  /** Are the fragments of both four depths of a row, so that `dot` applies? */
+  readonly dots: boolean;
+  /** Name of the accumulator of held row h and moved row v of lane `lane ^ x`. */
+  accumulator(h: number, v: number, x: number): string;
+}
+
+/** Statements that add the products of one step (four depths, or one) to the accumulators. */
+export function multiply(product: Product, depth: string, steps: 1 | 4): string {
+  const { lanes, held, moved, heldCount, movedCount, dots, accumulator } = product;
+  let text = held.load(depth, steps) + moved.load(depth, steps);
+  const perRow = dots || steps === 1 ? moved.fragments(steps).length / movedCount : undefined;
+  const block = (rows: readonly number[], fragments: readonly string[]): void => {
+    for (const x of range(lanes)) {
+      const suffix = x === 0 ? "" : `_x${x}`;
+      if (x > 0) for (const f of fragments) text += `let ${f}${suffix} = ${fromLane(lanes, f, x)};\n`;
+      for (const v of rows) for (const h of range(heldCount)) text += update(h, v, x, suffix);
+    }
+  };
+  const update = (h: number, v: number, x: number, suffix: string): string => {
+    const sum = accumulator(h, v, x);
+    if (dots && steps === 4) return `${sum} += dot(${held.depths(h)}, ${moved.depths(v, suffix)});\n`;
+    const products = range(steps).map((l) => `${held.element(h, l, steps)} * ${moved.element(v, l, steps, suffix)}`);
+    return `${sum} += ${products.join(" + ")};\n`;
+  };
+  const fragments = moved.fragments(steps);
+  if (perRow === 1) range(movedCount).forEach((v) => block([v], fragments.slice(v, v + 1)));
+  else block(range(movedCount), fragments);
+  return text;
+}
+
+export { component };

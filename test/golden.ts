@@ -1,0 +1,99 @@
+/**
+ * @file The golden numbers: where they are, and the generator that makes the weights and inputs behind them.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Folder with `fixtures/`; undefined where a clone has none. */
+export const SHARED: string | undefined = ((): string | undefined => {
+  const folder = process.env["DEITC_SHARED"] ?? "../shared";
+  return existsSync(join(folder, "fixtures", "README.md")) ? folder : undefined;
+})();
+
+export function fnv1a32(name: string): number {
+  let h = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(name)) h = Math.imul(h ^ byte, 0x01000193);
+  return h >>> 0;
+}
+
+/** 32 well-mixed bits of (seed, i). */
+export function mix(seed: number, i: number): number {
+  let h = (seed + Math.imul(i, 0x9e3779b9)) | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** float32(base + scale·u(name, i)), row-major. */
+export function generated(name: string, count: number, base: number, scale: number): Float32Array {
+  const seed = fnv1a32(name);
+  const out = new Float32Array(count);
+  for (let i = 0; i < count; i++) out[i] = base + scale * ((mix(seed, i) >>> 8) / 8388608 - 1);
+  return out;
+}
+
+/** Whole numbers in [0, modulus). */
+export function integers(name: string, count: number, modulus: number): Int32Array {
+  const seed = fnv1a32(name);
+  return Int32Array.from({ length: count }, (_, i) => mix(seed, i) % modulus);
+}
+
+/** Base and scale of a parameter by its state-dict key and shape. */
+export function ruleOf(key: string, shape: readonly number[], convGain = 1): { base: number; scale: number } {
+  const last = key.split(".").pop() ?? key;
+  const fanIn = shape.slice(1).reduce((n, d) => n * d, 1);
+  if (last === "num_batches_tracked") return { base: 0, scale: 0 };
+  if (last === "running_mean") return { base: 0, scale: 0.1 };
+  if (last === "running_var") return { base: 1, scale: 0.2 };
+  if (["cls_token", "dist_token", "pos_embed"].includes(last)) return { base: 0, scale: 0.05 };
+  if (last.startsWith("gamma")) return { base: 0.5, scale: 0.1 };
+  if (shape.length === 4) return { base: 0, scale: Math.sqrt((3 * convGain) / fanIn) };
+  if (shape.length === 2 || shape.length === 3) return { base: 0, scale: Math.sqrt(3 / fanIn) };
+  return last === "weight" ? { base: 1, scale: 0.1 } : { base: 0, scale: 0.05 };
+}
+
+/** A parameter's generated value. @param officialKey the key that is hashed, where it differs from `key`. */
+export function parameterValue(prefix: string, key: string, shape: readonly number[], convGain = 1): Float32Array {
+  const official = officialKey(key);
+  const { base, scale } = ruleOf(official, shape, convGain);
+  return generated(prefix + official, shape.reduce((n, d) => n * d, 1), base, scale);
+}
+
+/** The official repository's name of a timm parameter. */
+export const officialKey = (key: string): string => key.replace(/\.ls([12])\.gamma$/, ".gamma_$1");
+
+export const relativeL2 = (got: ArrayLike<number>, want: ArrayLike<number>): number => {
+  let num = 0, den = 0;
+  for (let i = 0; i < want.length; i++) {
+    const w = want[i] as number; // i < length
+    num += ((got[i] as number) - w) ** 2;
+    den += w * w;
+  }
+  return Math.sqrt(num / den);
+};
+
+export function maxAbs(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) worst = Math.max(worst, Math.abs((got[i] as number) - (want[i] as number))); // i < length
+  return got.length === want.length ? worst : Infinity;
+}
+
+export function argMax(x: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < x.length; i++) if ((x[i] as number) > (x[best] as number)) best = i; // i < length
+  return best;
+}
+
+/** F32, F64 and U8 tensors of a golden safetensors file. Independent of the product's reader. */
+export function readGolden(file: string): Map<string, { shape: number[]; data: Float32Array | Float64Array | Uint8Array }> {
+  const bytes = readFileSync(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const out = new Map<string, { shape: number[]; data: Float32Array | Float64Array | Uint8Array }>();
+  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const raw = new Uint8Array(bytes.subarray(8 + length + from, 8 + length + to)).buffer;
+    out.set(name, { shape, data: dtype === "F32" ? new Float32Array(raw) : dtype === "F64" ? new Float64Array(raw) : new Uint8Array(raw) });
+  }
+  return out;
+}
