@@ -56,7 +56,8 @@ function promote(builder: GraphBuilder, inputs: readonly Node[], origin: Origin)
   if (!numbers.some((x) => x.dtype === "i32") || !numbers.some((x) => x.dtype === "f32")) return inputs;
   const floats = numbers.filter((x) => x.dtype === "f32");
   const whole = floats.every((x) => x.op === "constant" && Number.isInteger(x.attrs["value"]));
-  const add = (name: string, of: readonly Node[], attrs: Attrs, type: TensorType): Node => builder.add(name, of, attrs, [type], origin);
+  const add = (name: string, of: readonly Node[], attrs: Attrs, type: TensorType): Node =>
+    builder.add(name, of, attrs, [type], origin);
   return inputs.map((x) => {
     if (whole && x.dtype === "f32") {
       return add("constant", [], { value: x.attrs["value"] ?? 0, dtype: "i32" }, { shape: [], dtype: "i32" });

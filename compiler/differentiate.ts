@@ -18,7 +18,8 @@ export interface Differentiation {
 
 /** Gradients of the 0-d f32 `loss` by each node of `by`. Their origins are the forward nodes' with `.grad` appended. */
 export function differentiate(builder: GraphBuilder, loss: Node, by: readonly Node[]): Differentiation {
-  invariant(loss.shape.length === 0 && loss.dtype === "f32", `a loss is a 0-d f32, got ${loss.dtype} ${showShape(loss.shape)}`);
+  invariant(loss.shape.length === 0 && loss.dtype === "f32",
+    `a loss is a 0-d f32, got ${loss.dtype} ${showShape(loss.shape)}`);
   const seed = makeOps(builder, gradientOrigin(loss)).constant(1);
   const found = pullBack(builder, loss, seed, new Set(by));
   const gradients = by.map((node) => found.get(node) ?? zeros(makeOps(builder, gradientOrigin(node)), node.shape));

@@ -46,7 +46,9 @@ export function instantiate(expr: Expr, scope: RuleScope, ops: Ops): Node {
       return ops.call(name, [sub(expr.left), sub(expr.right)]);
     }
     case "call": {
-      const inputs = expr.args.filter((a) => !a.name).flatMap((a) => (a.value.kind === "list" ? a.value.items : [a.value]));
+      const inputs = expr.args.filter((a) => !a.name).flatMap((a) => (
+        a.value.kind === "list" ? a.value.items : [a.value]
+      ));
       const attrs: Record<string, Attr> = {};
       for (const { name, value } of expr.args) if (name) attrs[name.text] = attribute(value, scope);
       return ops.call(expr.callee.text, inputs.map(sub), attrs as Attrs);

@@ -5,10 +5,11 @@
  * In "f64" nothing is rounded. Integers and bools are `Int32Array`, bools 0 and 1.
  */
 import { dim, evalDim, type Shape } from "./dim.js";
-import { GraphBuilder, rootsOf, topological, type Attr, type Attrs, type DType, type Graph, type Node, type TensorType } from "./graph.js";
+import { GraphBuilder, rootsOf, topological, type Attr, type Attrs, type DType, type Graph, type Node,
+  type TensorType } from "./graph.js";
 import { makeOps } from "./build.js";
 import { invariant } from "./invariant.js";
-import type { OpRecord, Tensor } from "./op.js";
+import type { OpRecord, Ops, Tensor } from "./op.js";
 import { isDim } from "./ops/attributes.js";
 import { recordOf } from "./ops/index.js";
 import { axesOf, foldAxes } from "./ops/reductions.js";
@@ -53,12 +54,14 @@ export function interpret(graph: Graph, options: InterpretOptions): Interpretati
 
 /** One op on numbers. @param types of the inputs at a constant batch; shapes are those of the tensors. */
 export function evalNode(
-  record: OpRecord, attrs: Attrs, inputs: readonly Tensor[], dtypes: readonly DType[], precision: Precision, random?: RandomSource,
+  record: OpRecord, attrs: Attrs, inputs: readonly Tensor[], dtypes: readonly DType[], precision: Precision,
+  random?: RandomSource,
 ): Tensor {
   const types = inputs.map((t, i): TensorType => ({ shape: t.shape.map(dim), dtype: dtypes[i] ?? "f32" }));
   const machine = new Machine(1, precision, (node) => drawn(node, random, 1));
   const { root, leaves } = placeholders(types, (ops, nodes) => ops.call(record.name, nodes, attrs));
-  const given = new Map(leaves.map((leaf, i) => [leaf, coerce(inputs[i] as Tensor, leaf.dtype, precision)])); // one leaf an input
+  // one leaf an input
+  const given = new Map(leaves.map((leaf, i) => [leaf, coerce(inputs[i] as Tensor, leaf.dtype, precision)]));
   return machine.run([root], given).get(root) as Tensor; // the root has a result
 }
 
@@ -94,8 +97,14 @@ function bindAttrs(attrs: Attrs, batch: number): Attrs {
   return Object.fromEntries(Object.entries(attrs).map(([key, a]) => [key, bind(a)]));
 }
 
+/** What a composite op means, over leaves that stand for its inputs. */
+interface Expansion {
+  readonly root: Node;
+  readonly leaves: readonly Node[];
+}
+
 /** A small graph of its own: `build` over inputs of the given types. */
-function placeholders(types: readonly TensorType[], build: (ops: ReturnType<typeof makeOps>, inputs: readonly Node[]) => Node) {
+function placeholders(types: readonly TensorType[], build: (ops: Ops, inputs: readonly Node[]) => Node): Expansion {
   const ops = makeOps(new GraphBuilder(), { path: "" });
   const leaves = types.map((t, i) => ops.call("input", [], { name: `#${i}`, shape: t.shape, dtype: t.dtype }));
   return { root: build(ops, leaves), leaves };
@@ -114,7 +123,7 @@ const allocate = (dtype: DType, precision: Precision, size: number): Numbers =>
 
 class Machine {
   /** Expansions of composite ops, by op, attributes and input types. */
-  readonly #expansions = new Map<string, { root: Node; leaves: readonly Node[] }>();
+  readonly #expansions = new Map<string, Expansion>();
 
   constructor(
     readonly batch: number,
@@ -123,7 +132,9 @@ class Machine {
   ) {}
 
   /** First results of `roots`; others are dropped after their last use. @param given values known beforehand. */
-  run(roots: readonly Node[], given: ReadonlyMap<Node, Tensor>, visit?: (node: Node, tensor: Tensor) => void): Map<Node, Tensor> {
+  run(
+    roots: readonly Node[], given: ReadonlyMap<Node, Tensor>, visit?: (node: Node, tensor: Tensor) => void,
+  ): Map<Node, Tensor> {
     const order = topological(roots);
     const uses = new Map<Node, number>();
     for (const node of order) for (const input of node.inputs) uses.set(input, (uses.get(input) ?? 0) + 1);
@@ -138,7 +149,8 @@ class Machine {
       const known = given.get(node);
       const index = node.attrs["index"];
       const computed = known ? [known]
-        : node.op === "result" && typeof index === "number" ? [valueOf(node.inputs[0] as Node, index)] // infer has checked
+        // infer has checked
+        : node.op === "result" && typeof index === "number" ? [valueOf(node.inputs[0] as Node, index)]
         : this.#compute(node, node.inputs.map((input) => valueOf(input)));
       values.set(node, computed);
       visit?.(node, valueOf(node));
@@ -170,7 +182,8 @@ class Machine {
     return [coerce(this.leaf(node), node.dtype, this.precision)];
   }
 
-  #elementwise(f: (...x: number[]) => number, dtype: DType, inputs: readonly Tensor[], shape: readonly number[]): Tensor {
+  #elementwise(f: (...x: number[]) => number, dtype: DType, inputs: readonly Tensor[],
+    shape: readonly number[]): Tensor {
     const out = allocate(dtype, this.precision, count(shape));
     const [a, b, c] = inputs.map((t) => broadcastTo(t, shape).data);
     // The operands have as many elements as the result.
@@ -181,7 +194,8 @@ class Machine {
   }
 
   #expand(record: OpRecord, attrs: Attrs, node: Node, inputs: readonly Tensor[]): Tensor {
-    const types = inputs.map((t, i): TensorType => ({ shape: t.shape.map(dim), dtype: node.inputs[i]?.dtype ?? "f32" }));
+    const types = inputs.map((t, i): TensorType =>
+      ({ shape: t.shape.map(dim), dtype: node.inputs[i]?.dtype ?? "f32" }));
     const key = `${record.name}${JSON.stringify([attrs, types])}`;
     let expansion = this.#expansions.get(key);
     if (!expansion) {
@@ -191,6 +205,7 @@ class Machine {
       this.#expansions.set(key, expansion);
     }
     const { root, leaves } = expansion;
-    return this.run([root], new Map(leaves.map((leaf, i) => [leaf, inputs[i] as Tensor]))).get(root) as Tensor; // one leaf an input
+    // one leaf an input
+    return this.run([root], new Map(leaves.map((leaf, i) => [leaf, inputs[i] as Tensor]))).get(root) as Tensor;
   }
 }

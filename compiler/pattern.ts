@@ -25,7 +25,9 @@ export interface OpPattern {
   readonly inputs: readonly Pattern[] | "any";
   readonly attrs: readonly (readonly [name: string, value: AttrPattern])[];
 }
-export type AttrPattern = { readonly kind: "variable"; readonly name: string } | { readonly kind: "value"; readonly value: Attr };
+export type AttrPattern = { readonly kind: "variable"; readonly name: string } | {
+  readonly kind: "value"; readonly value: Attr
+};
 
 /** What a pattern met: metavariables, and the op nodes it spells out (the root among them). */
 export interface Match {
@@ -66,7 +68,9 @@ export function compilePattern(expr: Expr, scalars: ReadonlySet<string>): Patter
       return op(name, [sub(expr.left), sub(expr.right)]);
     }
     case "call": {
-      const inputs = expr.args.filter((a) => a.name === undefined).flatMap((a) => (a.value.kind === "list" ? a.value.items : [a.value]));
+      const inputs = expr.args.filter((a) => a.name === undefined).flatMap((a) => (
+        a.value.kind === "list" ? a.value.items : [a.value]
+      ));
       const attrs = expr.args.flatMap((a) => (a.name ? [[a.name.text, attrPattern(a.value)] as const] : []));
       return op(expr.callee.text, inputs.map(sub), attrs);
     }
@@ -78,7 +82,9 @@ export function compilePattern(expr: Expr, scalars: ReadonlySet<string>): Patter
 /** Nested sums and products become one chain, the most telling operands first: they fail early. */
 function op(name: string, inputs: readonly Pattern[], attrs: OpPattern["attrs"] = []): OpPattern {
   if (!COMMUTATIVE.has(name)) return { kind: "op", op: name, inputs, attrs };
-  const nested = (p: Pattern): readonly Pattern[] => (p.kind === "op" && p.op === name && p.inputs !== "any" ? p.inputs : [p]);
+  const nested = (p: Pattern): readonly Pattern[] => (
+    p.kind === "op" && p.op === name && p.inputs !== "any" ? p.inputs : [p]
+  );
   const flat = ASSOCIATIVE.has(name) ? inputs.flatMap(nested) : inputs;
   const rank = { op: 0, number: 1, variable: 2 };
   return { kind: "op", op: name, inputs: [...flat].sort((x, y) => rank[x.kind] - rank[y.kind]), attrs };
@@ -192,9 +198,13 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
       if (!COMMUTATIVE.has(pattern.op)) {
         return node.inputs.length === inputs.length && inOrder(inputs, node.inputs, withAttrs.bound, 0, node, next);
       }
-      if (inputs.length === 2) return inAnyOrder(inputs, node.inputs, { value: node, isNode: true, rest: withAttrs.bound }, 0, 0, next);
+      if (inputs.length === 2) return inAnyOrder(inputs, node.inputs, {
+        value: node, isNode: true, rest: withAttrs.bound
+      }, 0, 0, next);
       for (const chain of chains(node, pattern.op, inputs.length)) {
-        const seen = chain.interior.reduce<Bound | undefined>((b, n) => ({ value: n, isNode: true, rest: b }), withAttrs.bound);
+        const seen = chain.interior.reduce<Bound | undefined>((b, n) => ({
+          value: n, isNode: true, rest: b
+        }), withAttrs.bound);
         if (inAnyOrder(inputs, chain.operands, seen, 0, 0, next)) return true;
       }
       return false;
@@ -205,9 +215,13 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
 }
 
 const numbered = (node: Node, bound: Bound | undefined): Bound =>
-  node.inputs.reduce<Bound>((rest, value, i) => ({ name: String(i), value, isNode: true, rest }), { value: node, isNode: true, rest: bound });
+  node.inputs.reduce<Bound>((rest, value, i) => ({ name: String(i), value, isNode: true, rest }), {
+    value: node, isNode: true, rest: bound
+  });
 
-function inOrder(ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, node: Node, next: Next): boolean {
+function inOrder(
+  ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, node: Node, next: Next
+): boolean {
   const p = ps[at];
   const n = ns[at];
   if (!p || !n) return next({ value: node, isNode: true, rest: bound });
@@ -215,24 +229,34 @@ function inOrder(ps: readonly Pattern[], ns: readonly Node[], bound: Bound | und
 }
 
 /** @param used bit set of the operands already given away. */
-function inAnyOrder(ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, used: number, next: Next): boolean {
+function inAnyOrder(
+  ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, used: number, next: Next
+): boolean {
   const p = ps[at];
   if (!p) return next(bound);
   for (const [i, n] of ns.entries()) {
-    if ((used & (1 << i)) === 0 && fit(p, n, bound, (b) => inAnyOrder(ps, ns, b, at + 1, used | (1 << i), next))) return true;
+    if ((used & (1 << i)) === 0 && fit(p, n, bound, (b) => inAnyOrder(
+      ps, ns, b, at + 1, used | (1 << i), next
+    ))) return true;
   }
   return false;
 }
 
 /** Every way to read `node` as a chain of `count` operands of one associative op. */
-function chains(node: Node, opName: string, count: number): { readonly operands: readonly Node[]; readonly interior: readonly Node[] }[] {
+function chains(node: Node, opName: string, count: number): {
+  readonly operands: readonly Node[]; readonly interior: readonly Node[]
+}[] {
   const [left, right] = node.inputs;
   if (!left || !right) return [];
   if (count > 2 && left.op !== opName && right.op !== opName) return [];
-  const parts = (n: Node, k: number) => (k === 1 ? [{ operands: [n], interior: [] }] : n.op === opName ? chains(n, opName, k) : []);
+  const parts = (n: Node, k: number) => (k === 1 ? [{
+    operands: [n], interior: []
+  }] : n.op === opName ? chains(n, opName, k) : []);
   return Array.from({ length: count - 1 }, (_, i) => i + 1).flatMap((k) =>
     parts(left, k).flatMap((l) =>
-      parts(right, count - k).map((r) => ({ operands: [...l.operands, ...r.operands], interior: [node, ...l.interior, ...r.interior] })),
+      parts(right, count - k).map((r) => ({ operands: [...l.operands, ...r.operands], interior: [
+        node, ...l.interior, ...r.interior
+      ] })),
     ),
   );
 }

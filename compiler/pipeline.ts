@@ -17,7 +17,7 @@ import { simplify } from "./rules/simplify.js";
 import type { Refusal } from "./rewrite.js";
 import { VERSION } from "./version.js";
 
-export const FAMILIES: readonly FamilyName[] = ["scalar", "tiled"];
+export const FAMILIES: readonly FamilyName[] = ["scalar", "wide", "tiled"];
 /** WebGPU guarantees eight storage buffers a stage. */
 const MAX_BINDINGS = 8;
 
@@ -93,7 +93,7 @@ export function compileModel(
     const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, name, title), (p) => printPlan(p.family));
     return { lowered, planned };
   };
-  const families = { scalar: compileFamily("scalar"), tiled: compileFamily("tiled") };
+  const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
   const wgsl = new Map<string, string>();
   for (const name of FAMILIES) for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
   const firings = new Map<string, number>();
@@ -116,11 +116,14 @@ function manifestOf(model: ElaboratedModel, graph: Graph, families: Readonly<Rec
     className: className(model.name),
     doc: model.doc,
     inputs: [...graph.inputs].map(tensor),
-    outputs: [...graph.outputs].map(tensor),
+    outputs: [...graph.outputs].map(([name, node], i, all) => {
+      const first = all.findIndex(([, other]) => other === node);
+      return { ...tensor([name, node]), ...(first < i ? { sameAs: first } : {}) };
+    }),
     parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
       path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
     })),
-    families: { scalar: families.scalar.planned.family, tiled: families.tiled.planned.family },
+    families: { scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family },
   };
 }
 

@@ -32,7 +32,7 @@ export interface Rewritten {
 const SWEEPS = 400;
 const STEPS_AT_A_NODE = 64;
 
-/** @returns the graph at the fixed point of `rules`, its nodes numbered densely. Throws a CompilerBug if there is none. */
+/** The graph at the fixed point of `rules`, its nodes numbered densely. Throws a CompilerBug if there is none. */
 export function rewrite(graph: Graph, rules: readonly Rule[]): Rewritten {
   const rewriter = new Rewriter(rules);
   let current = transplant(graph, rewriter.builder);
@@ -44,9 +44,16 @@ export function rewrite(graph: Graph, rules: readonly Rule[]): Rewritten {
     invariant(++sweeps < SWEEPS, `rewriting ends; still firing: ${[...rewriter.lastFired].join(", ")}`);
   }
   const alive = topological(rootsOf(current));
-  const refusals = alive.flatMap((node) => rewriter.refusals.get(node) ?? []);
-  const firings = new Map(rules.flatMap((r) => (rewriter.firings.has(r.name) ? [[r.name, rewriter.firings.get(r.name) ?? 0] as const] : [])));
+  const refusals = alive.flatMap((node) => [...(rewriter.refusals.get(node)?.values() ?? [])]);
+  const order = rules.map((r) => r.name);
+  const firings = new Map([...rewriter.firings].sort(([x], [y]) => order.indexOf(x) - order.indexOf(y)));
   return { graph: transplant(current, new GraphBuilder()), firings, refusals };
+}
+
+/** `node` on other inputs of the same types. */
+function copyOver(node: Node, inputs: readonly Node[], builder: GraphBuilder): Node {
+  const { op, attrs, shape, dtype, extra, origin } = node;
+  return builder.add(op, inputs, attrs, [{ shape, dtype }, ...extra], origin);
 }
 
 /** The same graph in another builder. */
@@ -55,7 +62,7 @@ function transplant(graph: Graph, builder: GraphBuilder): Graph {
   const image = new Map<Node, Node>();
   for (const node of topological(roots)) {
     const inputs = node.inputs.map((i) => at(image, i));
-    image.set(node, builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin));
+    image.set(node, copyOver(node, inputs, builder));
   }
   return mapGraph(graph, (node) => at(image, node));
 }
@@ -69,13 +76,16 @@ function at(image: ReadonlyMap<Node, Node>, node: Node): Node {
 function mapGraph(graph: Graph, f: (node: Node) => Node): Graph {
   const nodes = (m: ReadonlyMap<string, Node>) => new Map([...m].map(([name, node]) => [name, f(node)] as const));
   const parameters = [...graph.parameters].map(([path, p]): [string, Parameter] => [path, { ...p, node: f(p.node) }]);
-  return { inputs: nodes(graph.inputs), parameters: new Map(parameters), outputs: nodes(graph.outputs), updates: nodes(graph.updates) };
+  return {
+    inputs: nodes(graph.inputs), parameters: new Map(parameters), outputs: nodes(graph.outputs),
+    updates: nodes(graph.updates),
+  };
 }
 
 class Rewriter {
   readonly builder = new GraphBuilder();
   readonly firings = new Map<string, number>();
-  readonly refusals = new Map<Node, Refusal[]>();
+  readonly refusals = new Map<Node, Map<Rule, Refusal>>();
   lastFired = new Set<string>();
   /** What context-free rules make of a node in the end: nodes do not change, so it stays so. */
   readonly #settled = new Map<Node, Node>();
@@ -104,11 +114,8 @@ class Rewriter {
 
   /** `node` over the images of its inputs. */
   #rebuilt(node: Node, image: ReadonlyMap<Node, Node>): Node {
-    return node.inputs.every((i) => image.get(i) === i) ? node : this.#over(node, node.inputs.map((i) => at(image, i)));
-  }
-
-  #over(node: Node, inputs: readonly Node[]): Node {
-    return this.builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin);
+    if (node.inputs.every((i) => image.get(i) === i)) return node;
+    return copyOver(node, node.inputs.map((i) => at(image, i)), this.builder);
   }
 
   #contextually(node: Node, context: Context, image: ReadonlyMap<Node, Node>): Node | undefined {
@@ -128,9 +135,11 @@ class Rewriter {
     if (known) return known;
     let now = node;
     for (let step = 0; ; step++) {
-      invariant(step < STEPS_AT_A_NODE, `rules come to rest at a node; still firing: ${[...this.lastFired].join(", ")}`);
+      invariant(
+        step < STEPS_AT_A_NODE, `rules come to rest at a node; still firing: ${[...this.lastFired].join(", ")}`
+      );
       const inputs = now.inputs.map((input) => this.#settle(input, context));
-      if (inputs.some((input, i) => input !== now.inputs[i])) now = this.#over(now, inputs);
+      if (inputs.some((input, i) => input !== now.inputs[i])) now = copyOver(now, inputs, this.builder);
       const next = this.#settled.get(now) ?? this.#once(now, context) ?? now;
       if (next === now) break;
       now = next;
@@ -150,11 +159,12 @@ class Rewriter {
 
   /** The match of a successful attempt; keeps account of refusals. */
   #take(candidate: Rule, node: Node, result: Attempt): Match | undefined {
-    const others = (this.refusals.get(node) ?? []).filter((r) => r.rule !== candidate.name);
+    const known = this.refusals.get(node);
     if (result.kind === "refused") {
-      this.refusals.set(node, [...others, { rule: candidate.name, origin: node.origin, reason: result.reason }]);
-    } else if (this.refusals.has(node)) {
-      this.refusals.set(node, others);
+      const refusal = { rule: candidate.name, origin: node.origin, reason: result.reason };
+      this.refusals.set(node, new Map(known).set(candidate, refusal));
+    } else {
+      known?.delete(candidate);
     }
     return result.kind === "fits" ? result.match : undefined;
   }
@@ -164,7 +174,8 @@ class Rewriter {
     if (!built || built === root) return undefined;
     invariant(
       sameShape(built.shape, root.shape) && built.dtype === root.dtype,
-      `rule ${candidate.name} keeps the type ${root.dtype} ${showShape(root.shape)}, not ${built.dtype} ${showShape(built.shape)}`,
+      `rule ${candidate.name} keeps the type ${root.dtype} ${showShape(root.shape)}, not ${built.dtype} ` +
+        `${showShape(built.shape)}`,
     );
     this.firings.set(candidate.name, (this.firings.get(candidate.name) ?? 0) + 1);
     this.lastFired.add(candidate.name);

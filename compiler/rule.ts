@@ -42,6 +42,8 @@ export interface RuleOptions {
    * The replaced inner values must have no other reader, else the rule is refused: it would compute them twice.
    */
   readonly exclusive?: boolean;
+  /** Metavariables of attribute position that may bind any node: the guard checks that they are numbers. */
+  readonly judged?: readonly string[];
   /** The guard asks for users. Implied by `exclusive`. */
   readonly context?: boolean;
   readonly examples: readonly [RuleExample, ...RuleExample[]];
@@ -66,6 +68,7 @@ export function rule(name: string, from: string | readonly string[], to: Replace
   const texts = typeof from === "string" ? [from] : from;
   const replacement = typeof to === "string" ? parseRule(to) : undefined;
   const scalars = replacement ? attributeNames(replacement) : new Set<string>();
+  options.judged?.forEach((judged) => scalars.delete(judged));
   const patterns = texts.map((text) => {
     const pattern = compilePattern(parseRule(text), scalars);
     invariant(pattern.kind === "op", `the pattern of ${name} starts with an op`);
@@ -80,17 +83,22 @@ export function rule(name: string, from: string | readonly string[], to: Replace
 }
 
 /** A rewrite at any of the ops `roots`, whatever their inputs, which are bound as "0", "1", …. */
-export function ruleAt(name: string, roots: readonly string[], to: Exclude<Replacement, string>, options: RuleOptions): Rule {
+export function ruleAt(
+  name: string, roots: readonly string[], to: Exclude<Replacement, string>, options: RuleOptions
+): Rule {
   const patterns = roots.map((op) => ({ kind: "op", op, inputs: "any", attrs: [] }) as const);
   return finish(name, roots.map((op) => `${op}(…)`), options.doc, patterns, options, to);
 }
 
 function finish(
-  name: string, from: readonly string[], to: string, patterns: readonly OpPattern[], options: RuleOptions, build: Rule["build"],
+  name: string, from: readonly string[], to: string, patterns: readonly OpPattern[], options: RuleOptions,
+  build: Rule["build"],
 ): Rule {
   const { doc, when, examples } = options;
   const exclusive = options.exclusive === true;
-  return { name, doc, from, to, patterns, context: exclusive || options.context === true, exclusive, when, examples, build };
+  return {
+    name, doc, from, to, patterns, context: exclusive || options.context === true, exclusive, when, examples, build
+  };
 }
 
 /** A literal in a pattern may have been a repeated one that gave the result its shape: `x * ones` is x, repeated. */

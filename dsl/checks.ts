@@ -1,5 +1,6 @@
 /**
- * @file Checks of declarations that need no shapes: who extends, calls and overrides what, and which statements may stand
+ * @file Checks of declarations that need no shapes: who extends, calls and overrides what, and which statements may
+ * stand
  * where.
  */
 import type * as ast from "./ast.js";
@@ -8,7 +9,9 @@ import type { Declared } from "./program.js";
 import { eachBodyExpr, eachExpr, eachParamExpr, eachRecordExpr, eachStatement } from "./walk.js";
 
 /** Checks all declarations of a program. */
-export function checkDeclarations(all: readonly Declared[], opNames: ReadonlySet<string>, diagnostics: Diagnostics): void {
+export function checkDeclarations(
+  all: readonly Declared[], opNames: ReadonlySet<string>, diagnostics: Diagnostics
+): void {
   const checker = new Checker(opNames, diagnostics);
   for (const one of all) checker.declaration(one);
   checkRecursion(all, diagnostics);
@@ -64,7 +67,7 @@ class Checker {
     if (model.extension !== undefined) {
       const { base, overrides } = model.extension;
       eachRecordExpr(overrides, calls);
-      const found = this.expect(base, "model", scope);
+      const found = this.expect(base, "model", scope, model.name.text);
       if (found === undefined || this.extendsItself(model, scope)) return;
       this.overrides(overrides, found);
     }
@@ -72,7 +75,9 @@ class Checker {
 
   private recipe(recipe: ast.Recipe, scope: Declared["scope"]): void {
     this.distinct(recipe.members.map((member) => member.name), "the member");
-    if (recipe.base !== undefined && this.expect(recipe.base, "recipe", scope) !== undefined) this.extendsItself(recipe, scope);
+    if (recipe.base !== undefined && this.expect(recipe.base, "recipe", scope, recipe.name.text) !== undefined) {
+      this.extendsItself(recipe, scope);
+    }
     const instances = instanceNames(recipe, scope);
     const calls = this.callChecker(scope, instances);
     for (const member of recipe.members) {
@@ -92,11 +97,13 @@ class Checker {
   }
 
   /** The declaration `name` stands for, reported unless it is of the kind wanted. */
-  private expect(name: ast.Name, wanted: Kind, scope: Declared["scope"]): Declared | undefined {
+  private expect(name: ast.Name, wanted: Kind, scope: Declared["scope"], self?: string): Declared | undefined {
     const found = scope.lookup(name.text);
     if (found === undefined) {
-      const known = scope.names().filter((one) => scope.lookup(one)?.declaration.kind === wanted);
-      this.diagnostics.report("unknown_name", { name: name.text, known, what: wanted, names: `${wanted}s known here` }, name.span);
+      const known = scope.names().filter((one) => one !== self && scope.lookup(one)?.declaration.kind === wanted);
+      this.diagnostics.report(
+        "unknown_name", { name: name.text, known, what: wanted, names: `${wanted}s known here` }, name.span
+      );
       return undefined;
     }
     const is = found.declaration.kind;
@@ -113,7 +120,11 @@ class Checker {
     while (current !== undefined && !chain.includes(current.declaration)) {
       chain.push(current.declaration);
       if (chain.length > MOST_BASES) {
-        this.diagnostics.report("too_deep", { what: `\`${declaration.name.text}\``, limit: MOST_BASES, help: "extend a base nearer to the first" }, declaration.name.span);
+        this.diagnostics.report(
+          "too_deep", {
+            what: `\`${declaration.name.text}\``, limit: MOST_BASES, help: "extend a base nearer to the first"
+          }, declaration.name.span
+        );
         return true;
       }
       const base = baseOf(current.declaration);
@@ -122,7 +133,9 @@ class Checker {
     if (current?.declaration !== declaration) return current !== undefined;
     const cycle = [...chain, declaration].map((one) => one.name.text);
     const first = chain.reduce((a, b) => (b.name.span.start < a.name.span.start ? b : a), declaration);
-    if (first === declaration) this.diagnostics.report("extends_cycle", { cycle }, (baseOf(declaration) ?? declaration.name).span);
+    if (first === declaration) {
+      this.diagnostics.report("extends_cycle", { cycle }, (baseOf(declaration) ?? declaration.name).span);
+    }
     return true;
   }
 
@@ -133,7 +146,9 @@ class Checker {
     const known = header.map((param) => param.name.text);
     for (const { name } of record.fields) {
       if (known.includes(name.text)) continue;
-      this.diagnostics.report("unknown_override", { name: name.text, model: model.declaration.name.text, known }, name.span);
+      this.diagnostics.report(
+        "unknown_override", { name: name.text, model: model.declaration.name.text, known }, name.span
+      );
     }
   }
 
@@ -163,9 +178,17 @@ class Checker {
       if (help === undefined) return;
       this.diagnostics.report("misplaced_statement", { what: statement.kind, where: place, help }, statement.span);
     });
-    if (place !== "model" && !found.has("return")) this.diagnostics.report("missing_return", { what: place === "loss" ? "function" : "block", name: name.text }, name.span);
-    if (place === "model" && !found.has("output") && !found.has("return")) this.diagnostics.report("missing_output", { model: name.text }, name.span);
-    if (place === "model" && !found.has("input")) this.diagnostics.report("missing_input", { model: name.text }, name.span);
+    if (place !== "model" && !found.has("return")) {
+      this.diagnostics.report(
+        "missing_return", { what: place === "loss" ? "function" : "block", name: name.text }, name.span
+      );
+    }
+    if (place === "model" && !found.has("output") && !found.has("return")) {
+      this.diagnostics.report("missing_output", { model: name.text }, name.span);
+    }
+    if (place === "model" && !found.has("input")) {
+      this.diagnostics.report("missing_input", { model: name.text }, name.span);
+    }
   }
 
   /** Named arguments are distinct, and come after the others. */
@@ -175,7 +198,9 @@ class Checker {
     const named = expr.args.findIndex((arg) => arg.name !== undefined);
     const late = named < 0 ? undefined : expr.args.slice(named).find((arg) => arg.name === undefined);
     if (late === undefined) return;
-    const values = { expected: "a named argument", found: "a plain one", help: "plain arguments stand before named ones" };
+    const values = {
+      expected: "a named argument", found: "a plain one", help: "plain arguments stand before named ones"
+    };
     this.diagnostics.report("unexpected_token", values, late.span);
   }
 
@@ -190,10 +215,14 @@ class Checker {
       if (is === "block" || (is === undefined && this.opNames.has(text))) return;
       if (is === undefined) {
         const blocks = scope.names().filter((one) => scope.lookup(one)?.declaration.kind === "block");
-        const values = { name: text, known: [...blocks, ...instances, ...this.opNames], what: "block or op", names: "blocks and ops" };
+        const values = {
+          name: text, known: [...blocks, ...instances, ...this.opNames], what: "block or op", names: "blocks and ops"
+        };
         this.diagnostics.report("unknown_name", values, span);
       } else {
-        this.diagnostics.report("not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops are called" }, span);
+        this.diagnostics.report(
+          "not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops are called" }, span
+        );
       }
     };
   }
@@ -210,7 +239,8 @@ const misplaced: Readonly<Record<Place, Partial<Record<ast.Statement["kind"], st
 };
 
 const baseOf = (declaration: ast.Declaration): ast.Name | undefined =>
-  declaration.kind === "model" ? declaration.extension?.base : declaration.kind === "recipe" ? declaration.base : undefined;
+  declaration.kind === "model"
+    ? declaration.extension?.base : declaration.kind === "recipe" ? declaration.base : undefined;
 
 /** Names of the models a recipe instantiates, its bases' included. */
 function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> {
@@ -240,7 +270,9 @@ function checkRecursion(all: readonly Declared[], diagnostics: Diagnostics): voi
       const start = path.indexOf(target.declaration);
       if (start < 0 && path.length < MOST_CALLS) return visit(target);
       if (start < 0) {
-        diagnostics.report("too_deep", { what: "this call", limit: MOST_CALLS, help: "call fewer blocks through each other" }, expr.span);
+        diagnostics.report(
+          "too_deep", { what: "this call", limit: MOST_CALLS, help: "call fewer blocks through each other" }, expr.span
+        );
         return;
       }
       const cycle = [...path.slice(start), target.declaration].map((block) => block.name.text);

@@ -83,12 +83,16 @@ export class Diagnostics {
 
   list(): readonly Diagnostic[] {
     const file = (d: Diagnostic): number => this.files.get(d.span.source.path) ?? 0;
-    return [...this.all.values()].sort((a, b) => file(a) - file(b) || a.span.start - b.span.start || a.span.end - b.span.end);
+    return [...this.all.values()].sort(
+      (a, b) => file(a) - file(b) || a.span.start - b.span.start || a.span.end - b.span.end
+    );
   }
 }
 
 /** Control characters would drive the terminal; tabs would misplace the carets. */
-const printable = (text: string): string => text.replace(/\t/g, " ").replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+const printable = (text: string): string => text.replace(/\t/g, " ").replace(
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\uFFFD"
+);
 
 /** The line of a span with carets under it, cut to a window around the span when the line is very long. */
 function frame(span: Span, label: string | undefined): readonly string[] {
@@ -117,7 +121,9 @@ export function renderDiagnostic(d: Diagnostic): string {
   if (d.span.source.text === "") lines.push(`  ${d.span.source.path}`);
   else lines.push(`  ${showPlace(d.span)}`, ...frame(d.span, d.label));
   for (const note of d.notes) lines.push(`  note: ${printable(note.text)} (${showPlace(note.span)})`);
-  if (d.chain.length > 0) lines.push(`  in ${d.chain.map((link) => `${link.what} (${showLine(link.span)})`).join(", ")}`);
+  if (d.chain.length > 0) {
+    lines.push(`  in ${d.chain.map((link) => `${link.what} (${showLine(link.span)})`).join(", ")}`);
+  }
   if (d.help !== undefined) lines.push(`  help: ${printable(d.help)}`);
   return lines.join("\n");
 }
@@ -141,7 +147,9 @@ export interface DiagnosticJson {
   readonly endColumn: number;
   readonly label?: string;
   readonly help?: string;
-  readonly notes: readonly { readonly text: string; readonly file: string; readonly line: number; readonly column: number }[];
+  readonly notes: readonly {
+    readonly text: string; readonly file: string; readonly line: number; readonly column: number
+  }[];
   readonly chain: readonly { readonly what: string; readonly file: string; readonly line: number }[];
 }
 
@@ -155,6 +163,8 @@ export function diagnosticJson(d: Diagnostic): DiagnosticJson {
     ...(d.label === undefined ? {} : { label: d.label }),
     ...(d.help === undefined ? {} : { help: d.help }),
     notes: d.notes.map(({ text, span }) => ({ text, file: span.source.path, ...positionOf(span.source, span.start) })),
-    chain: d.chain.map(({ what, span }) => ({ what, file: baseName(span.source.path), line: positionOf(span.source, span.start).line })),
+    chain: d.chain.map(
+      ({ what, span }) => ({ what, file: baseName(span.source.path), line: positionOf(span.source, span.start).line })
+    ),
   };
 }

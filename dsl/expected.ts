@@ -21,6 +21,11 @@ const mismatches: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   block: { Arrow: "`->` and the type of the result", Name: "the name of the block" },
 };
 
+/** What may stand right after an opening bracket, by rule. */
+const openings: Readonly<Record<string, string>> = {
+  call: "an argument", list: "a value", tensor: "a dimension", params: "a parameter",
+};
+
 /** Words for a choice none of whose alternatives fits, by rule. */
 const choices: Readonly<Record<string, string>> = {
   declaration: "`block`, `model` or `recipe`",
@@ -40,7 +45,13 @@ const choices: Readonly<Record<string, string>> = {
 
 /** Gives chevrotain's exceptions what was expected as their message; the rest of the sentence is the catalogue's. */
 export class ErrorWords implements IParserErrorMessageProvider {
-  buildMismatchTokenMessage({ expected, ruleName }: { expected: TokenType; ruleName: string }): string {
+  buildMismatchTokenMessage(
+    { expected, previous, ruleName }: { expected: TokenType; previous: IToken; ruleName: string }
+  ): string {
+    const first = openings[ruleName];
+    if (first !== undefined && [t.LParen, t.LBracket].includes(previous.tokenType)) {
+      return `${first} or ${expected.LABEL ?? ""}`;
+    }
     return mismatches[ruleName]?.[expected.name] ?? expected.LABEL ?? expected.name;
   }
   buildNotAllInputParsedMessage(_: { firstRedundant: IToken; ruleName: string }): string {
@@ -66,15 +77,22 @@ export function foundWords(found: IToken, eof: TokenType): string {
 /** A fix for the slips people make, if this looks like one. */
 export function unexpectedHelp(found: IToken, expected: string, previous: IToken | undefined): string | undefined {
   const type = found.tokenType;
+  if (type === t.Import) return "imports stand at the top of the file";
   if (type === t.Doc) return "a `///` comment documents the declaration, parameter or member after it; write `//` here";
-  if (t.isReserved(found) && (expected === "a name" || expected.startsWith("the name of"))) {
+  if (t.isReserved(found) && /^(a name|the name of|a parameter)/.test(expected)) {
     return `\`${found.image}\` is a word of the language; choose another name`;
   }
-  if (type === t.Assign && expected !== "`->` and the type of the result") return "compare with `==`; `=` only gives a name or an argument its value";
+  if (type === t.Assign && expected !== "`->` and the type of the result") {
+    return "compare with `==`; `=` only gives a name or an argument its value";
+  }
   if (type === t.LParen && expected === "`=`") return "give the result a name: `y = f(x)`";
   if (type === t.LParen && expected === "an operator") return "only a block or op is called, by its name";
-  if (type === t.Comma && /^a (statement|member)/.test(expected)) return "delete it: nothing stands between members and between statements";
+  if (type === t.Comma && /^a (statement|member)/.test(expected)) {
+    return "delete it: nothing stands between members and between statements";
+  }
   if (type === t.Comma && previous?.tokenType === t.Comma) return "delete one of the two commas";
-  if ((type === t.RParen || type === t.RBracket) && previous?.tokenType === t.Comma) return "delete the comma before it";
+  if ((type === t.RParen || type === t.RBracket) && previous?.tokenType === t.Comma) {
+    return "delete the comma before it";
+  }
   return undefined;
 }

@@ -9,7 +9,9 @@ import * as t from "./tokens.js";
 /** What an operator token means. */
 const operators: ReadonlyMap<TokenType, ast.BinaryOperator> = new Map<TokenType, ast.BinaryOperator>([
   [t.Plus, "+"], [t.Minus, "-"], [t.Times, "*"], [t.Over, "/"], [t.Modulo, "%"], [t.Power, "^"], [t.Equal, "=="],
-  [t.NotEqual, "!="], [t.AtMost, "<="], [t.AtLeast, ">="], [t.Less, "<"], [t.Greater, ">"], [t.And, "and"], [t.Or, "or"],
+  [
+    t.NotEqual, "!="
+  ], [t.AtMost, "<="], [t.AtLeast, ">="], [t.Less, "<"], [t.Greater, ">"], [t.And, "and"], [t.Or, "or"],
 ]);
 
 type Rule<T> = ParserMethod<[], T>;
@@ -35,7 +37,9 @@ export abstract class ExpressionGrammar extends RecoveringParser {
       const then = this.SUBRULE1(this.expr);
       this.CONSUME(t.Colon);
       const otherwise = this.SUBRULE2(this.expr);
-      result = this.ACTION(() => ({ kind: "conditional", test, then, otherwise, span: this.since(this.spanOf(first)) }));
+      result = this.ACTION(
+        () => ({ kind: "conditional", test, then, otherwise, span: this.since(this.spanOf(first)) })
+      );
     });
     return result;
   });
@@ -69,7 +73,11 @@ export abstract class ExpressionGrammar extends RecoveringParser {
     const first = this.LA(1);
     let left = this.SUBRULE1(this.sum);
     this.MANY(() => {
-      const operator = this.OR([t.Equal, t.NotEqual, t.AtMost, t.AtLeast, t.Less, t.Greater].map((type) => ({ ALT: () => this.consume(0, type) })));
+      const operator = this.OR(
+        [
+          t.Equal, t.NotEqual, t.AtMost, t.AtLeast, t.Less, t.Greater
+        ].map((type) => ({ ALT: () => this.consume(0, type) }))
+      );
       const right = this.SUBRULE2(this.sum);
       left = this.ACTION(() => this.binaryOf(first, operator, left, right));
     });
@@ -94,7 +102,9 @@ export abstract class ExpressionGrammar extends RecoveringParser {
     let left = this.SUBRULE1(this.unary);
     this.MANY(() => {
       const operator = this.OR([
-        { ALT: () => this.CONSUME(t.Times) }, { ALT: () => this.CONSUME(t.Over) }, { ALT: () => this.CONSUME(t.Modulo) },
+        { ALT: () => this.CONSUME(t.Times) }, { ALT: () => this.CONSUME(t.Over) }, {
+          ALT: () => this.CONSUME(t.Modulo)
+        },
       ]);
       const right = this.SUBRULE2(this.unary);
       left = this.ACTION(() => this.binaryOf(first, operator, left, right));
@@ -110,7 +120,9 @@ export abstract class ExpressionGrammar extends RecoveringParser {
           const sign = this.OR1([{ ALT: () => this.CONSUME(t.Minus) }, { ALT: () => this.CONSUME(t.Not) }]);
           const operand = this.SUBRULE(this.unary);
           const operator = sign.tokenType === t.Not ? "not" : "-";
-          return this.ACTION((): ast.Expr => ({ kind: "unary", operator, operand, span: this.since(this.spanOf(sign)) }));
+          return this.ACTION(
+            (): ast.Expr => ({ kind: "unary", operator, operand, span: this.since(this.spanOf(sign)) })
+          );
         },
       },
       { ALT: () => this.SUBRULE(this.power) },
@@ -140,14 +152,20 @@ export abstract class ExpressionGrammar extends RecoveringParser {
         {
           ALT: () => {
             const indices = this.SUBRULE(this.indices);
-            return this.ACTION((): ast.Expr => ({ kind: "index", object, indices, span: this.since(this.spanOf(first)) }));
+            return this.ACTION(
+              (): ast.Expr => ({ kind: "index", object, indices, span: this.since(this.spanOf(first)) })
+            );
           },
         },
         {
           ALT: () => {
             this.CONSUME(t.Dot);
             const name = this.CONSUME(t.Name);
-            return this.ACTION((): ast.Expr => ({ kind: "member", object, name: this.nameOf(name), span: this.since(this.spanOf(first)) }));
+            return this.ACTION(
+              (): ast.Expr => (
+                { kind: "member", object, name: this.nameOf(name), span: this.since(this.spanOf(first)) }
+              )
+            );
           },
         },
       ]);
@@ -230,7 +248,9 @@ export abstract class ExpressionGrammar extends RecoveringParser {
       return this.OPTION3(() => this.SUBRULE2(this.expr));
     });
     return this.ACTION((): Slice => ({
-      kind: "slice", ...(to === undefined ? {} : { to }), ...(step === undefined ? {} : { step }), span: this.since(this.spanOf(colon)),
+      kind: "slice", ...(to === undefined ? {} : { to }), ...(
+        step === undefined ? {} : { step }
+      ), span: this.since(this.spanOf(colon)),
     }));
   });
 
@@ -271,7 +291,11 @@ export abstract class ExpressionGrammar extends RecoveringParser {
       {
         ALT: () => {
           const text = this.CONSUME(t.Text);
-          return this.ACTION((): ast.StringLiteral => ({ kind: "string", parts: [t.unescape(text.image.slice(1, -1))], span: this.spanOf(text) }));
+          return this.ACTION(
+            (): ast.StringLiteral => (
+              { kind: "string", parts: [t.unescape(text.image.slice(1, -1))], span: this.spanOf(text) }
+            )
+          );
         },
       },
       {

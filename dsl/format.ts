@@ -1,5 +1,6 @@
 /**
- * @file The canonical layout of a file. Comments stay at their statement, member, parameter or declaration; single blank
+ * @file The canonical layout of a file. Comments stay at their statement, member, parameter or declaration; single
+ * blank
  * lines stay; declarations of several lines stand apart.
  */
 import type { IToken } from "chevrotain";
@@ -16,7 +17,7 @@ export function format(file: ast.File): string {
 class Printer {
   private readonly lines: string[] = [];
   private readonly comments: IToken[];
-  private readonly docs: readonly IToken[];
+  private readonly docs: IToken[];
   private indent = "";
   /** Offset after the last thing printed. */
   private last = 0;
@@ -51,7 +52,9 @@ class Printer {
   }
 
   private put(text: string): void {
-    for (const [i, line] of text.split("\n").entries()) this.lines.push(i === 0 && line !== "" ? this.indent + line : line);
+    for (const [i, line] of text.split("\n").entries()) this.lines.push(
+      i === 0 && line !== "" ? this.indent + line : line
+    );
     this.fresh = false;
   }
 
@@ -70,10 +73,13 @@ class Printer {
     }
   }
 
-  /** What stands above a thing: comments before it and inside its first lines (up to `inside`), blank line, `///` lines. */
+  /**
+   * What stands above a thing: comments before it and inside its first lines (up to `inside`), blank line, `///` lines.
+   */
   private lead(start: number, inside: number, doc = ""): void {
     this.flush(Math.max(start, inside));
-    const first = doc === "" ? start : (this.docs.find((token) => token.startOffset >= this.last)?.startOffset ?? start);
+    while (this.docs[0] !== undefined && this.docs[0].startOffset < this.last) this.docs.shift();
+    const first = doc === "" ? start : (this.docs[0]?.startOffset ?? start);
     this.gap(Math.min(first, start));
     if (doc !== "") for (const line of doc.split("\n")) this.put(line === "" ? "///" : `/// ${line}`);
   }
@@ -106,7 +112,8 @@ class Printer {
           this.body(one.definition.body);
         }
         if (one.extension !== undefined) {
-          this.put(`model ${one.name.text} extends ${one.extension.base.text} ${this.record(one.extension.overrides, `model ${one.name.text} extends ${one.extension.base.text} `.length, 0)}`);
+          const head = `model ${one.name.text} extends ${one.extension.base.text} `;
+          this.put(head + this.record(one.extension.overrides, head.length, 0));
         }
         return;
       case "recipe":
@@ -133,9 +140,11 @@ class Printer {
       case "value":
         return this.assign(`${name} = `, member.value);
       case "instance": {
-        const end = `${member.frozen ? " frozen" : ""}${member.weights === undefined ? "" : ` from ${showString(member.weights)}`}`;
+        const end = `${member.frozen
+          ? " frozen" : ""}${member.weights === undefined ? "" : ` from ${showString(member.weights)}`}`;
         const head = `${name}: ${member.model.text}`;
-        const record = member.overrides === undefined ? "" : ` ${this.record(member.overrides, this.indent.length + head.length + 1, end.length)}`;
+        const column = this.indent.length + head.length + 1;
+        const record = member.overrides === undefined ? "" : ` ${this.record(member.overrides, column, end.length)}`;
         return this.put(head + record + end);
       }
       case "function":
@@ -175,9 +184,9 @@ class Printer {
       this.put(last ? text : `${text},`);
       row = [];
     };
-    params.forEach((param, i) => {
+    params.forEach((param) => {
       if (param.doc !== "") {
-        flushRow(i === params.length);
+        flushRow(false);
         for (const docLine of param.doc.split("\n")) this.put(docLine === "" ? "///" : `/// ${docLine}`);
       }
       row.push(param);
@@ -195,7 +204,10 @@ class Printer {
     const hasComment = (this.comments[0]?.startOffset ?? Infinity) < body.span.end;
     if (only === undefined && !hasComment) return void this.lines.push(`${head} {}`);
     const oneLine = !this.source.text.slice(body.span.start, body.span.end).includes("\n");
-    if (only !== undefined && body.statements.length === 1 && oneLine && !hasComment && only.kind !== "for" && only.kind !== "if") {
+    if (
+      only !== undefined
+        && body.statements.length === 1 && oneLine && !hasComment && only.kind !== "for" && only.kind !== "if"
+    ) {
       const { head: start, value, end } = simple(only);
       const line = `${head} { ${start}${value === undefined ? "" : flat(value)}${end} }`;
       if (line.length <= WIDTH) return void this.lines.push(line);
@@ -250,7 +262,11 @@ class Printer {
   /** A name with its value, wrapped if need be. */
   private assign(head: string, value: ast.Expr | undefined, end = ""): void {
     const { indent } = this;
-    this.put(head + (value === undefined ? "" : wrap(value, { indent, column: indent.length + head.length, tail: end.length })) + end);
+    this.put(
+      head + (
+        value === undefined ? "" : wrap(value, { indent, column: indent.length + head.length, tail: end.length })
+      ) + end
+    );
   }
 }
 
@@ -262,10 +278,13 @@ function headEnd(one: ast.Declaration): number {
 }
 
 function showParam({ name, type, initial }: ast.Param): string {
-  return `${name.text}${type === undefined ? "" : `: ${showType(type)}`}${initial === undefined ? "" : ` = ${flat(initial)}`}`;
+  return `${name.text}${type === undefined ? "" : `: ${showType(type)}`}${initial === undefined ? "" : ` =
+    ${flat(initial)}`}`;
 }
 
-function wrapParam(param: ast.Param, at: { readonly indent: string; readonly column: number; readonly tail: number }): string {
+function wrapParam(
+  param: ast.Param, at: { readonly indent: string; readonly column: number; readonly tail: number }
+): string {
   const { name, type, initial } = param;
   if (initial === undefined) return showParam(param);
   const head = `${name.text}${type === undefined ? "" : `: ${showType(type)}`} = `;
@@ -273,7 +292,9 @@ function wrapParam(param: ast.Param, at: { readonly indent: string; readonly col
 }
 
 /** The parts of a statement without a body. */
-function simple(statement: Exclude<ast.Statement, { kind: "for" | "if" }>): { head: string; value?: ast.Expr; end: string } {
+function simple(
+  statement: Exclude<ast.Statement, { kind: "for" | "if" }>
+): { head: string; value?: ast.Expr; end: string } {
   switch (statement.kind) {
     case "assign":
       return { head: `${statement.targets.map((name) => name.text).join(", ")} = `, value: statement.value, end: "" };
@@ -282,7 +303,9 @@ function simple(statement: Exclude<ast.Statement, { kind: "for" | "if" }>): { he
     case "param":
     case "buffer": {
       const end = statement.kind === "param" && statement.noDecay ? " no_decay" : "";
-      return { head: `${statement.kind} ${statement.name.text}: ${showType(statement.type)} ~ `, value: statement.initial, end };
+      return {
+        head: `${statement.kind} ${statement.name.text}: ${showType(statement.type)} ~ `, value: statement.initial, end
+      };
     }
     case "update":
     case "output":

@@ -88,7 +88,9 @@ export class Grammar extends StatementGrammar {
         },
       },
     ]);
-    return this.ACTION((): ast.Model => ({ kind: "model", name: this.nameOf(name), ...rest, doc, span: this.since(this.spanOf(first)) }));
+    return this.ACTION(
+      (): ast.Model => ({ kind: "model", name: this.nameOf(name), ...rest, doc, span: this.since(this.spanOf(first)) })
+    );
   });
 
   /** "recipe" NAME [ "extends" NAME ] "{" { { DOC } member } "}" */
@@ -121,7 +123,9 @@ export class Grammar extends StatementGrammar {
         ALT: () => {
           this.CONSUME(t.Assign);
           const value = this.SUBRULE(this.expr);
-          return this.ACTION((): ast.Member => ({ kind: "value", ...common, value, span: this.since(common.name.span) }));
+          return this.ACTION(
+            (): ast.Member => ({ kind: "value", ...common, value, span: this.since(common.name.span) })
+          );
         },
       },
       {
@@ -144,7 +148,9 @@ export class Grammar extends StatementGrammar {
       {
         ALT: () => {
           const { head: params, body } = this.withHead(() => this.SUBRULE(this.params), () => this.SUBRULE(this.body));
-          return this.ACTION((): ast.Member => ({ kind: "function", ...common, params, body, span: this.since(common.name.span) }));
+          return this.ACTION(
+            (): ast.Member => ({ kind: "function", ...common, params, body, span: this.since(common.name.span) })
+          );
         },
       },
     ]);
@@ -168,7 +174,9 @@ export class Grammar extends StatementGrammar {
   });
 
   /** params "->" type, and nothing after. */
-  readonly signature: Rule<{ readonly params: readonly ast.Param[]; readonly result: ast.Type }> = this.RULE("signature", () => {
+  readonly signature: Rule<{
+    readonly params: readonly ast.Param[]; readonly result: ast.Type
+  }> = this.RULE("signature", () => {
     const params = this.SUBRULE(this.params);
     this.CONSUME(t.Arrow);
     const result = this.SUBRULE(this.type);

@@ -1,5 +1,6 @@
 /**
- * @file Expressions and types as text: on one line where they fit in 120 columns, else broken at their outermost joints.
+ * @file Expressions and types as text: on one line where they fit in 120 columns, else broken at their outermost
+ * joints.
  */
 import type * as ast from "./ast.js";
 import { textOf } from "./source.js";
@@ -34,8 +35,14 @@ function strengthOf(expr: ast.Expr): number {
 /** Whether the writer put brackets around an operand: they may make precedence clear, so they stay. */
 function isBracketed({ span }: ast.Expr): boolean {
   const { text } = span.source;
-  return text.slice(0, span.start).trimEnd().endsWith("(") && text.slice(span.end).trimStart().startsWith(")");
+  let before = span.start - 1;
+  let after = span.end;
+  while (isSpace(text[before])) before--;
+  while (isSpace(text[after])) after++;
+  return text[before] === "(" && text[after] === ")";
 }
+
+const isSpace = (character: string | undefined): boolean => character !== undefined && " \t\r\n".includes(character);
 
 /** Whether `expr` takes brackets as an operand where `least` strength is needed. */
 const needsBrackets = (expr: ast.Expr, least: number): boolean =>
@@ -61,8 +68,12 @@ export function flat(expr: ast.Expr): string {
   }
 }
 
-const operand = (expr: ast.Expr, least: number): string => (needsBrackets(expr, least) ? `(${flat(expr)})` : flat(expr));
-const showArg = (arg: ast.Call["args"][number]): string => (arg.name === undefined ? "" : `${arg.name.text} = `) + flat(arg.value);
+const operand = (expr: ast.Expr, least: number): string => (
+  needsBrackets(expr, least) ? `(${flat(expr)})` : flat(expr)
+);
+const showArg = (arg: ast.Call["args"][number]): string => (
+  arg.name === undefined ? "" : `${arg.name.text} = `
+) + flat(arg.value);
 const showPath = (call: ast.Call): string => (call.as === undefined ? "" : ` as ${showString(call.as)}`);
 
 function showBinary({ operator, left, right }: Extract<ast.Expr, { kind: "binary" }>): string {
@@ -96,7 +107,9 @@ function showDimension(dim: ast.DimType): string {
   }
 }
 
-/** Where a text is put: its own indentation, the column it begins at, and the columns that follow it on its last line. */
+/**
+ * Where a text is put: its own indentation, the column it begins at, and the columns that follow it on its last line.
+ */
 export interface Place {
   readonly indent: string;
   readonly column: number;
@@ -116,12 +129,15 @@ export function wrap(expr: ast.Expr, at: Place): string {
       return items.length === 0 ? line : `${expr.callee.text}(${fill(items, at.indent)})${showPath(expr)}`;
     }
     case "list":
-      return expr.items.length === 0 ? line : `[${fill(expr.items.map((item) => (place: Place) => wrap(item, place)), at.indent)}]`;
+      return expr.items.length === 0 ? line : `[${fill(expr.items.map((item) =>
+        (place: Place) => wrap(item, place)), at.indent)}]`;
     case "binary":
       return expr.operator === "^" ? line : wrapBinary(expr, at);
     case "conditional": {
       const indent = at.indent + STEP;
-      const arm = (sign: string, value: ast.Expr): string => `\n${indent}${sign} ${wrap(value, { indent, column: indent.length + 2, tail: at.tail })}`;
+      const arm = (
+        sign: string, value: ast.Expr
+      ): string => `\n${indent}${sign} ${wrap(value, { indent, column: indent.length + 2, tail: at.tail })}`;
       return wrapOperand(expr.test, 1, { ...at, tail: 0 }) + arm("?", expr.then) + arm(":", expr.otherwise);
     }
     case "unary": {

@@ -7,7 +7,11 @@ import * as t from "./tokens.js";
 
 /** Greatest source, in UTF-16 units: 1 MiB. */
 export const MOST_CHARACTERS = 1 << 20;
-/** Greatest depth of brackets, blocks, unary operators, powers, conditionals and else-ifs together: parser recursion. */
+/** Most tokens in a source: some 40 000 lines. */
+export const MOST_TOKENS = 200_000;
+/**
+ * Greatest depth of brackets, blocks, unary operators, powers, conditionals and else-ifs together: parser recursion.
+ */
 export const MOST_NESTING = 100;
 /** Greatest depth of an expression's tree, which also counts each `+`, `.` and `[…]` of a chain. */
 export const MOST_TREE_DEPTH = 1000;
@@ -62,7 +66,9 @@ function finishPart(level: Level): void {
 /** Counts one operator of the part being read. */
 function countOperator(level: Level, token: IToken, previous: IToken | undefined): void {
   const type = token.tokenType;
-  const isPrefix = type === t.Not || (type === t.Minus && !(previous !== undefined && operandEnds.has(previous.tokenType)));
+  const isPrefix = type === t.Not || (
+    type === t.Minus && !(previous !== undefined && operandEnds.has(previous.tokenType))
+  );
   if (isPrefix || type === t.Power) {
     level.prefixes++;
     level.chain++;

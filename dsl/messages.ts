@@ -26,7 +26,9 @@ interface Ready {
 const ready = ({ text, help }: Ready): Message => (help === undefined ? { message: text } : { message: text, help });
 
 const cycle = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(" → ");
-const orUnits = (value: string, units: readonly string[]): string => units.map((unit) => `\`${value} ${unit}\``).join(" or ");
+const orUnits = (
+  value: string, units: readonly string[]
+): string => units.map((unit) => `\`${value} ${unit}\``).join(" or ");
 const units = (n: readonly string[]): string => n.join(" or ");
 
 /** Every error code with its message. */
@@ -40,11 +42,17 @@ export const messages = {
   unknown_character: entry(
     "Outside strings and comments a file holds ASCII letters, digits and the signs of the grammar.",
     (v: { text: string; code: string; help?: string }) =>
-      ready({ text: `\`${v.text}\` (${v.code}) means nothing here`, help: v.help ?? "delete it; names are ASCII letters, digits and `_`" }),
+      ready(
+        {
+          text: `\`${v.text}\` (${v.code}) means nothing here`, help: v.help ?? "delete it; names are ASCII letters, digits and `_`"
+        }
+      ),
   ),
   bad_number: entry(
     "A number is digits, with a point between digits and an exponent if wanted: `12`, `0.5`, `5e-4`.",
-    (v: { text: string; help?: string }) => ready({ text: `\`${v.text}\` is not a number`, help: v.help ?? "write digits, as in `12`, `0.5` or `5e-4`" }),
+    (v: { text: string; help?: string }) => ready(
+      { text: `\`${v.text}\` is not a number`, help: v.help ?? "write digits, as in `12`, `0.5` or `5e-4`" }
+    ),
   ),
   bad_string: entry(
     "A string ends on its line; `{expr}` stands for a value; escapes are \\\" \\\\ \\n \\t \\{ \\}.",
@@ -55,12 +63,18 @@ export const messages = {
   too_large: entry(
     "Sources, lists and tensors have a greatest size, so that a slip does not fill the memory.",
     (v: { what: string; size: string; limit: string; help?: string }) =>
-      ready({ text: `${v.what} has ${v.size}; the limit is ${v.limit}`, help: v.help ?? "make it smaller, or split it" }),
+      ready(
+        { text: `${v.what} has ${v.size}; the limit is ${v.limit}`, help: v.help ?? "make it smaller, or split it" }
+      ),
   ),
   too_deep: entry(
     "Brackets, blocks, chains of operators and instances nest only so deep.",
     (v: { what: string; limit: number; help?: string }) =>
-      ready({ text: `${v.what} is nested more than ${v.limit} deep`, help: v.help ?? "name the inner parts, each in a statement of its own" }),
+      ready(
+        {
+          text: `${v.what} is nested more than ${v.limit} deep`, help: v.help ?? "name the inner parts, each in a statement of its own"
+        }
+      ),
   ),
   too_many: entry(
     "Loop turns, instances and files have a greatest number, so that compiling ends.",
@@ -84,7 +98,9 @@ export const messages = {
         binary: `\`${v.path}\` is not UTF-8 text`,
         unreadable: `\`${v.path}\` cannot be read`,
       }[v.why],
-      help: { directory: "name a `.deit` file in it", binary: "name a `.deit` source", unreadable: "check its permissions" }[v.why],
+      help: {
+        directory: "name a `.deit` file in it", binary: "name a `.deit` source", unreadable: "check its permissions"
+      }[v.why],
     }),
   ),
   import_not_found: entry(
@@ -95,7 +111,9 @@ export const messages = {
         help: v.help ?? "write a path relative to this file (`\"./vit.deit\"`), or a shipped model (`\"deitc/vit.deit\"`)",
       }),
   ),
-  import_outside: entry("Imports stay inside the nearest folder with a `package.json`; links out of it do not count as inside.", (v: { spec: string }) => ({
+  import_outside: entry("Imports stay inside the nearest folder with a `package.json`; links out of it do not count as inside.", (
+    v: { spec: string }
+  ) => ({
     message: `\`${v.spec}\` leaves the project`,
     help: "copy the file into the project (the nearest folder with a `package.json`)",
   })),
@@ -107,59 +125,90 @@ export const messages = {
   // Names
   unknown_name: entry(
     "A name is used that nothing in reach defines.",
-    (v: { name: string; known: Iterable<string>; what?: string; names?: string; help?: string }) => ({
-      message: `there is no ${v.what ?? "value"} \`${v.name}\` here`,
+    (v: { name: string; known: Iterable<string>; what?: string; names?: string; text?: string; help?: string }) => ({
+      message: v.text ?? `there is no ${v.what ?? "value"} \`${v.name}\` here`,
       help: v.help ?? suggest(v.name, v.known, v.names ?? "known here"),
     }),
   ),
-  unknown_import: entry("An import names something its file does not declare.", (v: { name: string; from: string; known: Iterable<string> }) => ({
+  unknown_import: entry("An import names something its file does not declare.", (
+    v: { name: string; from: string; known: Iterable<string> }
+  ) => ({
     message: `\`${v.from}\` declares no \`${v.name}\``,
     help: suggest(v.name, v.known, "declarations there"),
   })),
-  unknown_override: entry("Only header parameters can be overridden.", (v: { name: string; model: string; known: Iterable<string> }) => ({
+  unknown_override: entry("Only header parameters can be overridden.", (
+    v: { name: string; model: string; known: Iterable<string> }
+  ) => ({
     message: `\`${v.model}\` has no parameter \`${v.name}\``,
     help: suggest(v.name, v.known, "its parameters"),
   })),
-  unknown_argument: entry("A call names an argument its callee does not have.", (v: { name: string; callee: string; known: Iterable<string> }) => ({
+  unknown_argument: entry("A call names an argument its callee does not have.", (
+    v: { name: string; callee: string; known: Iterable<string> }
+  ) => ({
     message: `\`${v.callee}\` has no argument \`${v.name}\``,
     help: suggest(v.name, v.known, "its arguments"),
   })),
-  too_many_arguments: entry("A call gives more values than its callee takes.", (v: { callee: string; given: number; taken: number; signature: string }) => ({
+  too_many_arguments: entry("A call gives more values than its callee takes.", (
+    v: { callee: string; given: number; taken: number; signature: string }
+  ) => ({
     message: `\`${v.callee}\` takes ${v.taken} argument${v.taken === 1 ? "" : "s"}, got ${v.given}`,
     help: `its signature is \`${v.signature}\``,
   })),
-  unknown_target: entry("`--target` names a declaration of the file.", (v: { name: string; path: string; known: Iterable<string> }) => ({
+  unknown_target: entry("`--target` names a declaration of the file.", (
+    v: { name: string; path: string; known: Iterable<string> }
+  ) => ({
     message: `\`${v.path}\` has no model or recipe \`${v.name}\``,
     help: suggest(v.name, v.known, "it has"),
   })),
-  ambiguous_target: entry("A file with several models or recipes is compiled with `--target NAME`.", (v: { path: string; known: readonly string[] }) => ({
-    message: v.known.length === 0 ? `\`${v.path}\` has no model and no recipe` : `\`${v.path}\` has several models or recipes`,
+  ambiguous_target: entry("A file with several models or recipes is compiled with `--target NAME`.", (
+    v: { path: string; known: readonly string[] }
+  ) => ({
+    message: v.known.length === 0
+      ? `\`${v.path}\` has no model and no recipe` : `\`${v.path}\` has several models or recipes`,
     help: v.known.length === 0 ? "declare a model" : `choose one with \`--target\`: ${listNames(v.known, "or")}`,
   })),
-  duplicate_name: entry("One name, one thing, in a file, a header, a record and a call.", (v: { name: string; what: string }) => ({
+  duplicate_name: entry("One name, one thing, in a file, a header, a record and a call.", (
+    v: { name: string; what: string }
+  ) => ({
     message: `${v.what} \`${v.name}\` is given twice`,
     help: "rename or delete one of the two",
   })),
-  shadows_op: entry("Blocks and imports do not take the name of a built-in op or function.", (v: { name: string; what: string }) => ({
+  shadows_op: entry("Blocks and imports do not take the name of a built-in op or function.", (
+    v: { name: string; what: string }
+  ) => ({
     message: `the ${v.what} \`${v.name}\` has the name of a built-in op`,
     help: `rename it, for instance \`${v.name}_block\``,
   })),
-  extends_cycle: entry("A model or recipe extends another, ending in one that extends none.", (v: { cycle: readonly string[] }) => ({
+  extends_cycle: entry("A model or recipe extends another, ending in one that extends none.", (
+    v: { cycle: readonly string[] }
+  ) => ({
     message: `these extend each other: ${cycle(v.cycle)}`,
     help: "give one of them a header and body of its own",
   })),
-  recursive_block: entry("Blocks do not call themselves, directly or through others.", (v: { cycle: readonly string[] }) => ({
+  recursive_block: entry("Blocks do not call themselves, directly or through others.", (
+    v: { cycle: readonly string[] }
+  ) => ({
     message: `these blocks call each other without end: ${cycle(v.cycle)}`,
     help: "repeat with `for i in 0..n { … }`",
   })),
-  not_a_model: entry("Models are extended and instantiated, recipes extended, blocks and ops called.", (v: { name: string; is: string; wanted: string; help?: string }) =>
-    ready({ text: `\`${v.name}\` is a ${v.is}; a ${v.wanted} is needed here`, ...(v.help === undefined ? {} : { help: v.help }) }),
+  not_a_model: entry("Models are extended and instantiated, recipes extended, blocks and ops called.", (
+    v: { name: string; is: string; wanted: string; help?: string }
+  ) =>
+    ready(
+      {
+        text: `\`${v.name}\` is a ${v.is}; a ${v.wanted} is needed here`, ...(
+          v.help === undefined ? {} : { help: v.help }
+        )
+      }
+    ),
   ),
 
   // Statements
   misplaced_statement: entry(
     "`input` and `output` belong to models, `return` to blocks and losses, `param`, `buffer` and `update` to blocks and models.",
-    (v: { what: string; where: string; help: string }) => ({ message: `\`${v.what}\` has no meaning in a ${v.where}`, help: v.help }),
+    (v: { what: string; where: string; help: string }) => (
+      { message: `\`${v.what}\` has no meaning in a ${v.where}`, help: v.help }
+    ),
   ),
   missing_return: entry("A block or loss returns a value on every path.", (v: { what: string; name: string }) => ({
     message: `the ${v.what} \`${v.name}\` returns nothing`,
@@ -175,7 +224,9 @@ export const messages = {
   })),
 
   // Types and shapes
-  missing_argument: entry("A call or model gives no value to a parameter without default.", (v: { callee: string; name: string; signature: string; how?: string }) => ({
+  missing_argument: entry("A call or model gives no value to a parameter without default.", (
+    v: { callee: string; name: string; signature: string; how?: string }
+  ) => ({
     message: `\`${v.callee}\` needs a value for \`${v.name}\``,
     help: v.how ?? `its signature is \`${v.signature}\``,
   })),
@@ -196,11 +247,15 @@ export const messages = {
     message: `the batch \`B\` cannot decide ${v.where}`,
     help: "the batch is bound after checking; use it in a shape or in tensor arithmetic",
   })),
-  unnamed_parameters: entry("The name on the left of a call is the path of its parameters.", (v: { callee: string; name: string }) => ({
+  unnamed_parameters: entry("The name on the left of a call is the path of its parameters.", (
+    v: { callee: string; name: string }
+  ) => ({
     message: `this call of \`${v.callee}\` owns parameters but has no name`,
     help: `write \`${v.name} = ${v.callee}(…)\`, or add \`as "${v.name}"\``,
   })),
-  duplicate_path: entry("Every parameter has a path of its own: weights are never shared by accident.", (v: { path: string }) => ({
+  duplicate_path: entry("Every parameter has a path of its own: weights are never shared by accident.", (
+    v: { path: string }
+  ) => ({
     message: `two parameters would be called \`${v.path}\``,
     help: "give one of the calls another name on the left, or `as \"…\"`",
   })),
@@ -210,27 +265,42 @@ export const messages = {
   })),
 
   // Recipes
-  missing_unit: entry("Counts in a recipe carry their unit.", (v: { what: string; value: string; units: readonly string[] }) => ({
+  missing_unit: entry("Counts in a recipe carry their unit.", (
+    v: { what: string; value: string; units: readonly string[] }
+  ) => ({
     message: `\`${v.what}\` needs a unit`,
     help: `write ${orUnits(v.value, v.units)}`,
   })),
-  wrong_unit: entry("A count in a recipe has the unit its place takes; equal units divide to a number.", (v: { what: string; found: string; units: readonly string[]; value?: string; help?: string }) => ({
+  wrong_unit: entry("A count in a recipe has the unit its place takes; equal units divide to a number.", (
+    v: { what: string; found: string; units: readonly string[]; value?: string; help?: string }
+  ) => ({
     message: `${v.what} takes ${v.units.length === 0 ? "a plain number" : units(v.units)}, got ${v.found}`,
-    help: v.help ?? (v.units.length === 0 ? `write ${v.value ?? "it"} without a unit, or divide by the same unit` : `write ${orUnits(v.value ?? "5", v.units)}`),
+    help: v.help ?? (
+      v.units.length === 0
+        ? `write ${v.value ?? "it"} without a unit, or divide by the same unit` : `write ${orUnits(v.value ?? "5", v.units)}`
+    ),
   })),
-  missing_member: entry("A recipe states what it trains, on what, how long and how.", (v: { recipe: string; member: string; example: string }) => ({
-    message: `the recipe \`${v.recipe}\` has no \`${v.member}\``,
+  missing_member: entry("A recipe states what it trains, on what, how long and how.", (
+    v: { recipe: string; member: string; example: string; text?: string }
+  ) => ({
+    message: v.text ?? `the recipe \`${v.recipe}\` has no \`${v.member}\``,
     help: `add \`${v.example}\``,
   })),
-  unused_constant: entry("A recipe's own constants are read by its loss or its other members.", (v: { name: string; known: Iterable<string> }) => ({
+  unused_constant: entry("A recipe's own constants are read by its loss or its other members.", (
+    v: { name: string; known: Iterable<string> }
+  ) => ({
     message: `\`${v.name}\` is never read`,
     help: suggest(v.name, v.known, "known members"),
   })),
-  frozen_without_weights: entry("A frozen model starts from weights: random ones teach nothing.", (v: { name: string; model: string }) => ({
+  frozen_without_weights: entry("A frozen model starts from weights: random ones teach nothing.", (
+    v: { name: string; model: string }
+  ) => ({
     message: `\`${v.name}\` is frozen but has no weights`,
     help: `write \`${v.name}: ${v.model} frozen from "….safetensors"\``,
   })),
-  no_gradient: entry("Every parameter that is trained reaches the loss.", (v: { path: string; instance?: string; output?: string }) => ({
+  no_gradient: entry("Every parameter that is trained reaches the loss.", (
+    v: { path: string; instance?: string; output?: string }
+  ) => ({
     message: `the loss does not reach \`${v.path}\`${v.instance === undefined ? "" : ` of \`${v.instance}\``}`,
     help: v.output === undefined ? "use an output that depends on it" : `use the output \`${v.output}\` in the loss`,
   })),

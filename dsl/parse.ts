@@ -9,7 +9,7 @@ import { diagnose } from "./diagnostics.js";
 import type { Diagnostic, Note } from "./diagnostics.js";
 import { foundWords, unexpectedHelp } from "./expected.js";
 import { Grammar } from "./grammar.js";
-import { MOST_CHARACTERS, MOST_ERRORS, MOST_TREE_DEPTH, tooDeep } from "./limits.js";
+import { MOST_CHARACTERS, MOST_ERRORS, MOST_TOKENS, MOST_TREE_DEPTH, tooDeep } from "./limits.js";
 import { lineIndex, lineStarts, positionOf } from "./source.js";
 import * as t from "./tokens.js";
 
@@ -34,7 +34,9 @@ export function parseExpression(source: ast.Source): Parsed<ast.Expr> {
 }
 
 /** Parses `(x: [..], keep = false) -> [..]`. */
-export function parseSignatureText(source: ast.Source): Parsed<{ readonly params: readonly ast.Param[]; readonly result: ast.Type }> {
+export function parseSignatureText(source: ast.Source): Parsed<{
+  readonly params: readonly ast.Param[]; readonly result: ast.Type
+}> {
   return run(source, (g) => g.signature);
 }
 
@@ -43,15 +45,32 @@ function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): 
   if (source.text.length > MOST_CHARACTERS) {
     const size = `${(source.text.length / MOST_CHARACTERS).toFixed(1)} MiB of text`;
     const start = { source, start: 0, end: 1 };
-    return { tree: undefined, diagnostics: [diagnose("too_large", { what: `\`${source.path}\``, size, limit: "1 MiB", help: "is this a `.deit` file?" }, start)] };
+    return {
+      tree: undefined, diagnostics: [
+        diagnose(
+          "too_large", { what: `\`${source.path}\``, size, limit: "1 MiB", help: "is this a `.deit` file?" }, start
+        )
+      ]
+    };
   }
   const { tokens, diagnostics } = t.lex(source, MOST_ERRORS);
   const bad = diagnostics.list();
   if (bad.length >= MOST_ERRORS) return { tree: undefined, diagnostics: bad };
+  const last = tokens[MOST_TOKENS];
+  if (last !== undefined) {
+    const span = { source, start: last.startOffset, end: t.endOf(last) };
+    const size = `${tokens.length} words and signs`;
+    diagnostics.report(
+      "too_large", { what: `\`${source.path}\``, size, limit: String(MOST_TOKENS), help: "split it into files" }, span
+    );
+    return { tree: undefined, diagnostics: diagnostics.list() };
+  }
   const deep = tooDeep(tokens);
   if (deep !== undefined) {
     const what = deep.limit === MOST_TREE_DEPTH ? "this expression" : "the text";
-    diagnostics.report("too_deep", { what, limit: deep.limit }, { source, start: deep.token.startOffset, end: t.endOf(deep.token) });
+    diagnostics.report(
+      "too_deep", { what, limit: deep.limit }, { source, start: deep.token.startOffset, end: t.endOf(deep.token) }
+    );
     return { tree: undefined, diagnostics: diagnostics.list() };
   }
   grammar.source = source;
@@ -62,10 +81,16 @@ function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): 
   const errorLines = new Set(bad.map((d) => lineIndex(grammar.lines, d.span.start)));
   for (const { token, message } of grammar.errors) {
     const found = unexpected(source, tokens, token, message);
-    // What a malformed token breaks on its line is its follow-on.
-    if (!t.isBad(token) && !errorLines.has(lineIndex(grammar.lines, found.span.start))) diagnostics.add(found);
+    // What a malformed token breaks, on its line or at the next token, is its follow-on.
+    const before = tokens[(token.tokenType === EOF ? tokens.length : tokens.indexOf(token)) - 1];
+    const places = [found.span.start, ...(before === undefined ? [] : [before.startOffset])];
+    const follows = t.isBad(token) || places.some((at) => errorLines.has(lineIndex(grammar.lines, at)));
+    if (!follows) diagnostics.add(found);
   }
-  return { tree: grammar.errors.length > 0 && tree === undefined ? undefined : tree, diagnostics: diagnostics.list().slice(0, MOST_ERRORS) };
+  return {
+    tree: grammar.errors.length > 0 && tree === undefined
+      ? undefined : tree, diagnostics: diagnostics.list().slice(0, MOST_ERRORS)
+  };
 }
 
 /** A syntax error as a diagnostic; `expected` is in words. */
@@ -73,7 +98,9 @@ function unexpected(source: ast.Source, tokens: readonly IToken[], found: IToken
   const atEnd = found.tokenType === EOF;
   const index = atEnd ? tokens.length : tokens.indexOf(found);
   const end = source.text.trimEnd().length;
-  const span = atEnd ? { source, start: Math.max(0, end - 1), end } : { source, start: found.startOffset, end: t.endOf(found) };
+  const span = atEnd ? { source, start: Math.max(0, end - 1), end } : {
+    source, start: found.startOffset, end: t.endOf(found)
+  };
   const notes = unclosed(source, tokens, index, expected);
   const help = notes.length > 0 ? undefined : unexpectedHelp(found, expected, tokens[index - 1]);
   const values = { expected, found: foundWords(found, EOF), ...(help === undefined ? {} : { help }) };

@@ -6,7 +6,7 @@ import type { Diagnostics } from "./diagnostics.js";
 import type { Declared, Scope } from "./program.js";
 import { parseSignature } from "./signature.js";
 import { textOf } from "./source.js";
-import { nearest } from "./suggest.js";
+import { listNames, nearest } from "./suggest.js";
 import { kindOf, showKind, timeUnits } from "./units.js";
 import type { Kind, Names } from "./units.js";
 import { members as schema } from "./vocabulary.js";
@@ -20,7 +20,9 @@ export interface RecipeMember {
   readonly scope: Scope;
 }
 
-/** The members of a recipe with those of its bases, overridden ones replaced; in order of first statement, base first. */
+/**
+ * The members of a recipe with those of its bases, overridden ones replaced; in order of first statement, base first.
+ */
 export function membersOf(recipe: Declared<ast.Recipe>): ReadonlyMap<string, RecipeMember> {
   const chain: Declared<ast.Recipe>[] = [];
   let current: Declared | undefined = recipe;
@@ -57,18 +59,15 @@ function* basesOf(recipe: Declared<ast.Recipe>): Iterable<ast.Recipe> {
   }
 }
 
-/** Names that a recipe's members read, from its schema members, instances and functions on. */
+/** Names that a recipe's members read. */
 function readNames(all: ReadonlyMap<string, RecipeMember>): ReadonlySet<string> {
   const read = new Set<string>();
   const note = (expr: ast.Expr): void => {
-    const name = expr.kind === "name" ? expr.name : expr.kind === "call" ? expr.callee.text : undefined;
-    if (name === undefined || read.has(name)) return;
-    read.add(name);
-    const member = all.get(name)?.member;
-    if (member?.kind === "value") eachExpr(member.value, note);
+    if (expr.kind === "name") read.add(expr.name);
+    if (expr.kind === "call") read.add(expr.callee.text);
   };
   for (const { member } of all.values()) {
-    if (member.kind === "value" && Object.hasOwn(schema, member.name.text)) eachExpr(member.value, note);
+    if (member.kind === "value") eachExpr(member.value, note);
     if (member.kind === "instance" && member.overrides !== undefined) eachRecordExpr(member.overrides, note);
     if (member.kind === "function") {
       eachParamExpr(member.params, note);
@@ -92,10 +91,10 @@ class RecipeChecker {
   }
 
   check(): void {
-    for (const { member } of this.all.values()) this.member(member);
-    const typos = this.unused();
+    const unused = this.unused();
+    for (const { member } of this.all.values()) if (!unused.members.has(member)) this.member(member);
     // A recipe others extend may leave members to them.
-    if (this.heirs.length === 0) this.missing(typos);
+    if (this.heirs.length === 0) this.missing(unused.meant);
   }
 
   private member(member: ast.Member): void {
@@ -107,12 +106,16 @@ class RecipeChecker {
       case "instance":
         if (rule !== undefined) return this.wrongKind(member, rule);
         if (member.frozen && member.weights === undefined) {
-          this.diagnostics.report("frozen_without_weights", { name: member.name.text, model: member.model.text }, member.span);
+          this.diagnostics.report(
+            "frozen_without_weights", { name: member.name.text, model: member.model.text }, member.span
+          );
         }
         return;
       case "function":
         if (rule !== undefined) return this.wrongKind(member, rule);
-        if (member.name.text !== "loss") this.diagnostics.report("unused_constant", { name: member.name.text, known: ["loss"] }, member.name.span);
+        if (member.name.text !== "loss") {
+          this.diagnostics.report("unused_constant", { name: member.name.text, known: ["loss"] }, member.name.span);
+        }
         return;
       default:
         return member satisfies never;
@@ -120,12 +123,14 @@ class RecipeChecker {
   }
 
   private wrongKind(member: ast.Member, rule: MemberRule): void {
-    const text = `\`${member.name.text}\` is a value of the recipe, not ${member.kind === "instance" ? "a model" : "a function"}`;
+    const text =
+      `\`${member.name.text}\` is a value of the recipe, not ${member.kind === "instance" ? "a model" : "a function"}`;
     this.diagnostics.report("wrong_type", { text, help: `write \`${rule.example}\`` }, member.name.span);
   }
 
-  /** Reports constants nobody reads. @returns the members they were probably meant to be. */
-  private unused(): ReadonlySet<string> {
+  /** Reports constants nobody reads, which need no further check. `meant`: the members they probably should be. */
+  private unused(): { readonly members: ReadonlySet<ast.Member>; readonly meant: ReadonlySet<string> } {
+    const members = new Set<ast.Member>();
     const typos = new Set<string>();
     const read = new Set([this.recipe, ...this.heirs].flatMap((one) => [...readNames(membersOf(one))]));
     for (const member of this.recipe.declaration.members) {
@@ -134,32 +139,40 @@ class RecipeChecker {
       const known = [...Object.keys(schema), "loss"];
       const meant = nearest(text, known);
       if (meant !== undefined) typos.add(meant);
+      members.add(member);
       this.diagnostics.report("unused_constant", { name: text, known }, span);
     }
     for (const member of this.recipe.declaration.members) {
       const meant = member.kind === "function" ? nearest(member.name.text, ["loss"]) : undefined;
       if (meant !== undefined) typos.add(meant);
     }
-    return typos;
+    return { members, meant: typos };
   }
 
   private missing(typos: ReadonlySet<string>): void {
     const span = this.recipe.declaration.name.span;
-    const lacks = (member: string, example: string): void => {
-      if (!typos.has(member)) this.diagnostics.report("missing_member", { recipe: this.name, member, example }, span);
+    const lacks = (member: string, example: string, text?: string): void => {
+      if (typos.has(member)) return;
+      const values = { recipe: this.name, member, example, ...(text === undefined ? {} : { text }) };
+      this.diagnostics.report("missing_member", values, span);
     };
     for (const [member, rule] of Object.entries(schema)) {
       if (rule.required === true && !this.all.has(member)) lacks(member, rule.example);
     }
     const found = [...this.all.values()];
     if (!this.all.has("loss")) lacks("loss", "loss(images: [B, 3, H, W], labels: i32[B]) { … }");
-    if (!found.some(({ member }) => member.kind === "instance" && !member.frozen)) lacks("model to train", "student: NAME_OF_A_MODEL");
+    if (!found.some(({ member }) => member.kind === "instance" && !member.frozen)) {
+      lacks("student", "student: NAME_OF_A_MODEL", `the recipe \`${this.name}\` trains no model`);
+    }
   }
 
   /** The kind of an expression; names stand for the recipe's other members. */
   private kind(expr: ast.Expr): Kind {
     const names: Names = {
-      member: (name) => this.all.get(name)?.member, names: () => [...this.all.keys()], functions: this.opNames, known: this.known,
+      member: (name) => this.all.get(name)?.member, names: () => [
+        ...this.all.keys()
+      ], functions: this.opNames, known: this.known,
+      units: (name) => unitsOf(name),
     };
     return kindOf(expr, names, this.diagnostics);
   }
@@ -172,10 +185,10 @@ class RecipeChecker {
         return this.number(what, expr, accepts);
       case "word":
         if (expr.kind === "name" && accepts.words.includes(expr.name)) return;
-        return this.wrong(`\`${what}\` is ${accepts.words.map((word) => `\`${word}\``).join(" or ")}`, expr, example);
+        return this.wrong(`\`${what}\` takes ${listNames(accepts.words, "or")}`, expr, example);
       case "strings":
         if (expr.kind === "list" && expr.items.every((item) => item.kind === "string")) return;
-        return this.wrong(`\`${what}\` is a list of strings`, expr, example);
+        return this.wrong(`\`${what}\` takes a list of strings`, expr, example);
       case "call":
         return this.calls(what, expr, accepts, example);
       default:
@@ -184,20 +197,30 @@ class RecipeChecker {
   }
 
   private wrong(text: string, expr: ast.Expr, example: string): void {
-    this.diagnostics.report("wrong_type", { text, help: `write for instance \`${example}\`` }, expr.span);
+    const got = textOf(expr.span);
+    const shown = got.length > 40 ? `${got.slice(0, 40)}…` : got;
+    this.diagnostics.report(
+      "wrong_type", { text: `${text}, got \`${shown}\``, help: `write for instance \`${example}\`` }, expr.span
+    );
   }
 
   private quantity(what: string, expr: ast.Expr, kind: Kind, units: readonly ast.Unit[]): void {
-    if (kind.is === "unknown" || (kind.is === "quantity" && units.includes(kind.unit))) return;
+    if (kind.is === "unknown") return;
+    if (kind.is === "quantity" && units.includes(kind.unit)) return this.checkCount(what, expr);
     const value = expr.kind === "number" || expr.kind === "quantity" ? String(expr.value) : "5";
     if (kind.is === "number") this.diagnostics.report("missing_unit", { what, value, units }, expr.span);
-    else if (kind.is === "quantity") this.diagnostics.report("wrong_unit", { what: `\`${what}\``, found: kind.unit, units, value }, expr.span);
-    else this.wrong(`\`${what}\` takes a number of ${units.join(" or ")}, got ${showKind(kind)}`, expr, `${what} = 5 ${units[0] ?? ""}`);
-    if (expr.kind === "quantity" && !(Number.isInteger(expr.value) && expr.value > 0)) this.notWhole(what, expr);
+    else if (kind.is === "quantity") {
+      this.diagnostics.report("wrong_unit", { what: `\`${what}\``, found: kind.unit, units, value }, expr.span);
+    }
+    else this.wrong(`\`${what}\` takes a number of ${units.join(" or ")}`, expr, `${what} = 5 ${units[0] ?? ""}`);
   }
 
-  private notWhole(what: string, expr: ast.Expr): void {
-    if (expr.kind === "quantity") this.diagnostics.report("not_an_integer", { what: `\`${what}\``, value: expr.value }, expr.span);
+  /** Images and steps are whole; epochs need not be, but there are some. */
+  private checkCount(what: string, expr: ast.Expr): void {
+    if (expr.kind !== "quantity" || (expr.value > 0 && (expr.unit === "epochs" || Number.isInteger(expr.value)))) {
+      return;
+    }
+    this.diagnostics.report("not_an_integer", { what: `\`${what}\``, value: expr.value }, expr.span);
   }
 
   private number(what: string, expr: ast.Expr, { least, most, whole }: Extract<Accepts, { is: "number" }>): void {
@@ -205,7 +228,11 @@ class RecipeChecker {
     const value = numberOf(expr);
     if (value === undefined) return;
     if (value < least || value > most) {
-      this.diagnostics.report("value_error", { text: `\`${what}\` is between ${least} and ${most}, got ${value}` }, expr.span);
+      this.diagnostics.report(
+        "value_error", {
+          text: `\`${what}\` is between ${least} and ${most}, got ${value}`, help: "choose a value in that range"
+        }, expr.span
+      );
     } else if (whole === true && !Number.isInteger(value)) {
       this.diagnostics.report("not_an_integer", { what: `\`${what}\``, value, positive: false }, expr.span);
     }
@@ -218,7 +245,9 @@ class RecipeChecker {
       const value = expr.kind === "quantity" ? `\`${expr.value}\`` : "it";
       this.diagnostics.report("wrong_unit", { what: `\`${what}\``, found: kind.unit, units: [], value }, expr.span);
     } else {
-      this.diagnostics.report("wrong_type", { text: `\`${what}\` takes a number, got ${showKind(kind)}` }, expr.span);
+      this.diagnostics.report(
+        "wrong_type", { text: `\`${what}\` takes a number, got ${showKind(kind)}`, help: "write a number" }, expr.span
+      );
     }
     return false;
   }
@@ -228,12 +257,16 @@ class RecipeChecker {
       for (const item of expr.items) this.calls(what, item, { ...accepts, list: false }, example);
       return;
     }
-    if (expr.kind !== "call") return this.wrong(`\`${what}\` is ${accepts.list === true ? "a list of calls" : "a call"}`, expr, example);
+    if (expr.kind !== "call") {
+      return this.wrong(`\`${what}\` takes ${accepts.list === true ? "a list of calls" : "a call"}`, expr, example);
+    }
     const { text, span } = expr.callee;
     const signature = Object.hasOwn(accepts.calls, text) ? accepts.calls[text] : undefined;
     if (signature === undefined) {
       const known = Object.keys(accepts.calls);
-      this.diagnostics.report("unknown_name", { name: text, known, what: `\`${what}\``, names: "there are" }, span);
+      this.diagnostics.report(
+        "unknown_name", { name: text, known, text: `\`${what}\` knows no \`${text}\``, names: "it knows" }, span
+      );
       return;
     }
     this.arguments(expr, parseSignature(`${signature} -> []`).params, `${text}${signature}`);
@@ -245,14 +278,22 @@ class RecipeChecker {
     call.args.forEach((arg, i) => {
       const param = arg.name === undefined ? params[i] : params.find((one) => one.name.text === arg.name?.text);
       if (param !== undefined) {
-        if (given.has(param.name.text)) this.diagnostics.report("duplicate_name", { name: param.name.text, what: "the argument" }, arg.name?.span ?? arg.span);
+        if (given.has(param.name.text)) {
+          this.diagnostics.report(
+            "duplicate_name", { name: param.name.text, what: "the argument" }, arg.name?.span ?? arg.span
+          );
+        }
         given.add(param.name.text);
         return this.argument(param, arg.value);
       }
       const known = params.map((one) => one.name.text);
-      if (arg.name !== undefined) this.diagnostics.report("unknown_argument", { name: arg.name.text, callee, known }, arg.name.span);
+      if (arg.name !== undefined) {
+        this.diagnostics.report("unknown_argument", { name: arg.name.text, callee, known }, arg.name.span);
+      }
       else if (i === params.length) {
-        this.diagnostics.report("too_many_arguments", { callee, given: call.args.length, taken: params.length, signature }, arg.span);
+        this.diagnostics.report(
+          "too_many_arguments", { callee, given: call.args.length, taken: params.length, signature }, arg.span
+        );
       }
     });
     for (const { name, initial } of params) {
@@ -267,10 +308,16 @@ class RecipeChecker {
     const what = name.text;
     if (initial?.kind === "quantity") return this.time(what, value, kind, initial.unit);
     const scalar = type?.kind === "scalar" ? type.name : undefined;
-    const wanted = scalar === "int" || scalar === "real" || initial?.kind === "number" ? "number" : (scalar ?? initial?.kind ?? "string");
+    const wanted = scalar === "int" || scalar === "real" || initial?.kind === "number" ? "number" : (
+      scalar ?? initial?.kind ?? "string"
+    );
     if (wanted === "number") this.plain(what, value, kind);
     else if (kind.is !== "unknown" && kind.is !== wanted) {
-      this.diagnostics.report("wrong_type", { text: `\`${what}\` takes a ${wanted}, got ${showKind(kind)}` }, value.span);
+      this.diagnostics.report(
+        "wrong_type", {
+          text: `\`${what}\` takes a ${wanted}, got ${showKind(kind)}`, help: `write a ${wanted}`
+        }, value.span
+      );
     }
   }
 
@@ -278,11 +325,22 @@ class RecipeChecker {
   private time(what: string, value: ast.Expr, kind: Kind, unit: ast.Unit): void {
     const units = timeUnits.includes(unit) ? timeUnits : [unit];
     if (kind.is === "unknown" || (kind.is === "quantity" && units.includes(kind.unit))) return;
-    const written = value.kind === "number" ? textOf(value.span) : value.kind === "quantity" ? String(value.value) : "5";
+    const written =
+      value.kind === "number" ? textOf(value.span) : value.kind === "quantity" ? String(value.value) : "5";
     if (kind.is === "number") this.diagnostics.report("missing_unit", { what, value: written, units }, value.span);
-    else if (kind.is === "quantity") this.diagnostics.report("wrong_unit", { what: `\`${what}\``, found: kind.unit, units, value: written }, value.span);
-    else this.wrong(`\`${what}\` takes a number of ${units.join(" or ")}, got ${showKind(kind)}`, value, `${what} = 5 ${unit}`);
+    else if (kind.is === "quantity") {
+      this.diagnostics.report(
+        "wrong_unit", { what: `\`${what}\``, found: kind.unit, units, value: written }, value.span
+      );
+    }
+    else this.wrong(`\`${what}\` takes a number of ${units.join(" or ")}`, value, `${what} = 5 ${unit}`);
   }
+}
+
+/** Units of a member of the schema that is a count. */
+function unitsOf(name: string): readonly ast.Unit[] | undefined {
+  const accepts = Object.hasOwn(schema, name) ? schema[name]?.accepts : undefined;
+  return accepts?.is === "quantity" ? accepts.units : undefined;
 }
 
 /** The number a literal stands for. */

@@ -50,8 +50,7 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
       if (this.RECORDING_PHASE || this.atEnd(region)) return;
       if (region === "fields" && this.LA(1).tokenType !== t.Comma) return;
       this.attempt(region, () => {
-        const late = this.LA(1).tokenType === t.Import;
-        throw new MismatchedTokenException(late ? "declarations only: imports stand at the top" : expected, this.LA(1), this.LA(0));
+        throw new MismatchedTokenException(expected, this.LA(1), this.LA(0));
       });
     }
   }
@@ -75,7 +74,9 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     }
   }
 
-  /** Runs `head`; after a syntax error in it, still reads the body for errors of its own, then gives up the declaration. */
+  /**
+   * Runs `head`; after a syntax error in it, still reads the body for errors of its own, then gives up the declaration.
+   */
   protected withHead<T>(head: () => T, body: () => ast.Body): { readonly head: T; readonly body: ast.Body } {
     if (this.RECORDING_PHASE) return { head: head(), body: body() };
     let result: T;
@@ -91,7 +92,9 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
   }
 
   private stopsHead(token: IToken): boolean {
-    return token.tokenType === t.LBrace || token.tokenType === EOF || (t.opensDeclaration(token) && this.opensLine(token));
+    return token.tokenType === t.LBrace || token.tokenType === EOF || (
+      t.opensDeclaration(token) && this.opensLine(token)
+    );
   }
 
   /** Notes a syntax error; anything else is a bug and goes on. */
@@ -126,8 +129,11 @@ export abstract class RecoveringParser extends EmbeddedActionsParser {
     return (token.tokenType === t.Name || token.tokenType === t.Doc) && this.columnOf(token) <= column;
   }
 
-  private opensLine(token: IToken): boolean {
-    return this.source.text.slice(token.startOffset - this.columnOf(token), token.startOffset).trim() === "";
+  /** Whether the next token is the first of its line. */
+  private opensLine(next: IToken): boolean {
+    const previous = this.LA(0);
+    if (Number.isNaN(previous.startOffset)) return true;
+    return lineIndex(this.lines, previous.startOffset) < lineIndex(this.lines, next.startOffset);
   }
 
   /** Characters between a token and the start of its line. */

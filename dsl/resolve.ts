@@ -17,10 +17,13 @@ export interface SourceHost {
   /** The text at a path that `resolve` gave. */
   read(path: string): { readonly text: string } | { readonly error: ReadError };
   /**
-   * The one path by which diagnostics and `read` know the file that `from` imports as `spec`; with `from` undefined, the
+   * The one path by which diagnostics and `read` know the file that `from` imports as `spec`; with `from` undefined,
+   * the
    * file a person named. An import that leaves the project is "outside", and is neither read nor looked for.
    */
-  resolve(from: string | undefined, spec: string): { readonly path: string } | { readonly error: "outside" | "not_found" };
+  resolve(from: string | undefined, spec: string): { readonly path: string } | {
+    readonly error: "outside" | "not_found"
+  };
 }
 
 /** What a program may call, and how deep it goes. */
@@ -31,6 +34,9 @@ export interface LoadOptions {
 
 /** Most files in one program. */
 const MOST_FILES = 256;
+
+/** Most blocks, models and recipes in one program. */
+const MOST_DECLARATIONS = 2048;
 
 /** A file with the names it sees. */
 interface Unit {
@@ -70,6 +76,7 @@ class Loader {
   readonly diagnostics = new Diagnostics();
   private readonly units = new Map<string, Unit | undefined>();
   private readonly read: ast.Source[] = [];
+  private declarations = 0;
 
   constructor(private readonly host: SourceHost, private readonly options: LoadOptions) {}
 
@@ -108,6 +115,15 @@ class Loader {
     const source: ast.Source = { path, text: found.text };
     this.read.push(source);
     const { file, diagnostics } = parse(source);
+    this.declarations += file.declarations.length;
+    if (this.declarations > MOST_DECLARATIONS) {
+      this.diagnostics.report(
+        "too_many", {
+          what: "declarations", count: this.declarations, limit: MOST_DECLARATIONS, help: "import less"
+        }, at
+      );
+      return undefined;
+    }
     this.diagnostics.addAll(diagnostics);
     const names = new Map<string, Declared>();
     const scope = scopeOf(source, names);
@@ -125,7 +141,11 @@ class Loader {
         else this.diagnostics.report("import_not_found", { spec: path }, at);
         return;
       case "too_large":
-        this.diagnostics.report("too_large", { what: `\`${path}\``, size: "more than 1 MiB", limit: "1 MiB", help: "is this a `.deit` file?" }, at);
+        this.diagnostics.report(
+          "too_large", {
+            what: `\`${path}\``, size: "more than 1 MiB", limit: "1 MiB", help: "is this a `.deit` file?"
+          }, at
+        );
         return;
       case "directory":
       case "binary":
@@ -155,7 +175,9 @@ class Loader {
   }
 
   private checkShadow(name: ast.Name, what: string): void {
-    if (this.options.opNames.has(name.text)) this.diagnostics.report("shadows_op", { name: name.text, what }, name.span);
+    if (this.options.opNames.has(name.text)) {
+      this.diagnostics.report("shadows_op", { name: name.text, what }, name.span);
+    }
   }
 
   /** Brings the names of one import in. @param broken whether the importing file has syntax errors. */
@@ -174,7 +196,9 @@ class Loader {
       const first = seen.get(name.text);
       if (first !== undefined || unit.names.has(name.text)) {
         if (first !== undefined) this.duplicate("the import", name, first);
-        else if (!unit.declared.some((d) => d.declaration.name.text === name.text)) this.duplicateImport(name, unit, one);
+        else if (!unit.declared.some((d) => d.declaration.name.text === name.text)) {
+          this.duplicateImport(name, unit, one);
+        }
         continue;
       }
       seen.set(name.text, name);
@@ -218,8 +242,12 @@ class Loader {
 /** What is wrong with the form of an import, as a help, or undefined. */
 function importForm(spec: string): string | undefined {
   if (/[\\\0{}]|:\/\//.test(spec)) return "write a plain path with forward slashes, such as `\"./vit.deit\"`";
-  if (spec.startsWith("/")) return "absolute paths are not imported; write it relative to this file, such as `\"./vit.deit\"`";
-  if (!/^(\.\.?|deitc)\//.test(spec)) return `write \`"./${spec}"\` for a file beside this one, \`"deitc/${spec}"\` for a shipped model`;
+  if (spec.startsWith("/")) {
+    return "absolute paths are not imported; write it relative to this file, such as `\"./vit.deit\"`";
+  }
+  if (!/^(\.\.?|deitc)\//.test(spec)) {
+    return `write \`"./${spec}"\` for a file beside this one, \`"deitc/${spec}"\` for a shipped model`;
+  }
   // An import that leaves the project is reported as that, whatever it names.
   if (!spec.endsWith(".deit") && !spec.startsWith("../")) return "only `.deit` files are imported";
   return undefined;

@@ -14,6 +14,8 @@ export interface Signature {
 /** Parses a signature. @throws Error with the diagnostics: signatures are ours, never the user's. */
 export function parseSignature(text: string): Signature {
   const { tree, diagnostics } = parseSignatureText({ path: "signature", text });
-  if (tree === undefined || diagnostics.length > 0) throw new Error(`signature \`${text}\`:\n${renderDiagnostics(diagnostics)}`);
+  if (tree === undefined || diagnostics.length > 0) {
+    throw new Error(`signature \`${text}\`:\n${renderDiagnostics(diagnostics)}`);
+  }
   return tree;
 }

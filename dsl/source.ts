@@ -50,7 +50,9 @@ export function showPlace(span: Span): string {
 export const showLine = (span: Span): string => `${baseName(span.source.path)}:${lineOf(span)}`;
 
 /** The part of a path after its last slash. */
-export const baseName = (path: string): string => path.slice(Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1);
+export const baseName = (path: string): string => path.slice(
+  Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1
+);
 
 /** The smallest span over two spans of one source. */
 export const spanning = (first: Span, last: Span): Span => ({

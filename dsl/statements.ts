@@ -43,7 +43,9 @@ export abstract class StatementGrammar extends ExpressionGrammar {
       return this.SUBRULE(this.expr);
     });
     return this.ACTION(() => ({
-      name: this.nameOf(name), ...(type === undefined ? {} : { type }), ...(initial === undefined ? {} : { initial }), doc,
+      name: this.nameOf(name), ...(type === undefined ? {} : { type }), ...(
+        initial === undefined ? {} : { initial }
+      ), doc,
       span: this.since(this.spanOf(name)),
     }));
   });
@@ -121,7 +123,11 @@ export abstract class StatementGrammar extends ExpressionGrammar {
           const name = this.CONSUME2(t.Name);
           this.CONSUME(t.Colon);
           const type = this.SUBRULE(this.type);
-          return this.ACTION((): ast.Statement => ({ kind: "input", name: this.nameOf(name), type, span: this.since(this.spanOf(first)) }));
+          return this.ACTION(
+            (): ast.Statement => (
+              { kind: "input", name: this.nameOf(name), type, span: this.since(this.spanOf(first)) }
+            )
+          );
         },
       },
       {
@@ -131,7 +137,9 @@ export abstract class StatementGrammar extends ExpressionGrammar {
           this.CONSUME(t.Assign);
           const value = this.SUBRULE2(this.expr);
           const kind = word.tokenType === t.Update ? "update" : "output";
-          return this.ACTION((): ast.Statement => ({ kind, name: this.nameOf(name), value, span: this.since(this.spanOf(word)) }));
+          return this.ACTION(
+            (): ast.Statement => ({ kind, name: this.nameOf(name), value, span: this.since(this.spanOf(word)) })
+          );
         },
       },
       { ALT: () => this.SUBRULE(this.loop) },

@@ -25,10 +25,13 @@ export function editDistance(a: string, b: string, limit: number): number {
   return row[b.length] ?? limit + 1;
 }
 
-/** The known name within two edits (one, for names of three letters or fewer); ties go to the first in the alphabet. */
+/**
+ * The known name within two edits (one up to four letters, none for a single one); ties go to the first in the
+ * alphabet.
+ */
 export function nearest(name: string, known: Iterable<string>): string | undefined {
   if (name.length > 64) return undefined;
-  const limit = name.length <= 3 ? 1 : 2;
+  const limit = name.length <= 1 ? 0 : name.length <= 4 ? 1 : 2;
   let best: string | undefined;
   let bestDistance = limit + 1;
   for (const candidate of [...new Set(known)].sort()) {

@@ -7,7 +7,9 @@ import type { IToken, TokenType } from "chevrotain";
 import type { Source, Span } from "./ast.js";
 import { Diagnostics } from "./diagnostics.js";
 
-const token = (name: string, pattern: RegExp | string, label: string): TokenType => createToken({ name, pattern, label });
+const token = (
+  name: string, pattern: RegExp | string, label: string
+): TokenType => createToken({ name, pattern, label });
 
 export const Name = token("Name", /[A-Za-z_][A-Za-z_0-9]*/, "a name");
 const keyword = (text: string): TokenType =>
@@ -26,7 +28,9 @@ export const TemplateNext = token("TemplateNext", Lexer.NA, "`}` of the string")
 export const TemplateClose = token("TemplateClose", Lexer.NA, "`}` of the string");
 
 const NUMBER = /\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/.source;
-export const Quantity = token("Quantity", new RegExp(`${NUMBER} (?:images?|epochs?|steps?)(?![A-Za-z_0-9])`), "a count");
+export const Quantity = token(
+  "Quantity", new RegExp(`${NUMBER} (?:images?|epochs?|steps?)(?![A-Za-z_0-9])`), "a count"
+);
 export const Num = token("Num", new RegExp(`${NUMBER}(?![A-Za-z_0-9]|\\.\\d)`), "a number");
 const BadNumber = token("BadNumber", /\d+(?:\.\d+)*[A-Za-z_0-9]*/, "a number");
 
@@ -93,12 +97,21 @@ export const RBracket = sign("RBracket", "]");
 export const LBrace = sign("LBrace", "{");
 export const RBrace = sign("RBrace", "}");
 
+/** What no other token begins with: read as a token, for the lexer is slow at reporting many errors of its own. */
+const LEGAL = / |[\t\r\n\uFEFF\w"/.(){}[\]<>=+\-*%^~?:,]/;
+const illegal = Array.from({ length: 0x10000 }, (_, code) => code).filter(
+  (code) => !LEGAL.test(String.fromCharCode(code))
+);
+const Unknown = createToken({
+  name: "Unknown", pattern: /[^ \t\r\n\uFEFF\w"/.(){}[\]<>=+\-*%^~?:,]+/, start_chars_hint: illegal, label: "a foreign character",
+});
+
 const lexed = [
   Space, Doc, Comment, Text, BadText, Quantity, Num, BadNumber,
   // `int` before `in`: the lexer takes the first that fits.
   ...[...keywords].sort((a, b) => b.name.length - a.name.length), Underscore, Name,
   DotDot, Dot, Arrow, Equal, NotEqual, AtMost, AtLeast, Less, Greater, Assign, Plus, Minus, Times, Over, Modulo, Power,
-  Tilde, Question, Colon, Comma, LParen, RParen, LBracket, RBracket, LBrace, RBrace,
+  Tilde, Question, Colon, Comma, LParen, RParen, LBracket, RBracket, LBrace, RBrace, Unknown,
 ];
 /** Every token type the parser may see. */
 export const vocabulary: readonly TokenType[] = [...lexed, TemplateOpen, TemplateNext, TemplateClose];
@@ -126,23 +139,28 @@ export interface Lexed {
 export function lex(source: Source, mostErrors: number): Lexed {
   const { tokens: raw, groups, errors } = lexer.tokenize(source.text);
   const diagnostics = new Diagnostics();
-  let reported = -2;
-  for (const { offset, length } of errors.slice(0, mostErrors)) {
-    // One a line: quotes come in pairs, and pasted text is foreign throughout.
-    const line = source.text.lastIndexOf("\n", offset);
-    if (line === reported) continue;
-    reported = line;
-    const span: Span = { source, start: offset, end: offset + length };
-    diagnostics.report("unknown_character", unknownCharacter(source.text, offset, length), span);
-  }
-  let left = Math.max(0, mostErrors - errors.length);
   const tokens: IToken[] = [];
+  let left = mostErrors;
+  let quietUntil = 0;
+  const foreign = (start: number, length: number): void => {
+    // One a line: quotes come in pairs, and pasted text is foreign throughout.
+    if (left <= 0 || start < quietUntil) return;
+    const newline = source.text.indexOf("\n", start);
+    quietUntil = newline < 0 ? source.text.length : newline;
+    left--;
+    const span = { source, start, end: start + length };
+    diagnostics.report("unknown_character", unknownCharacter(source.text, start, length), span);
+  };
   for (const one of raw) {
     const span: Span = { source, start: one.startOffset, end: endOf(one) };
-    if (left > 0 && reportBad(one, span, diagnostics)) left--;
-    if (is(one, Text) && one.image.includes("{")) pushTemplate(one, tokens);
-    else tokens.push(one);
+    if (is(one, Unknown)) foreign(span.start, span.end - span.start);
+    else {
+      if (left > 0 && reportBad(one, span, diagnostics)) left--;
+      if (is(one, Text) && one.image.includes("{")) pushTemplate(one, tokens);
+      else tokens.push(one);
+    }
   }
+  for (const { offset, length } of errors) foreign(offset, length);
   return { tokens, comments: groups["comments"] ?? [], diagnostics };
 }
 
@@ -166,17 +184,25 @@ function reportBad(one: IToken, span: Span, diagnostics: Diagnostics): boolean {
     const text = one.image.length > 24 ? `${one.image.slice(0, 24)}…` : one.image;
     diagnostics.report("bad_number", { text }, span);
   } else if ((is(one, Num) || is(one, Quantity)) && !Number.isFinite(Number.parseFloat(one.image))) {
-    diagnostics.report("bad_number", { text: one.image.slice(0, 24), help: "the largest number is about 1.8e308" }, span);
+    diagnostics.report(
+      "bad_number", { text: one.image.slice(0, 24), help: "the largest number is about 1.8e308" }, span
+    );
   } else if (is(one, BadText)) {
     const closed = /^"(?:[^"\\]|\\.)*"/.test(one.image);
     diagnostics.report("bad_string", closed
-      ? { why: "a `{` in this string has no matching `}`", help: "write `{expr}` for a value, `\\{` for the sign itself" }
+      ? {
+        why: "a `{` in this string has no matching `}`", help: "write `{expr}` for a value, `\\{` for the sign itself"
+      }
       : { why: "this string does not end on its line", help: "close it with `\"`" }, span);
   } else if (is(one, Text)) {
     const escape = /\\[^"\\nt{}]/.exec(one.image.replace(/\\\\/g, "__"));
     if (escape === null) return false;
     const start = span.start + escape.index;
-    diagnostics.report("bad_string", { why: `\`${escape[0]}\` is no escape`, help: "write `\\\\` for a backslash" }, { ...span, start, end: start + 2 });
+    diagnostics.report(
+      "bad_string", {
+        why: `\`${escape[0]}\` is no escape`, help: "write `\\\\` for a backslash"
+      }, { ...span, start, end: start + 2 }
+    );
   } else {
     return false;
   }
@@ -203,7 +229,7 @@ function pushTemplate(text: IToken, tokens: IToken[]): void {
     tokens.push(piece(i === 0 ? TemplateOpen : TemplateNext, from, open));
     from = open + (hole[1] ?? "").length;
     for (const inner of lexer.tokenize(text.image.slice(open, from)).tokens) {
-      tokens.push({ ...inner, startOffset: text.startOffset + open + inner.startOffset });
+      if (!is(inner, Unknown)) tokens.push({ ...inner, startOffset: text.startOffset + open + inner.startOffset });
     }
   });
   tokens.push(piece(TemplateClose, from, text.image.length));

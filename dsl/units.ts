@@ -22,6 +22,8 @@ export interface Names {
   names(): readonly string[];
   /** Functions of numbers. */
   readonly functions: ReadonlySet<string>;
+  /** Units that the schema wants of a member; another value is reported there, and unknown elsewhere. */
+  units(name: string): readonly ast.Unit[] | undefined;
   /** Kinds of members already found: what they read is read once. */
   readonly known: Map<string, Kind>;
 }
@@ -48,7 +50,9 @@ export function kindOf(expr: ast.Expr, names: Names, diagnostics: Diagnostics, r
     case "call":
       expr.args.forEach((arg) => of(arg.value));
       if (names.functions.has(expr.callee.text)) return UNKNOWN;
-      diagnostics.report("unknown_name", { name: expr.callee.text, known: names.functions, what: "function" }, expr.callee.span);
+      diagnostics.report(
+        "unknown_name", { name: expr.callee.text, known: names.functions, what: "function" }, expr.callee.span
+      );
       return UNKNOWN;
     case "index":
     case "member": return UNKNOWN;
@@ -63,22 +67,32 @@ export function kindOf(expr: ast.Expr, names: Names, diagnostics: Diagnostics, r
   }
 }
 
-const sameKind = (a: Kind, b: Kind): boolean => a.is === b.is && (a.is !== "quantity" || b.is !== "quantity" || a.unit === b.unit);
+const sameKind = (a: Kind, b: Kind): boolean => a.is === b.is && (
+  a.is !== "quantity" || b.is !== "quantity" || a.unit === b.unit
+);
 
-function nameKind(name: string, span: ast.Span, names: Names, diagnostics: Diagnostics, reading: readonly string[]): Kind {
+function nameKind(
+  name: string, span: ast.Span, names: Names, diagnostics: Diagnostics, reading: readonly string[]
+): Kind {
   const member = names.member(name);
   if (member === undefined) {
-    diagnostics.report("unknown_name", { name, known: names.names(), what: "member", names: "members of the recipe" }, span);
+    diagnostics.report(
+      "unknown_name", { name, known: names.names(), what: "member", names: "members of the recipe" }, span
+    );
     return UNKNOWN;
   }
   if (member.kind !== "value") return UNKNOWN;
   if (reading.includes(name)) {
-    diagnostics.report("value_error", { text: `\`${name}\` is defined by itself`, help: "give it a value of its own" }, span);
+    diagnostics.report(
+      "value_error", { text: `\`${name}\` is defined by itself`, help: "give it a value of its own" }, span
+    );
     return UNKNOWN;
   }
   // A call such as an optimizer is checked where it stands, with its own vocabulary.
   if (member.value.kind === "call") return UNKNOWN;
-  const kind = names.known.get(name) ?? kindOf(member.value, names, diagnostics, [...reading, name]);
+  const found = names.known.get(name) ?? kindOf(member.value, names, diagnostics, [...reading, name]);
+  const units = names.units(name);
+  const kind = units === undefined || (found.is === "quantity" && units.includes(found.unit)) ? found : UNKNOWN;
   names.known.set(name, kind);
   return kind;
 }
@@ -86,7 +100,9 @@ function nameKind(name: string, span: ast.Span, names: Names, diagnostics: Diagn
 const isQuantity = (kind: Kind): kind is Extract<Kind, { is: "quantity" }> => kind.is === "quantity";
 
 /** Units under arithmetic: equal ones add, compare and divide to a number; a number scales a count. */
-function binaryKind(expr: Extract<ast.Expr, { kind: "binary" }>, left: Kind, right: Kind, diagnostics: Diagnostics): Kind {
+function binaryKind(
+  expr: Extract<ast.Expr, { kind: "binary" }>, left: Kind, right: Kind, diagnostics: Diagnostics
+): Kind {
   const { operator } = expr;
   if (operator === "and" || operator === "or") return BOOL;
   const compares = !["+", "-", "*", "/", "%", "^"].includes(operator);
@@ -107,7 +123,8 @@ function binaryKind(expr: Extract<ast.Expr, { kind: "binary" }>, left: Kind, rig
   const unit = isQuantity(left) ? left.unit : isQuantity(right) ? right.unit : "steps";
   const values = {
     what: `\`${operator}\``, found: `${showKind(left)} and ${showKind(right)}`, units: ["equal units"],
-    help: same ? "divide by the same unit first, as in `batch / 1 images`" : `write ${unit} on both sides, or divide by the same unit first`,
+    help: same
+      ? "divide by the same unit first, as in `batch / 1 images`" : `write ${unit} on both sides, or divide by the same unit first`,
   };
   diagnostics.report("wrong_unit", values, expr.span);
   return UNKNOWN;

@@ -3,7 +3,7 @@
  * where the adapter came from: a browser's `navigator.gpu` or Dawn in Node.
  */
 import { AdapterError, DeitcError, DeviceLostError, OutOfMemoryError } from "./errors.js";
-import type { Family, FamilyName, Manifest } from "./manifest.js";
+import { FAMILY_NAMES, type Family, type FamilyName, type Manifest } from "./manifest.js";
 
 /** What kernels may ask for; requested where the adapter has it. */
 const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const satisfies readonly GPUFeatureName[];
@@ -38,7 +38,10 @@ export function isSoftware(info: GPUAdapterInfo): boolean {
 }
 
 /** The kernel family an adapter gets unless told otherwise: barrier-free kernels where a barrier costs most. */
-export const familyOf = (info: GPUAdapterInfo): FamilyName => (isSoftware(info) ? "scalar" : "tiled");
+export function familyOf(info: GPUAdapterInfo): FamilyName {
+  if (!isSoftware(info)) return "tiled";
+  return (info.subgroupMinSize ?? 4) >= 8 ? "wide" : "scalar";
+}
 
 /** What people call an adapter: `NVIDIA H100 PCIe`, `SwiftShader driver 5.0.0`. */
 export function adapterName(info: GPUAdapterInfo): string {
@@ -211,7 +214,7 @@ function obstacle(device: Device, family: Family): string | undefined {
  */
 export function chooseFamily(device: Device, manifest: Manifest, asked?: FamilyName): FamilyName {
   const best = familyOf(device.info);
-  const order: FamilyName[] = asked ? [asked] : [best, best === "scalar" ? "tiled" : "scalar"];
+  const order: FamilyName[] = asked ? [asked] : [best, ...FAMILY_NAMES.filter((name) => name !== best)];
   const obstacles: string[] = [];
   for (const name of order) {
     const found = obstacle(device, manifest.families[name]);

@@ -11,8 +11,12 @@ export interface Size {
 
 export type DType = "f32" | "i32" | "bool";
 
-/** A kernel family: `scalar` for software adapters, `tiled` for GPUs. Chosen when a module is loaded. */
-export type FamilyName = "scalar" | "tiled";
+/**
+ * A kernel family, chosen when a module is loaded: `scalar` for software adapters whose subgroups are four lanes
+ * (SwiftShader), `wide` for those of eight or more (lavapipe), `tiled` for GPUs.
+ */
+export type FamilyName = "scalar" | "wide" | "tiled";
+export const FAMILY_NAMES: readonly FamilyName[] = ["scalar", "wide", "tiled"];
 
 export interface Manifest {
   readonly format: 1;
@@ -36,6 +40,8 @@ export interface TensorInfo {
   readonly shape: readonly Size[];
   readonly dtype: DType;
   readonly doc?: string;
+  /** Outputs: position of an earlier output that is the same tensor. It has the numbers; this one has no storage. */
+  readonly sameAs?: number;
 }
 
 export type Initializer =

@@ -21,7 +21,8 @@ const random = (stream: unknown, length: number): Float32Array =>
 function graphOf(record: OpRecord, sample: OpSample): { graph: Graph; node: Node } | string {
   const builder = new GraphBuilder();
   const ops = makeOps(builder, { path: "test" });
-  const inputs = sampleTypes(sample).map((t, i) => ops.call("input", [], { name: `x${i}`, shape: t.shape, dtype: t.dtype }));
+  const inputs = sampleTypes(sample).map((t, i) =>
+    ops.call("input", [], { name: `x${i}`, shape: t.shape, dtype: t.dtype }));
   const node = applyOp(builder, record, inputs, sample.attrs ?? {}, { path: "test" });
   if (isFault(node)) return node.text;
   const named = new Map(inputs.map((x, i) => [`x${i}`, x]));
@@ -45,7 +46,8 @@ function distance(x: Tensor, y: Tensor): number {
   return worst;
 }
 
-const cases = [...OPS.values()].flatMap((record) => record.samples.map((sample, i) => ({ record, sample, name: `${record.name} ${i}` })));
+const cases = [...OPS.values()].flatMap((record) =>
+  record.samples.map((sample, i) => ({ record, sample, name: `${record.name} ${i}` })));
 
 for (const { record, sample, name } of cases) {
   test(name, (t) => {
@@ -56,7 +58,8 @@ for (const { record, sample, name } of cases) {
     const exact = run(graph, tensors, "f64");
     t.deepEqual(exact.shape, node.shape.map((d) => evalDim(d, BATCH)), "inferred and evaluated shape");
     t.true(exact.data.every((v) => Number.isFinite(v)), "finite values");
-    if (record.canonical) t.deepEqual(record.canonical(node.inputs, node.attrs), node.attrs, "canonical attributes are canonical");
+    if (record.canonical) t.deepEqual(record.canonical(node.inputs, node.attrs), node.attrs,
+      "canonical attributes are canonical");
     t.true(distance(run(graph, tensors, "f32"), exact) < 3e-6, "f32 is near float64");
     if (record.expand && record.evaluate) {
       const expanded = evalNode(record, node.attrs, tensors, node.inputs.map((x) => x.dtype), "f64", random);
@@ -81,7 +84,8 @@ function expansion(graph: Graph, node: Node, record: OpRecord): Graph {
 function pulled(node: Node, tensors: readonly Tensor[]): Tensor {
   const shape = node.shape.map((d) => evalDim(d, BATCH));
   const at = node.shape.map((d, i) => variable(`i${i}`, d));
-  const read = (input: number, where: readonly Index[]): Value => ({ kind: "load", node: node.inputs[input] as Node, at: where });
+  const read = (input: number, where: readonly Index[]): Value =>
+    ({ kind: "load", node: node.inputs[input] as Node, at: where });
   const value = recordOf(node.op).pull?.(node, at, read) as Value; // only called for records with pull
   const data = new Float64Array(shape.reduce((n, s) => n * s, 1));
   for (let flat = 0; flat < data.length; flat++) {
@@ -101,7 +105,8 @@ class Evaluator {
   constructor(readonly position: ReadonlyMap<string, number>, readonly tensor: (node: Node) => Tensor) {}
 
   index(i: Index): number {
-    return i.terms.reduce((sum, t) => sum + evalDim(t.coefficient, BATCH) * this.#atom(t.atom), evalDim(i.constant, BATCH));
+    return i.terms.reduce((sum, t) => sum + evalDim(t.coefficient, BATCH) * this.#atom(t.atom),
+      evalDim(i.constant, BATCH));
   }
 
   #atom(atom: Atom): number {
@@ -141,7 +146,8 @@ test("every record is documented and sampled", (t) => {
   for (const record of OPS.values()) {
     t.regex(record.signature, /^\(.*\) -> /, record.name);
     t.regex(record.doc, /\.$/, record.name);
-    const sampled = record.samples.length > 0 || ["parameter", "input", "random_uniform", "result"].includes(record.name);
+    const sampled = record.samples.length > 0
+      || ["parameter", "input", "random_uniform", "result"].includes(record.name);
     t.true(sampled, `${record.name} has samples`);
     t.is(record.kind === "elementwise", record.scalar !== undefined && record.wgsl !== undefined, record.name);
     t.is(record.kind === "reduction", record.fold !== undefined, record.name);
@@ -149,26 +155,35 @@ test("every record is documented and sampled", (t) => {
   }
 });
 
-const faults: readonly [op: string, shapes: readonly (readonly (number | "B")[])[], attrs: Attrs, code: string, text: string, help?: string][] = [
-  ["matmul", [["B", 3, 197, 64], ["B", 3, 197, 64]], {}, "shape_mismatch", "`matmul` needs equal inner sizes, got 64 and 197",
+const faults: readonly [op: string, shapes: readonly (readonly (number | "B")[])[], attrs: Attrs, code: string,
+  text: string, help?: string][] = [
+  ["matmul", [["B", 3, 197, 64], ["B", 3, 197, 64]], {}, "shape_mismatch",
+    "`matmul` needs equal inner sizes, got 64 and 197",
     "transpose the second operand: `matmul(a, transpose(b))`"],
   ["matmul", [["B", 3], ["B", 3]], {}, "shape_mismatch", "`matmul` needs equal inner sizes, got 3 and B",
     "transpose the second operand: `matmul(a, transpose(b))`"],
   ["matmul", [["B", 3], [3]], {}, "rank_mismatch", "`matmul` needs matrices, got [B, 3] by [3]"],
-  ["add", [["B", 197, 192], ["B", 196, 192]], {}, "shape_mismatch", "`+` needs shapes that broadcast, got [B, 197, 192] and [B, 196, 192]"],
+  ["add", [["B", 197, 192], ["B", 196, 192]], {}, "shape_mismatch",
+    "`+` needs shapes that broadcast, got [B, 197, 192] and [B, 196, 192]"],
   ["reshape", [["B", 197, 192]], { shape: [{ b: 1, c: 0 }, 197, 3, 3, 38.4] }, "not_an_integer",
     "dimension 4 of `shape` of `reshape` must be a positive whole number, got 38.4"],
-  ["reshape", [["B", 6]], { shape: [{ b: 1, c: 0 }, 5] }, "element_count", "`reshape` cannot make [B, 5] of [B, 6]: 5·B elements of 6·B"],
+  ["reshape", [["B", 6]], { shape: [{ b: 1, c: 0 }, 5] }, "element_count",
+    "`reshape` cannot make [B, 5] of [B, 6]: 5·B elements of 6·B"],
   ["sum", [["B", 6]], { axis: 2 }, "rank_mismatch", "`sum` finds no axis 2: the operand has axes 0 to 1"],
-  ["permute", [["B", 6]], { order: [0] }, "rank_mismatch", "`permute` needs each of the 2 axes of [B, 6] once, got [0]"],
+  ["permute", [["B", 6]], { order: [0] }, "rank_mismatch",
+    "`permute` needs each of the 2 axes of [B, 6] once, got [0]"],
   ["not", [["B", 6]], {}, "wrong_type", "`not` needs bool operands, got f32 [B, 6]"],
-  ["gather", [[5, 6], ["B"]], {}, "wrong_type", "`gather` needs a tensor and i32 positions, got f32 [5, 6] and f32 [B]"],
+  ["gather", [[5, 6], ["B"]], {}, "wrong_type",
+    "`gather` needs a tensor and i32 positions, got f32 [5, 6] and f32 [B]"],
   ["concat", [["B", 1, 5], ["B", 2, 6]], { axis: 1 }, "shape_mismatch",
     "`concat` needs parts that differ in axis 1 only, got [B, 1, 5] and [B, 2, 6]"],
   ["matmul", [["B", 3], [3, "B"]], {}, "symbolic_batch", "`matmul` would hold the batch twice: [B, B]"],
-  ["conv2d", [["B", 6, 8, 8], [4, 3, 3, 3]], {}, "shape_mismatch", "`conv2d` has 6 channels a group, its kernels have 3"],
-  ["conv2d", [["B", 3, 2, 2], [4, 3, 3, 3]], {}, "shape_mismatch", "`conv2d` needs a kernel within the padded side, got 3 over 2"],
-  ["tile", [["B", 3]], { times: [{ b: 1, c: 0 }, 1] }, "symbolic_batch", "`times` of `tile` cannot depend on the batch, got B"],
+  ["conv2d", [["B", 6, 8, 8], [4, 3, 3, 3]], {}, "shape_mismatch",
+    "`conv2d` has 6 channels a group, its kernels have 3"],
+  ["conv2d", [["B", 3, 2, 2], [4, 3, 3, 3]], {}, "shape_mismatch",
+    "`conv2d` needs a kernel within the padded side, got 3 over 2"],
+  ["tile", [["B", 3]], { times: [{ b: 1, c: 0 }, 1] }, "symbolic_batch",
+    "`times` of `tile` cannot depend on the batch, got B"],
 ];
 for (const [name, shapes, attrs, code, text, help] of faults) {
   test(`fault: ${text}`, (t) => {

@@ -20,8 +20,12 @@ export class GraphUnderTest {
 
   leaf(name: string, shape: Shape, isParameter: boolean): Node {
     const dims = shape.map((d) => ({ b: d.b, c: d.c }));
-    const node = this.ops.call(isParameter ? "parameter" : "input", [], { [isParameter ? "path" : "name"]: name, shape: dims });
-    if (isParameter) this.parameters.set(name, { path: name, node, trained: true, decay: true, initializer: { kind: "zeros" }, doc: "" });
+    const node = this.ops.call(isParameter ? "parameter" : "input", [], { [
+      isParameter ? "path" : "name"
+    ]: name, shape: dims });
+    if (isParameter) this.parameters.set(name, {
+      path: name, node, trained: true, decay: true, initializer: { kind: "zeros" }, doc: ""
+    });
     else this.inputs.set(name, node);
     return node;
   }
@@ -54,15 +58,23 @@ export function random(seed: number): () => number {
 }
 
 /** The graph's outputs in float64 on numbers drawn from a seed by name, so that a rewritten graph meets the same. */
-export function run(graph: Graph, batch: number, range: readonly [number, number] = [-2, 2]): ReadonlyMap<string, Tensor> {
+export function run(
+  graph: Graph, batch: number, range: readonly [number, number] = [-2, 2]
+): ReadonlyMap<string, Tensor> {
   const draw = (name: string, shape: Shape): Tensor => {
     const next = random([...name].reduce((h, c) => Math.imul(h, 31) + c.charCodeAt(0), 7));
     const size = evalDim(sizeOf(shape), batch);
-    return { shape: shape.map((d) => evalDim(d, batch)), data: Float64Array.from({ length: size }, () => range[0] + (range[1] - range[0]) * next()) };
+    return { shape: shape.map((d) => evalDim(d, batch)), data: Float64Array.from(
+      { length: size }, () => range[0] + (range[1] - range[0]) * next()
+    ) };
   };
-  const tensors = (nodes: Iterable<readonly [string, Node]>) => new Map([...nodes].map(([name, n]) => [name, draw(name, n.shape)] as const));
+  const tensors = (nodes: Iterable<readonly [string, Node]>) => new Map([...nodes].map(([name, n]) => [
+    name, draw(name, n.shape)
+  ] as const));
   const parameters = [...graph.parameters].map(([path, p]) => [path, p.node] as const);
-  return interpret(graph, { batch, inputs: tensors(graph.inputs), parameters: tensors(parameters), precision: "f64" }).outputs;
+  return interpret(graph, {
+    batch, inputs: tensors(graph.inputs), parameters: tensors(parameters), precision: "f64"
+  }).outputs;
 }
 
 /** The greatest |x − y| / (1 + |x|); NaN in one place alone counts as infinite. */
@@ -121,7 +133,9 @@ const STEPS: readonly Step[] = [
   (d) => d.call("pow", [d.call("sigmoid", [d.node()]), d.test.ops.constant(d.pick([1, 2, 0.5, -0.5]))]),
   (d) => {
     const x = d.node();
-    const alike = d.nodes.filter((n) => n.shape.length === x.shape.length && n.shape.every((s, i) => s.b === x.shape[i]?.b && s.c === x.shape[i]?.c));
+    const alike = d.nodes.filter((n) => n.shape.length === x.shape.length && n.shape.every(
+      (s, i) => s.b === x.shape[i]?.b && s.c === x.shape[i]?.c
+    ));
     return d.call(d.pick(BINARY), shuffledPair(d, x, d.pick(alike)));
   },
   (d) => {
@@ -150,15 +164,21 @@ const STEPS: readonly Step[] = [
   },
   (d) => {
     const x = d.node();
-    return x.shape.length > 4 ? undefined : d.call("expand", [d.call("unsqueeze", [x], { axis: 0 })], { shape: dims([dim(2), ...x.shape]) });
+    return x.shape.length > 4 ? undefined : d.call("expand", [d.call("unsqueeze", [x], { axis: 0 })], { shape: dims(
+      [dim(2), ...x.shape]
+    ) });
   },
   (d) => {
     const x = d.node();
-    return d.call(d.pick(["sum", "max", "mean", "variance", "logsumexp"]), [squashed(d, x)], { axis: [d.below(x.shape.length)], keep: d.below(2) === 0 });
+    return d.call(d.pick(["sum", "max", "mean", "variance", "logsumexp"]), [squashed(d, x)], { axis: [
+      d.below(x.shape.length)
+    ], keep: d.below(2) === 0 });
   },
   (d) => {
     const x = d.node();
-    return d.call(d.pick(["softmax", "log_softmax", "standardize"]), [squashed(d, x)], { axis: [d.below(x.shape.length)] });
+    return d.call(d.pick(["softmax", "log_softmax", "standardize"]), [squashed(d, x)], { axis: [
+      d.below(x.shape.length)
+    ] });
   },
   product, product,
 ];
@@ -173,8 +193,12 @@ function regrouped(d: Draw, shape: Shape): Shape {
   const [x, y] = [shape[at], shape[at + 1]];
   if (!x) return shape;
   const kind = d.below(3);
-  if (kind === 0 && y && (isConstant(x) || isConstant(y))) return [...shape.slice(0, at), sizeOf([x, y]), ...shape.slice(at + 2)];
-  if (kind === 1 && isConstant(x) && x.c % 2 === 0) return [...shape.slice(0, at), dim(2), dim(x.c / 2), ...shape.slice(at + 1)];
+  if (kind === 0 && y && (isConstant(x) || isConstant(y))) return [
+    ...shape.slice(0, at), sizeOf([x, y]), ...shape.slice(at + 2)
+  ];
+  if (kind === 1 && isConstant(x) && x.c % 2 === 0) return [
+    ...shape.slice(0, at), dim(2), dim(x.c / 2), ...shape.slice(at + 1)
+  ];
   return shape.length > 5 ? shape : [...shape.slice(0, at), dim(1), ...shape.slice(at)];
 }
 
@@ -197,9 +221,13 @@ function product(d: Draw): Node | undefined {
   const x = d.node();
   const [rows, depth] = x.shape.slice(-2);
   if (!rows || !depth) return undefined;
-  if (d.below(3) === 0) return isConstant(depth) ? d.call("matmul", [x, d.test.leaf(`w${d.nodes.length}`, [depth, dim(3)], true)]) : undefined;
+  if (d.below(3) === 0) return isConstant(depth) ? d.call("matmul", [x, d.test.leaf(
+    `w${d.nodes.length}`, [depth, dim(3)], true
+  )]) : undefined;
   const square = isConstant(rows) && isConstant(depth);
-  return square ? d.call("matmul", [d.call("softmax", [d.call("matmul", [x, d.call("transpose", [x])])]), x]) : undefined;
+  return square ? d.call("matmul", [d.call("softmax", [d.call("matmul", [
+    x, d.call("transpose", [x])
+  ])]), x]) : undefined;
 }
 
 /** A graph of about `steps` ops over odd shapes with a symbolic batch; every value nothing reads is an output. */

@@ -61,7 +61,7 @@ const manifest: Manifest = {
   ],
   // The first is there so that the second lies at an offset.
   parameters: [parameter("unused", 3), parameter("w", WIDTH)],
-  families: { scalar: family, tiled: family },
+  families: { scalar: family, wide: family, tiled: family },
 };
 
 const storage = (binding: number, access: string, name: string): string =>
@@ -288,7 +288,7 @@ test.serial("a kernel that does not compile is named with the compiler's words",
 
 test.serial("a kernel that needs what the adapter lacks: the other family, or an error naming it", async (t) => {
   const needy: Family = { ...family, kernels: family.kernels.map((k) => ({ ...k, features: ["shader-f16"] })) };
-  const some = { ...definition, manifest: { ...manifest, families: { scalar: needy, tiled: family } } };
+  const some = { ...definition, manifest: { ...manifest, families: { scalar: needy, wide: needy, tiled: family } } };
   await using model = await load(some, options);
   t.is(model.family, "tiled");
   const error = await failure(t, load(some, { ...options, family: "scalar" }));
@@ -321,7 +321,7 @@ test.serial("the device's own faults are typed", async (t) => {
 test.serial("a program thought slow is cut into submits, and no more once it was measured", async (t) => {
   const infer = family.programs.infer.map((s) => ({ ...s, flops: size(0, 2e9) }));
   const scalar = { ...family, programs: { ...family.programs, infer } };
-  const slow = { ...manifest, families: { scalar, tiled: family } };
+  const slow = { ...manifest, families: { scalar, wide: scalar, tiled: family } };
   await using model = await load({ ...definition, manifest: slow }, options);
   for (const submits of [[1, 3], [3]]) {
     const seen: number[] = [];

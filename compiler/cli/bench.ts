@@ -23,7 +23,7 @@ export const benchCommand = (finish: Finish): Command =>
     .description("Measures a model on an adapter: images/s, GFLOP/s, and ms per kernel.")
     .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
     .option("--batch <list>", "batches, with commas between", wholeNumbers, [1])
-    .option("--family <list>", "kernel families to measure side by side: scalar,tiled (default: the adapter's)", families)
+    .option("--family <list>", "kernel families to measure side by side: scalar,wide,tiled (default: the adapter's)", families)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
     .option("--kernels <n>", "kernels to list, the slowest first", wholeNumber(0), 12))
     .addHelpText("after", `\nWeights do not change the speed: untrained ones are taken unless --weights says otherwise.${
@@ -49,12 +49,12 @@ async function bench(path: string, options: Options): Promise<void> {
   if (options.batch.length === 0) throw new UsageError("--batch names no batch");
   const notes: string[] = [];
   const { definition } = await openModel(path, options.target);
-  const [{ openDevice }, { adapterName, familyOf }] = await Promise.all([
+  const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
   ]);
   const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
   try {
-    const chosen = options.family ?? [familyOf(device.info)];
+    const chosen = options.family ?? [chooseFamily(device, definition.manifest)];
     const results: Measured[] = [];
     for (const batch of options.batch) results.push(...await measure(definition, device, batch, chosen, options, notes));
     const adapter = adapterName(device.info);

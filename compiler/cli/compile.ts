@@ -2,10 +2,12 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import type { Program } from "../../dsl/program.js";
+import type { FamilyName } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
 import type { Compiled, PassRecord } from "../pipeline.js";
 import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
 import { DiagnosticsError, Exit, reportFault } from "./exit.js";
+import { FAMILY_NAMES, stepCounts } from "./model.js";
 import { showSeconds } from "./progress.js";
 import { showBytes, showCount, table } from "./table.js";
 
@@ -75,15 +77,15 @@ async function compileRead(program: Program, options: Options, start: number): P
   const { parameters, kernels } = summary(compiled);
   process.stdout.write(
     `${out}: ${written}, ${compiled.manifest.className} with ${showCount(parameters)} parameters, ` +
-    `${kernels.scalar} scalar and ${kernels.tiled} tiled kernels a forward, ${files.size} files, ${showBytes(bytes)}, ` +
+    `${Object.entries(kernels).map(([name, n]) => `${n} ${name}`).join(", ")} kernels a forward, ` +
+    `${files.size} files, ${showBytes(bytes)}, ` +
     `${showSeconds((end - start) / 1000)}\n`,
   );
 }
 
-function summary({ manifest }: Compiled): { parameters: number; kernels: { scalar: number; tiled: number } } {
+function summary({ manifest }: Compiled): { parameters: number; kernels: Record<FamilyName, number> } {
   const parameters = manifest.parameters.filter((p) => p.trained).reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
-  const count = (family: "scalar" | "tiled"): number => manifest.families[family].programs.infer.length;
-  return { parameters, kernels: { scalar: count("scalar"), tiled: count("tiled") } };
+  return { parameters, kernels: stepCounts(manifest) };
 }
 
 /** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
@@ -98,7 +100,7 @@ async function writeDump(folder: string, compiled: Compiled): Promise<void> {
     before = text;
   });
   writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
-  for (const family of ["scalar", "tiled"] as const) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
+  for (const family of FAMILY_NAMES) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */

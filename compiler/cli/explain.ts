@@ -5,7 +5,7 @@ import type { OpRecord } from "../op.js";
 import type { Compiled } from "../pipeline.js";
 import { examples, printJsonValue, type Finish } from "./command.js";
 import { CommandError, Exit } from "./exit.js";
-import { families } from "./model.js";
+import { families, stepCounts } from "./model.js";
 import { showBytes, showCount, table } from "./table.js";
 
 interface Options {
@@ -23,7 +23,7 @@ export const explainCommand = (finish: Finish): Command =>
     .description("Explains an op, an error code, or a model: its kernels, what was fused and what was not, its memory.")
     .argument("<what>", "an op's name, an error code, or a .deit file")
     .option("--target <model>", "which model, where the file has several")
-    .option("--family <list>", "kernel families to show: scalar,tiled", families, ["tiled"])
+    .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
     .option("--kernel <name>", "print the WGSL of the kernels with this in their name or path")
     .option("--memory", "bytes on the device as a function of the batch B")
     .option("--parameters", "every parameter with its shape")
@@ -131,12 +131,11 @@ function parametersText({ parameters }: Manifest): string {
 }
 
 function forJson({ manifest, fusion, firings }: Compiled): unknown {
-  const count = (name: FamilyName): number => manifest.families[name].programs.infer.length;
   return {
     model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
     kernels: fusion.kernels.map(({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
     stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
-    rules: Object.fromEntries(firings), steps: { scalar: count("scalar"), tiled: count("tiled") },
+    rules: Object.fromEntries(firings), steps: stepCounts(manifest),
   };
 }
 

@@ -54,7 +54,9 @@ function readSource(file: string): { readonly text: string } | { readonly error:
     return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
   } catch (error) {
     if (error instanceof TypeError) return { error: "binary" };
-    return { error: ["ENOENT", "ENOTDIR", "ENAMETOOLONG", "ELOOP"].includes(errorCode(error)) ? "not_found" : "unreadable" };
+    return {
+      error: ["ENOENT", "ENOTDIR", "ENAMETOOLONG", "ELOOP"].includes(errorCode(error)) ? "not_found" : "unreadable"
+    };
   }
 }
 
@@ -64,7 +66,8 @@ function shippedModels(): string {
 }
 
 /**
- * File access for `loadProgram`. Paths are told relative to `workingFolder`; shipped models outside it as `deitc/NAME.deit`.
+ * File access for `loadProgram`. Paths are told relative to `workingFolder`; shipped models outside it as
+ * `deitc/NAME.deit`.
  * @param modelsFolder absolute path of the shipped models
  */
 export function nodeHost(modelsFolder: string = shippedModels(), workingFolder: string = process.cwd()): NodeHost {

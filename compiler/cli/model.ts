@@ -1,7 +1,7 @@
 /** @file What predict, bench and verify share: a model from a folder or a `.deit` file, and its weights' options. */
 import { statSync } from "node:fs";
-import type { Command } from "commander";
-import type { FamilyName } from "../../runtime/manifest.js";
+import { InvalidArgumentError, type Command } from "commander";
+import type { FamilyName, Manifest } from "../../runtime/manifest.js";
 import type { LoadOptions } from "../../runtime/node/module.js";
 import type { ModuleDefinition } from "../../runtime/session.js";
 import type { Compiled } from "../pipeline.js";
@@ -84,11 +84,19 @@ export function loadOptions(options: RunOptions, notes: string[]): LoadOptions {
 export const weightsWords = ({ weights, seed }: RunOptions): string =>
   weights === undefined ? `random weights (seed ${seed}): an untrained model, its answers mean nothing` : `weights ${weights}`;
 
+/** Every kernel family; the type keeps the list whole. */
+export const FAMILY_NAMES = Object.keys({ scalar: true, wide: true, tiled: true } satisfies Record<FamilyName, true>) as readonly FamilyName[];
+
+/** Dispatches of one forward, by family. */
+export const stepCounts = ({ families }: Manifest): Record<FamilyName, number> => ({
+  scalar: families.scalar.programs.infer.length, wide: families.wide.programs.infer.length, tiled: families.tiled.programs.infer.length,
+});
+
 /** Option parser: kernel families with commas between. */
 export function families(text: string): FamilyName[] {
   return text.split(",").map((part): FamilyName => {
-    const name = part.trim();
-    if (name !== "scalar" && name !== "tiled") throw new UsageError(`--family takes scalar or tiled, got \`${name}\``);
-    return name;
+    const found = FAMILY_NAMES.find((name) => name === part.trim());
+    if (found === undefined) throw new InvalidArgumentError(`The families are ${FAMILY_NAMES.join(", ")}.`);
+    return found;
   });
 }

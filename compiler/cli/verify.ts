@@ -8,7 +8,7 @@ import type { Tensor } from "../op.js";
 import type { Compiled } from "../pipeline.js";
 import { invariant } from "../invariant.js";
 import { examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
-import { CommandError, Exit, type ExitCode } from "./exit.js";
+import { Exit, type ExitCode } from "./exit.js";
 import { randomInputs } from "./inputs.js";
 import { definitionOf, families, loadOptions, withRunOptions, type RunOptions } from "./model.js";
 import { withStatus } from "./progress.js";
@@ -32,7 +32,7 @@ export const verifyCommand = (finish: Finish): Command =>
     .description("Runs every kernel of a model on an adapter and compares each stored tensor with the interpreter's float64.")
     .argument("<file>", "the .deit file")
     .option("--batch <n>", "images", wholeNumber(1), 1)
-    .option("--family <list>", "kernel families: scalar,tiled (default: the adapter's)", families)
+    .option("--family <list>", "kernel families: scalar,wide,tiled (default: the adapter's)", families)
     .option("--tolerance <x>", "greatest relative error that passes", Number, TOLERANCE)
     .option("--no-fuse", "verify with every op as a kernel of its own"))
     .addHelpText("after", `\nWithout --weights every parameter is random, biases too. Exit code 3 when a tensor is wrong.${
@@ -53,13 +53,13 @@ interface Compared {
 async function verify(file: string, options: Options): Promise<ExitCode> {
   const { compileFile } = await import("./source.js");
   const compiled = await compileFile(file, options.target, { fuse: options.fuse });
-  const [{ openDevice }, { adapterName, familyOf }] = await Promise.all([
+  const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
   ]);
   const device = await openDevice({ checked: true, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
   try {
     const results: Compared[] = [];
-    for (const family of options.family ?? [familyOf(device.info)]) results.push(...await verifyFamily(compiled, family, device, options));
+    for (const family of options.family ?? [chooseFamily(device, compiled.manifest)]) results.push(...await verifyFamily(compiled, family, device, options));
     const wrong = results.filter((r) => r.wrong).length;
     const adapter = adapterName(device.info);
     if (options.json) printJsonValue({ model: compiled.manifest.name, adapter, tolerance: options.tolerance, wrong, tensors: results });
@@ -71,26 +71,48 @@ async function verify(file: string, options: Options): Promise<ExitCode> {
 }
 
 async function verifyFamily(compiled: Compiled, family: FamilyName, device: Device, options: Options): Promise<Compared[]> {
-  const [{ load }, { interpret }] = await Promise.all([import("../../runtime/node/module.js"), import("../interpret.js")]);
+  const { interpret } = await import("../interpret.js");
   const tapped = await withTaps(compiled, family);
-  const { manifest } = tapped;
-  const inputs = randomInputs(manifest, options.batch, options.seed);
+  const inputs = randomInputs(compiled.manifest, options.batch, options.seed);
+  // Twice: with every tensor kept, which says where it goes wrong, and as it ships, where tensors share storage.
+  const taps = await runModule(tapped, family, inputs, device, options);
+  const shipped = await runModule(compiled, family, inputs, device, options);
+  const given = compiled.manifest.inputs.map(({ name, shape }): [string, Tensor] => {
+    const data = inputs[name];
+    invariant(data !== undefined, "every input is made up");
+    return [name, { shape: shape.map(({ b, c }) => b * options.batch + c), data }];
+  });
+  const parameters = tensorsOf(compiled.manifest.parameters, taps.parameters);
+  const how = { batch: options.batch, inputs: new Map(given), parameters, precision: "f64" as const };
+  const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)));
+  const check = (name: string, output: boolean, actual: ArrayLike<number> = [], expected: Tensor | undefined): Compared => {
+    invariant(expected !== undefined, `the interpreter gives ${name}`);
+    return compare(family, name, output, actual, expected, options.tolerance);
+  };
+  return [
+    ...[...oracle.outputs].map(([name, expected]) => check(name, false, taps.outputs[name], expected)),
+    ...compiled.manifest.outputs.map(({ name }) => {
+      // Two outputs of one node are written once in the tapped module.
+      const node = compiled.graph.outputs.get(name);
+      const same = [...tapped.outputs].find((other) => compiled.graph.outputs.get(other) === node) ?? name;
+      return check(name, true, shipped.outputs[name], oracle.outputs.get(same));
+    }),
+  ];
+}
+
+/** Outputs of one run, and the parameters it ran with as the device has them. */
+async function runModule(
+  module: Pick<Compiled, "manifest" | "wgsl">, family: FamilyName, inputs: Readonly<Record<string, Float32Array | Int32Array>>,
+  device: Device, options: Options,
+): Promise<{ outputs: Readonly<Record<string, Float32Array>>; parameters: ReadonlyMap<string, Float32Array> }> {
+  const { load } = await import("../../runtime/node/module.js");
   const weights = options.weights === undefined && !options.randomWeights
-    ? { weights: await unsettledWeights(manifest, options.seed) } : loadOptions(options, []);
+    ? { weights: await unsettledWeights(module.manifest, options.seed) } : loadOptions(options, []);
   const session: Session = await withStatus(`loading ${family}`, () =>
-    load(definitionOf(tapped), { ...weights, device, batch: options.batch, family, poison: true }));
+    load(definitionOf(module), { ...weights, device, batch: options.batch, family, poison: true }));
   try {
     const outputs = await withStatus("running", () => session.infer(inputs));
-    const parameters = tensorsOf(manifest.parameters, await session.readParameters());
-    const shapes = manifest.inputs.map(({ name, shape }): [string, Tensor] => {
-      const data = inputs[name];
-      if (data === undefined) throw new CommandError(`there is no input ${name}`);
-      return [name, { shape: shape.map(({ b, c }) => b * options.batch + c), data }];
-    });
-    const how = { batch: options.batch, inputs: new Map(shapes), parameters, precision: "f64" as const };
-    const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)));
-    return [...oracle.outputs].map(([name, expected]) =>
-      compare(family, name, tapped.outputs.has(name), outputs[name] ?? new Float32Array(), expected, options.tolerance));
+    return { outputs, parameters: await session.readParameters() };
   } finally {
     session.destroy();
   }

@@ -34,7 +34,8 @@ export function opFault(frame: Frame, span: Span, inputs: readonly Node[], fault
   invariant(isCode(fault.fault), `\`${fault.fault}\` is in the catalogue of messages`);
   const label = inputs.length === 0 ? {} : { label: inputs.map(showType).join(" by ") };
   frame.session.report({
-    code: fault.fault, message: text, span, notes: [], chain: frame.chain(), ...label, ...(help === undefined ? {} : { help }),
+    code: fault.fault, message: text, span, notes: [], chain: frame.chain(), ...label,
+      ...(help === undefined ? {} : { help }),
   });
   return ERROR;
 }
@@ -48,7 +49,8 @@ export function checkShape(frame: Frame, span: Span, shape: Shape): boolean {
   const { b, c } = sizeOf(shape);
   if (b + c <= ELEMENTS) return true;
   frame.fail("too_large", {
-    what: `a tensor ${showShape(shape)}`, size: `${b + c} elements${b === 0 ? "" : " at batch 1"}`, limit: `${ELEMENTS}`,
+    what: `a tensor ${showShape(shape)}`, size: `${b + c} elements${b === 0 ? "" : " at batch 1"}`,
+      limit: `${ELEMENTS}`,
   }, span);
   return false;
 }
@@ -58,6 +60,7 @@ export function asTensor(frame: Frame, value: Value, span: Span): Node | undefin
   if (value.kind === "tensor") return value.node;
   if (value.kind !== "number" && value.kind !== "dim") return undefined;
   const made = value.kind === "dim"
-    ? applyOp(frame, span, "size", [], { size: value.dim }) : applyOp(frame, span, "constant", [], { value: value.value });
+    ? applyOp(frame, span, "size", [], { size: value.dim })
+      : applyOp(frame, span, "constant", [], { value: value.value });
   return made.kind === "tensor" ? made.node : undefined;
 }

@@ -35,7 +35,8 @@ export function bindArguments(frame: Frame, call: ast.Call, callee: Callee): Map
     const value = evaluate(frame, arg.value);
     const name = arg.name ? arg.name.text : known[position++];
     if (name === undefined) {
-      const values = { callee: callee.name, given: call.args.length, taken: known.length, signature: callee.signature() };
+      const values = { callee: callee.name, given: call.args.length, taken: known.length,
+        signature: callee.signature() };
       frame.fail("too_many_arguments", values, arg.span);
       complete = false;
     } else if (!known.includes(name)) {
@@ -49,7 +50,8 @@ export function bindArguments(frame: Frame, call: ast.Call, callee: Callee): Map
   for (const { name, initial } of callee.params) {
     // An argument nobody knew may well have been meant for this one.
     if (initial || bound.has(name.text) || !complete) continue;
-    frame.fail("missing_argument", { callee: callee.name, name: name.text, signature: callee.signature() }, call.callee.span);
+    frame.fail("missing_argument", { callee: callee.name, name: name.text, signature: callee.signature() },
+      call.callee.span);
     complete = false;
   }
   return complete ? bound : undefined;
@@ -69,14 +71,16 @@ export function signatureOf(name: string, params: readonly ast.Param[], result?:
  * Whether a compile-time value suits a parameter: its declared type, else the kind of its default.
  * @param owner whose parameter it is; @param frame reports at `span`.
  */
-export function checkScalar(frame: Frame, param: ast.Param, fallback: Value | undefined, actual: Actual, owner: string): boolean {
+export function checkScalar(frame: Frame, param: ast.Param, fallback: Value | undefined, actual: Actual,
+  owner: string): boolean {
   const { value, span } = actual;
   if (value.kind === "error") return false;
   const wanted = param.type?.kind === "scalar" ? param.type.name : undefined;
   const fits = wanted ? fitsType(wanted, value) : fitsDefault(fallback, value);
   if (!fits) {
     const need = wanted ? TYPE_WORDS[wanted] : fallback ? kindWords(fallback) : "a value";
-    frame.fail("wrong_type", { text: `\`${param.name.text}\` of \`${owner}\` takes ${need}, got ${describe(value)}` }, span, {
+    frame.fail("wrong_type", { text: `\`${param.name.text}\` of \`${owner}\` takes ${need}, got ${describe(value)}` },
+      span, {
       notes: [{ text: `\`${param.name.text}\` is declared here`, span: param.name.span }],
     });
     return false;
@@ -101,7 +105,8 @@ function fitsType(type: ast.ScalarType["name"], value: Value): boolean {
 function fitsDefault(fallback: Value | undefined, value: Value): boolean {
   if (!fallback || fallback.kind === "none" || fallback.kind === "error" || value.kind === fallback.kind) return true;
   if (fallback.kind === "number" || fallback.kind === "dim") return value.kind === "number" || value.kind === "dim";
-  return fallback.kind === "initializer" && (value.kind === "number" || value.kind === "list" || value.kind === "tensor");
+  return fallback.kind === "initializer"
+    && (value.kind === "number" || value.kind === "list" || value.kind === "tensor");
 }
 
 function kindWords(fallback: Value): string {

@@ -43,6 +43,7 @@ function fold(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value 
     if (operator === "or") return bool(left.value || right.value);
     return undefined;
   }
+  if (operator === "and" || operator === "or") return decide(operator, left, right) ?? decide(operator, right, left);
   if (left.kind === "quantity" || right.kind === "quantity") return foldQuantities(frame, expr, left, right);
   const x = dimOf(left);
   const y = dimOf(right);
@@ -52,6 +53,10 @@ function fold(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value 
   if (!(operator in COMPARISONS)) return undefined;
   return frame.fail("symbolic_batch", { where: `a comparison: ${describe(left)} with ${describe(right)}` }, expr.span);
 }
+
+/** `and` or `or` of a compile-time boolean and a tensor: the boolean decides, or leaves it to the tensor. */
+const decide = (operator: "and" | "or", known: Value, other: Value): Value | undefined =>
+  known.kind === "bool" && other.kind === "tensor" ? (known.value === (operator === "or") ? known : other) : undefined;
 
 const COMPARISONS: Readonly<Partial<Record<BinaryOperator, (x: number, y: number) => boolean>>> = {
   "==": (x, y) => x === y, "!=": (x, y) => x !== y,
@@ -107,7 +112,8 @@ function foldQuantities(frame: Frame, expr: BinaryExpr, left: Value, right: Valu
     }
   }
   if (left.kind === "quantity" && right.kind === "number" && (expr.operator === "*" || expr.operator === "/")) {
-    return { kind: "quantity", unit: left.unit, value: expr.operator === "*" ? left.value * right.value : left.value / right.value };
+    return { kind: "quantity", unit: left.unit, value: expr.operator === "*" ? left.value * right.value
+      : left.value / right.value };
   }
   if (left.kind === "number" && right.kind === "quantity" && expr.operator === "*") {
     return { kind: "quantity", unit: right.unit, value: left.value * right.value };

@@ -8,7 +8,6 @@ import { asTensor } from "./apply.js";
 import { bindDims, checkDims, expectedDims, type Subject } from "./dimensions.js";
 import { evaluate, interpolate } from "./evaluate.js";
 import { Frame, join } from "./frame.js";
-import { DEPTH, LimitReached } from "./limits.js";
 import { run } from "./statements.js";
 import { describe, ERROR, isBroken, showType, tensor, type Value } from "./values.js";
 
@@ -21,14 +20,11 @@ export function callBlock(frame: Frame, call: ast.Call, declared: Declared<ast.B
   if (!args || segment === undefined || [...args.values()].some((a) => isBroken(a.value))) return ERROR;
   frame.session.countCall(frame, call.span);
   const callee = new Frame({
-    session: frame.session, scope: declared.scope, label: block.name.text, path: join(frame.path, segment), span: call.span,
+    session: frame.session, scope: declared.scope, label: block.name.text, path: join(frame.path, segment),
+    span: call.span,
     caller: frame, training: frame.training, frozen: frame.frozen, doc: block.doc,
     ...(segment === "" ? { unnamed: call } : frame.unnamed ? { unnamed: frame.unnamed } : {}),
   });
-  if (callee.depth > DEPTH) {
-    frame.fail("too_deep", { what: "a call of a block", limit: DEPTH }, call.span);
-    throw new LimitReached("blocks nest only so deep");
-  }
   if (!bindParams(callee, block.params, args, frame) || !expectResult(callee, block.result)) return ERROR;
   run(callee, block.body);
   const result = checkResult(callee, block);
@@ -42,7 +38,8 @@ export function callBlock(frame: Frame, call: ast.Call, declared: Declared<ast.B
  * scalars in order, then the dimensions given by expressions.
  * @param reporter the frame of the call, at whose arguments mistakes are shown.
  */
-export function bindParams(callee: Frame, params: readonly ast.Param[], args: ReadonlyMap<string, Actual>, reporter: Frame): boolean {
+export function bindParams(callee: Frame, params: readonly ast.Param[], args: ReadonlyMap<string, Actual>,
+  reporter: Frame): boolean {
   let fine = true;
   for (const param of params) {
     const actual = args.get(param.name.text);
@@ -53,7 +50,8 @@ export function bindParams(callee: Frame, params: readonly ast.Param[], args: Re
   for (const param of params) {
     const value = callee.names.get(param.name.text);
     if (!fine || param.type?.kind !== "tensor" || value?.kind !== "tensor") continue;
-    fine = checkDims(callee, param.type, value.node.shape, subjectOf(callee, param, args.get(param.name.text), reporter));
+    fine = checkDims(callee, param.type, value.node.shape,
+      subjectOf(callee, param, args.get(param.name.text), reporter));
   }
   return fine;
 }
@@ -70,7 +68,9 @@ function bindTensor(callee: Frame, param: ast.Param, type: ast.TensorType, actua
     const got = node ? `a tensor ${showType(node)}` : describe(actual.value);
     const needs = callee.text(type.span);
     const help = node ? { help: type.dtype === "i32" ? "convert with `int(x)`" : "convert with `float(x)`" } : {};
-    reporter.fail("wrong_type", { text: `\`${param.name.text}\` of \`${callee.label}\` takes a tensor ${needs}, got ${got}`, ...help }, actual.span);
+    reporter.fail("wrong_type",
+      { text: `\`${param.name.text}\` of \`${callee.label}\` takes a tensor ${needs}, got ${got}`, ...help },
+        actual.span);
     return false;
   }
   callee.names.set(param.name.text, tensor(node));
@@ -84,14 +84,16 @@ function bindScalar(callee: Frame, param: ast.Param, actual: Actual | undefined,
     return true;
   }
   // A default is also the type of its parameter, so it is evaluated beside an argument too, where it is plain enough.
-  const literal = param.initial && (!actual || LITERALS.has(param.initial.kind)) ? evaluate(callee, param.initial) : undefined;
+  const literal = param.initial && (!actual || LITERALS.has(param.initial.kind)) ? evaluate(callee, param.initial)
+    : undefined;
   const used = actual ?? (literal && { value: literal, span: param.initial?.span ?? param.span });
   if (!used || used.value.kind === "error") return false;
   callee.names.set(name, used.value);
   return checkScalar(actual ? reporter : callee, param, literal, used, callee.label);
 }
 
-const LITERALS: ReadonlySet<ast.Expr["kind"]> = new Set(["number", "bool", "string", "list", "quantity", "none", "name", "call"]);
+const LITERALS: ReadonlySet<ast.Expr["kind"]> = new Set(["number", "bool", "string", "list", "quantity", "none",
+  "name", "call"]);
 
 /** Whether the result type's dimensions exist; said at the signature, before the body says it again. */
 function expectResult(callee: Frame, type: ast.Type): boolean {
@@ -114,8 +116,10 @@ function checkResult(callee: Frame, block: ast.Block): Value {
   const node = asTensor(callee, value, span);
   if (!node || node.dtype === "i32" !== (type.dtype === "i32")) {
     const got = node ? `a tensor ${showType(node)}` : describe(value);
-    return callee.fail("wrong_type", { text: `\`${name.text}\` returns a tensor ${callee.text(type.span)}, got ${got}` }, span);
+    return callee.fail("wrong_type",
+      { text: `\`${name.text}\` returns a tensor ${callee.text(type.span)}, got ${got}` }, span);
   }
-  const subject = { name: "the result", owner: name.text, span, reporter: callee };
-  return bindDims(callee, type, node.shape, subject) && checkDims(callee, type, node.shape, subject) ? tensor(node) : ERROR;
+  const subject = { name: "", owner: name.text, span, reporter: callee };
+  return bindDims(callee, type, node.shape, subject) && checkDims(callee, type, node.shape, subject) ? tensor(node)
+    : ERROR;
 }

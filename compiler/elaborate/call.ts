@@ -20,7 +20,8 @@ export function call(frame: Frame, expr: ast.Call, name?: string): Value {
   const declared = frame.scope.lookup(callee);
   if (declared) {
     if (isBlock(declared)) return callBlock(frame, expr, declared, name);
-    return frame.fail("not_a_model", { name: callee, is: declared.declaration.kind, wanted: "block" }, expr.callee.span);
+    return frame.fail("not_a_model", { name: callee, is: declared.declaration.kind, wanted: "block" },
+      expr.callee.span);
   }
   const record = frame.session.ops.get(callee);
   const callable = record && !record.internal ? record : undefined;

@@ -12,7 +12,7 @@ const BROUGHT = ["path", "name", "stream"];
 export function constantValues(node: Node): readonly number[] | undefined {
   const known = topological([node]).every((n) => n.shape.every(isConstant) && !BROUGHT.some((key) => key in n.attrs));
   if (!known) return undefined;
-  const none = new Map();
+  const none = new Map<string, never>();
   const graph = { inputs: none, parameters: none, outputs: new Map([["values", node]]), updates: none };
   const { outputs } = interpret(graph, { batch: 1, inputs: none, parameters: none, precision: "f64" });
   return [...(outputs.get("values")?.data ?? [])];

@@ -30,7 +30,8 @@ export function toDimension(frame: Frame, value: Value, span: Span): Dim | undef
     default:
       frame.fail("wrong_type", {
         text: `${what} is ${describe(value)}`,
-        help: value.kind === "tensor" ? "dimensions are whole numbers, or whole multiples of `B`" : "a dimension is a positive integer",
+        help: value.kind === "tensor" ? "dimensions are whole numbers, or whole multiples of `B`"
+          : "a dimension is a positive integer",
       }, span);
       return undefined;
   }
@@ -39,20 +40,23 @@ export function toDimension(frame: Frame, value: Value, span: Span): Dim | undef
 /** Whether a number is whole and at least `least`; the diagnostic spells out the division that made it otherwise. */
 export function wholeNumber(frame: Frame, value: NumberValue, span: Span, least: number): boolean {
   if (Number.isInteger(value.value) && value.value >= least) return true;
-  const what = /^-?[\d.]+$/.test(frame.text(span)) ? (least > 0 ? "a dimension" : "an `int`") : `\`${frame.text(span)}\``;
+  const what = /^-?[\d.]+$/.test(frame.text(span)) ? (least > 0 ? "a dimension" : "an `int`")
+    : `\`${frame.text(span)}\``;
   const shown = { what, value: Number(showNumber(value.value)), positive: least > 0 };
   frame.fail("not_an_integer", value.quotient ? { ...shown, ...explainQuotient(frame, value.quotient) } : shown, span);
   return false;
 }
 
 function explainQuotient(frame: Frame, { expr, divisor, left, right }: Quotient): { working: string; help?: string } {
-  const working = `\`${frame.text(expr.span)}\` = ${showNumber(left)} / ${showNumber(right)} = ${showNumber(left / right)}`;
-  return Number.isInteger(left) ? { working, help: `${frame.text(divisor.span)} must divide ${showNumber(left)}` } : { working };
+  const shown = `${showNumber(left)} / ${showNumber(right)} = ${showNumber(left / right)}`;
+  const working = `\`${frame.text(expr.span)}\` = ${shown}`;
+  return Number.isInteger(left) ? { working, help: `${frame.text(divisor.span)} must divide ${showNumber(left)}` }
+    : { working };
 }
 
 /** What is being matched against a type: names it in messages. */
 export interface Subject {
-  /** `x` of `attention`. */
+  /** `x` of `attention`; empty for its result. */
   readonly name: string;
   readonly owner: string;
   /** Where the fault is reported, and by whom. */
@@ -102,7 +106,8 @@ export function checkDims(frame: Frame, type: TensorType, shape: Shape, subject:
     if (!expected) return false;
     if (sameDim(expected, size)) continue;
     const text = frame.text(dim.expr.span);
-    const shown = text === showDim(expected) ? `dimension ${type.dims.indexOf(dim)} is ${text}` : `${text} is ${showDim(expected)}`;
+    const shown = text === showDim(expected) ? `dimension ${type.dims.indexOf(dim)} is ${text}`
+      : `${text} is ${showDim(expected)}`;
     return mismatch(frame, type, shape, subject, shown, [...involved(frame, dim.expr)]);
   }
   return true;
@@ -138,7 +143,8 @@ function align(type: TensorType, shape: Shape): Pairs | undefined {
   if (at < 0) return { dims: zip(type.dims, shape) };
   const after = shape.length - (fixed - at);
   return {
-    dims: [...zip(type.dims.slice(0, at), shape), ...zip(type.dims.slice(at + 1), shape.slice(after))], rest: shape.slice(at, after),
+    dims: [...zip(type.dims.slice(0, at), shape), ...zip(type.dims.slice(at + 1), shape.slice(after))],
+      rest: shape.slice(at, after),
   };
 }
 
@@ -154,15 +160,21 @@ function zip(dims: readonly DimType[], shape: Shape): (readonly [DimType, Dim])[
 function rankMismatch(frame: Frame, type: TensorType, shape: Shape, subject: Subject): false {
   const fixed = type.dims.filter((d) => d.kind !== "rest").length;
   const wanted = fixed === type.dims.length ? String(fixed) : `at least ${fixed}`;
-  const text = `\`${subject.name}\` of \`${subject.owner}\` is ${frame.text(type.span)}, ${wanted} dimensions; got ${showShape(shape)}`;
-  subject.reporter.fail("rank_mismatch", { text }, subject.span, { label: showShape(shape), notes: [declaredAt(type, subject)] });
+  const text = `${subjectWords(subject)} is ${frame.text(type.span)}, ${wanted} dimensions; got ${showShape(shape)}`;
+  subject.reporter.fail("rank_mismatch", { text }, subject.span,
+    { label: showShape(shape), notes: [declaredAt(type, subject)] });
   return false;
 }
 
-const declaredAt = (type: TensorType, subject: Subject): Note => ({ text: `\`${subject.name}\` is declared here`, span: type.span });
+const subjectWords = ({ name, owner }: Subject): string =>
+  (name === "" ? `the result of \`${owner}\`` : `\`${name}\` of \`${owner}\``);
 
-function mismatch(frame: Frame, type: TensorType, shape: Shape, subject: Subject, why: string, notes: readonly Note[]): false {
-  const text = `\`${subject.name}\` of \`${subject.owner}\` is ${frame.text(type.span)}, where ${why}; got ${showShape(shape)}`;
+const declaredAt = (type: TensorType, subject: Subject): Note =>
+  ({ text: `${subject.name === "" ? "it" : `\`${subject.name}\``} is declared here`, span: type.span });
+
+function mismatch(frame: Frame, type: TensorType, shape: Shape, subject: Subject, why: string,
+  notes: readonly Note[]): false {
+  const text = `${subjectWords(subject)} is ${frame.text(type.span)}, where ${why}; got ${showShape(shape)}`;
   const places = notes.length > 0 ? notes : [declaredAt(type, subject)];
   subject.reporter.fail("shape_mismatch", { text }, subject.span, { label: showShape(shape), notes: places });
   return false;
@@ -172,7 +184,8 @@ function mismatch(frame: Frame, type: TensorType, shape: Shape, subject: Subject
 function* involved(frame: Frame, expr: Expr): Generator<Note> {
   if (expr.kind === "name") {
     const bound = frame.bindings.get(expr.name);
-    if (bound) yield { text: `${bound.name} = ${showDim(bound.value)} was bound here by \`${bound.from}\``, span: bound.span };
+    if (bound) yield { text: `${bound.name} = ${showDim(bound.value)} was bound here by \`${bound.from}\``,
+      span: bound.span };
   } else if (expr.kind === "binary") {
     yield* involved(frame, expr.left);
     yield* involved(frame, expr.right);

@@ -7,7 +7,8 @@ import { binary, unary } from "./arithmetic.js";
 import { call } from "./call.js";
 import type { Frame } from "./frame.js";
 import { subscript } from "./subscript.js";
-import { bool, describe, dimension, ERROR, FALSE, initializer, list, NONE, number, show, showType, TRUE, type Value } from "./values.js";
+import { bool, describe, dimension, ERROR, FALSE, initializer, list, NONE, number, show, showType, TRUE,
+  type Value } from "./values.js";
 
 /** Names every body knows. `B` is the batch unless a signature bound it to an argument's dimension. */
 const PREDEFINED: ReadonlyMap<string, Value> = new Map<string, Value>([
@@ -65,7 +66,8 @@ function lookup(frame: Frame, name: string, span: Span): Value {
 function member(frame: Frame, expr: Extract<Expr, { kind: "member" }>, object: Value): Value {
   if (object.kind === "error") return ERROR;
   if (object.kind !== "outputs") {
-    return frame.fail("wrong_type", { text: `only the outputs of a model have members, this is ${describe(object)}` }, expr.span);
+    return frame.fail("wrong_type", { text: `only the outputs of a model have members, this is ${describe(object)}` },
+      expr.span);
   }
   const name = expr.name.text;
   const known = [...object.outputs.keys()];

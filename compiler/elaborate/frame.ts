@@ -12,6 +12,8 @@ import type { OpRecord } from "../op.js";
 import { EVALUATIONS, INSTANCES, LimitReached, LIST_ITEMS, LOOP_TURNS } from "./limits.js";
 import { ERROR, type Value } from "./values.js";
 
+const place = (code: Code, { source, start, end }: ast.Span): string => `${code}|${source.path}|${start}|${end}|`;
+
 /** A block or model that was run, for `explain`. */
 export interface BlockInstance {
   readonly path: string;
@@ -54,7 +56,9 @@ export class Session {
   }
 
 
-  /** Everything found so far, by position; the same error at the same place is kept once, whatever instance found it. */
+  /**
+   * Everything found so far, by position; the same error at the same place is kept once, whatever instance found it.
+   */
   get diagnostics(): Diagnostic[] {
     const all = new Diagnostics();
     all.addAll(this.#found.values());
@@ -64,9 +68,13 @@ export class Session {
   report(diagnostic: Diagnostic): void {
     const { code, span, message } = diagnostic;
     // Several arguments may be missing at one place, each a mistake of its own.
-    const part = code === "missing_argument" ? message : "";
-    const key = `${code}|${span.source.path}|${span.start}|${span.end}|${part}`;
+    const key = place(code, span) + (code === "missing_argument" ? message : "");
     if (!this.#found.has(key)) this.#found.set(key, diagnostic);
+  }
+
+  /** Whether this has been said of this place: spares making the message again in every turn of a loop. */
+  knows(code: Code, span: ast.Span): boolean {
+    return this.#found.has(place(code, span));
   }
 
   countTurns(frame: Frame, span: ast.Span, turns: number): void {
@@ -132,7 +140,6 @@ export class Frame {
   readonly training: boolean;
   readonly frozen: boolean;
   readonly doc: string;
-  readonly depth: number;
   /** Values by name; rebound by assignments. */
   readonly names = new Map<string, Value>();
   /** Where capitals were bound, for notes. */
@@ -143,11 +150,17 @@ export class Frame {
   readonly buffers = new Map<string, string>();
   /** Model instances callable here. */
   readonly instances: ReadonlyMap<string, Callable>;
-  /** Tensors for the inputs of a model that is called; undefined at the top, where `input` makes an input of the graph. */
+  /**
+   * Tensors for the inputs of a model that is called; undefined at the top, where `input` makes an input of the
+   * graph.
+   */
   readonly given: ReadonlyMap<string, Node> | undefined;
   /** The model instance this is part of: runs of one instance share their parameters. */
   readonly sharing: object;
   readonly outputs = new Map<string, Value>();
+  /** Inputs and outputs as the text writes them. */
+  readonly inputDocs = new Map<string, string>();
+  readonly outputDocs = new Map<string, string>();
   /** Buffers this body has updated. */
   readonly updated = new Set<string>();
   /** What `return` gave. */
@@ -171,11 +184,11 @@ export class Frame {
     this.given = init.given;
     this.sharing = init.sharing ?? init.caller?.sharing ?? this;
     this.doc = init.doc;
-    this.depth = init.caller ? init.caller.depth + 1 : 0;
   }
 
   /** Reports the catalogue's entry `code` and gives back the value that absorbs follow-ons. */
   fail<C extends Code>(code: C, values: ValuesOf<C>, span: ast.Span, details: Omit<Details, "chain"> = {}): Value {
+    if (this.session.knows(code, span)) return ERROR;
     this.session.report(diagnose(code, values, span, { ...details, chain: this.chain() }));
     return ERROR;
   }
@@ -189,7 +202,9 @@ export class Frame {
   /** How this frame came to be run, innermost first. */
   chain(): ChainLink[] {
     const links: ChainLink[] = [];
-    for (let frame: Frame | undefined = this; frame; frame = frame.caller) links.push({ what: frame.label, span: frame.span });
+    for (let frame: Frame | undefined = this; frame; frame = frame.caller) {
+      links.push({ what: frame.label, span: frame.span });
+    }
     return links;
   }
 
@@ -216,4 +231,5 @@ export class Frame {
 }
 
 /** `blocks.0` and `attn` to `blocks.0.attn`; an empty part adds nothing. */
-export const join = (path: string, name: string): string => (path === "" ? name : name === "" ? path : `${path}.${name}`);
+export const join = (path: string, name: string): string =>
+  (path === "" ? name : name === "" ? path : `${path}.${name}`);

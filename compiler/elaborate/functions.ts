@@ -43,7 +43,10 @@ const folding = (name: string, doc: string, f: (numbers: readonly number[]) => n
   },
 });
 
-const starting = (name: string, argument: string, doc: string, make: (x: number) => Initializer): CompileTimeFunction => ({
+/** One number to an initializer. */
+const starting = (
+  name: string, argument: string, doc: string, make: (x: number) => Initializer,
+): CompileTimeFunction => ({
   name, doc, signature: `(${argument}: real)`,
   fold: (_frame, _call, [x, more]) => (x?.kind === "number" && !more ? initializer(make(x.value)) : undefined),
 });
@@ -74,12 +77,14 @@ const table: readonly CompileTimeFunction[] = [
     fold: (_frame, _call, [x, more]) => (x?.kind === "list" && !more ? number(x.items.length) : undefined),
   },
   {
-    name: "range", doc: "Whole numbers from `from` (0 when left out) to one before `to`.", signature: "(from: int, to: int) -> list",
+    name: "range", doc: "Whole numbers from `from` (0 when left out) to one before `to`.",
+      signature: "(from: int, to: int) -> list",
     fold(frame, call, args) {
       const [first, second, more] = numbersOf(args) ?? [];
       if (first === undefined || more !== undefined) return undefined;
       const [from, to] = second === undefined ? [0, first] : [first, second];
-      return Number.isInteger(from) && Number.isInteger(to) ? listOf(frame, call, Math.max(0, to - from), (i) => from + i) : undefined;
+      return Number.isInteger(from) && Number.isInteger(to)
+        ? listOf(frame, call, Math.max(0, to - from), (i) => from + i) : undefined;
     },
   },
   {
@@ -94,7 +99,8 @@ const table: readonly CompileTimeFunction[] = [
   starting("constant", "v", "Starts at v.", (value) => ({ kind: "constant", value })),
   starting("uniform", "a", "Starts uniform in ±a.", (bound) => ({ kind: "uniform", bound })),
   starting("normal", "s", "Starts normal with standard deviation s.", (std) => ({ kind: "normal", std })),
-  starting("trunc_normal", "s", "Starts normal with standard deviation s, cut at ±2.", (std) => ({ kind: "trunc_normal", std })),
+  starting("trunc_normal", "s", "Starts normal with standard deviation s, cut at ±2.", (std) =>
+    ({ kind: "trunc_normal", std })),
 ];
 
 /** The compile-time functions by name, for calls, suggestions and `explain`. */

@@ -71,7 +71,8 @@ export function bindHeader(
   }
   for (const name of values.keys()) {
     if (known.includes(name)) continue;
-    frame.fail("unknown_override", { name, model: header.model.declaration.name.text, known }, header.model.declaration.name.span);
+    frame.fail("unknown_override", { name, model: header.model.declaration.name.text, known },
+      header.model.declaration.name.span);
     fine = false;
   }
   for (const param of header.params) {

@@ -27,7 +27,8 @@ export interface BuiltinFunction {
 }
 
 /** Compile-time functions, initializers and calls that give lists of tensors, by name. */
-export const FUNCTIONS: ReadonlyMap<string, BuiltinFunction> = new Map<string, BuiltinFunction>([...COMPILE_TIME, ...LIST_OPS]);
+export const FUNCTIONS: ReadonlyMap<string, BuiltinFunction> =
+  new Map<string, BuiltinFunction>([...COMPILE_TIME, ...LIST_OPS]);
 
 /** A model as a graph, with what the manifest and `explain` say of it. */
 export interface ElaboratedModel {
@@ -36,7 +37,7 @@ export interface ElaboratedModel {
   readonly graph: Graph;
   /** Every header parameter with its value after overrides, in order. */
   readonly header: ReadonlyMap<string, Value>;
-  /** What the text says of inputs and outputs, by name. */
+  /** Types of inputs and expressions of outputs as the text writes them, by name. */
   readonly inputDocs: ReadonlyMap<string, string>;
   readonly outputDocs: ReadonlyMap<string, string>;
   /** How an image becomes the first input, where the header says so. */
@@ -70,7 +71,8 @@ export function elaborateModel(program: Program, target: string | undefined, opt
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
   const session = new Session(options.ops);
-  const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] => [name, fromPlain(plain)]));
+  const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] =>
+    [name, fromPlain(plain)]));
   const instance = withinLimits(() =>
     instantiate(session, { model: chosen, values, path: "", training: options.training, frozen: false }));
   const preprocess = instance && preprocessOf(instance.frame, instance.header);

@@ -5,7 +5,7 @@ import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
 import type { Node } from "../graph.js";
 import { asTensor } from "./apply.js";
-import { bindArguments } from "./arguments.js";
+import { bindArguments, signatureOf } from "./arguments.js";
 import { Frame, type Callable, type Session } from "./frame.js";
 import { bindHeader, headerOf, type OverrideRecord } from "./header.js";
 import { run } from "./statements.js";
@@ -52,7 +52,8 @@ export function instantiate(session: Session, what: Instantiation): Instance | u
   });
   if (caller) session.countCall(frame, caller.span);
   if (!bindHeader(frame, header, what.overrides ?? [], what.values ?? new Map())) return undefined;
-  const values = new Map(header.params.map((p): [string, Value] => [p.name.text, frame.names.get(p.name.text) ?? ERROR]));
+  const values = new Map(header.params.map((p): [string, Value] =>
+    [p.name.text, frame.names.get(p.name.text) ?? ERROR]));
   run(frame, header.body);
   if (frame.outputs.size === 0 && !frame.broken) {
     frame.fail("missing_output", { model: header.root.declaration.name.text }, header.root.declaration.name.span);
@@ -60,24 +61,28 @@ export function instantiate(session: Session, what: Instantiation): Instance | u
   return { frame, header: values, outputs: frame.outputs };
 }
 
-/** An instance of a recipe as something its loss can call: arguments bind to the model's inputs, in order or by name. */
+/**
+ * An instance of a recipe as something its loss can call: arguments bind to the model's inputs, in order or by name.
+ */
 export function callable(session: Session, what: Omit<Instantiation, "inputs" | "caller">): Callable {
   const sharing = what.sharing ?? {};
   const name = what.model.declaration.name.text;
   const header = headerOf(what.model);
   const inputs = (header?.body.statements ?? []).filter((s) => s.kind === "input");
   const signature = (): string =>
-    `${name}(${inputs.map((i) => `${i.name.text}: ${i.type.span.source.text.slice(i.type.span.start, i.type.span.end)}`).join(", ")})`;
+    signatureOf(name, inputs.map((i): ast.Param => ({ name: i.name, type: i.type, doc: "", span: i.span })));
   return (caller, call) => {
     const args = bindArguments(caller, call, { name: call.callee.text, params: inputs, signature });
     if (!args || [...args.values()].some((a) => isBroken(a.value))) return ERROR;
     const given = new Map<string, Node>();
     for (const [input, actual] of args) {
       const node = asTensor(caller, actual.value, actual.span);
-      if (!node) return caller.fail("wrong_type", { text: `\`${input}\` of \`${name}\` takes a tensor, got ${describe(actual.value)}` }, actual.span);
+      if (!node) return caller.fail("wrong_type",
+        { text: `\`${input}\` of \`${name}\` takes a tensor, got ${describe(actual.value)}` }, actual.span);
       given.set(input, node);
     }
-    const instance = instantiate(session, { ...what, sharing, inputs: given, caller: { frame: caller, span: call.span } });
+    const instance = instantiate(session,
+      { ...what, sharing, inputs: given, caller: { frame: caller, span: call.span } });
     return instance ? { kind: "outputs", model: call.callee.text, outputs: instance.outputs } : ERROR;
   };
 }

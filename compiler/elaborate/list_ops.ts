@@ -26,7 +26,8 @@ function fixedAxis(name: string, x: Node, attrs: Attrs): Axis | OpFault {
   if (isFault(axis)) return axis;
   const size = x.shape[axis] ?? dim(1);
   if (isConstant(size)) return { axis, size: size.c };
-  return fault("symbolic_batch", `how many parts \`${name}\` makes of axis ${axis} of ${showShape(x.shape)} would depend on the batch`,
+  return fault("symbolic_batch",
+    `how many parts \`${name}\` makes of axis ${axis} of ${showShape(x.shape)} would depend on the batch`,
     "take apart another axis");
 }
 
@@ -49,12 +50,14 @@ function partSizes(parts: Attr | undefined, size: number): readonly number[] | O
     const count = readWhole(parts, "`parts` of `split`", 1);
     if (isFault(count)) return count;
     if (size % count === 0) return Array.from({ length: count }, () => size / count);
-    return fault("not_an_integer", `\`split\` cannot make ${count} equal parts of ${size}: ${size} / ${count} = ${size / count}`);
+    const share = Number((size / count).toPrecision(12));
+    return fault("not_an_integer", `\`split\` cannot make ${count} equal parts of ${size}: ${size} / ${count} = ${share}`);
   }
   const sizes = readEach(listed, (item) => readWhole(item, "a size of `split`", 1));
   if (isFault(sizes)) return sizes;
   const total = sizes.reduce((a, b) => a + b, 0);
-  return total === size ? sizes : fault("element_count", `the sizes [${sizes.join(", ")}] of \`split\` add up to ${total}, the axis has ${size}`);
+  return total === size ? sizes
+    : fault("element_count", `the sizes [${sizes.join(", ")}] of \`split\` add up to ${total}, the axis has ${size}`);
 }
 
 const table: readonly ListOp[] = [
@@ -71,7 +74,7 @@ const table: readonly ListOp[] = [
   },
   {
     name: "split", signature: "(x: [..], parts, axis: int) -> list",
-    doc: "Consecutive parts along an axis: so many equal ones, or one for each size of a list. Source: torch.split, torch.chunk.",
+    doc: "Consecutive parts along an axis: so many equal ones, or one for each size of a list. Source: torch.split.",
     apply(ops, x, attrs) {
       const at = fixedAxis("split", x, attrs);
       if (isFault(at)) return at;

@@ -59,7 +59,8 @@ function operandsOf(frame: Frame, call: ast.Call, op: Callable): { operands: Act
   return fine ? { operands, attrs } : undefined;
 }
 
-const holdsTensor = (v: Value): boolean => v.kind === "tensor" || (v.kind === "list" && v.items.some((i) => i.kind === "tensor"));
+const holdsTensor = (v: Value): boolean =>
+  v.kind === "tensor" || (v.kind === "list" && v.items.length > 0 && v.items.every((i) => i.kind === "tensor"));
 
 const spread = (actual: Actual): Actual[] =>
   actual.value.kind === "list" ? actual.value.items.map((value) => ({ value, span: actual.span })) : [actual];
@@ -71,7 +72,8 @@ function nodes(frame: Frame, op: Callable, operands: readonly Actual[]): Node[] 
     const node = asTensor(frame, value, span);
     if (!node) {
       frame.fail("wrong_type", {
-        text: `\`${op.name}\` takes a tensor here, got ${describe(value)}`, help: `its signature is \`${op.name}${op.signature}\``,
+        text: `\`${op.name}\` takes a tensor here, got ${describe(value)}`,
+          help: `its signature is \`${op.name}${op.signature}\``,
       }, span);
       return undefined;
     }
@@ -128,7 +130,10 @@ function plain(frame: Frame, value: Value, span: ast.Span, name: string): Attr |
     }
     case "error": return undefined;
     default:
-      frame.fail("wrong_type", { text: `\`${name}\` takes a compile-time value, got ${describe(value)}` }, span);
+      frame.fail("wrong_type", {
+        text: `\`${name}\` takes compile-time values, got ${describe(value)}`,
+          help: "dimensions are whole numbers, or whole multiples of `B`",
+      }, span);
       return undefined;
   }
 }

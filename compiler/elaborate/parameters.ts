@@ -13,7 +13,9 @@ import { describe, ERROR, showType, tensor, type Value } from "./values.js";
 
 type Declaring = Extract<ast.Statement, { kind: "param" | "buffer" }>;
 
-/** Declares a parameter or buffer of `frame` and gives its node; reports what is wrong with its name, shape or start. */
+/**
+ * Declares a parameter or buffer of `frame` and gives its node; reports what is wrong with its name, shape or start.
+ */
 export function declare(frame: Frame, statement: Declaring): Value {
   const { name, type } = statement;
   const initial = evaluate(frame, statement.initial);
@@ -29,7 +31,8 @@ export function declare(frame: Frame, statement: Declaring): Value {
   if (shared) return tensor(shared);
   if (!checkPath(frame, path, name.span)) return ERROR;
   const whole = type.kind === "tensor" && type.dtype === "i32";
-  const value = applyOp(frame, statement.span, "parameter", [], whole ? { path, shape, dtype: "i32" } : { path, shape });
+  const value = applyOp(frame, statement.span, "parameter", [], whole ? { path, shape, dtype: "i32" }
+    : { path, shape });
   if (value.kind !== "tensor") return ERROR;
   const trained = statement.kind === "param" && !frame.frozen;
   // timm's rule: what has one dimension (biases, scales) is never decayed.
@@ -42,7 +45,8 @@ export function declare(frame: Frame, statement: Declaring): Value {
 
 function shapeOf(frame: Frame, type: ast.Type): readonly Dim[] | undefined {
   if (type.kind !== "tensor") {
-    frame.fail("wrong_type", { text: `a parameter is a tensor, not ${frame.text(type.span)}`, help: "write its shape: `[D]`" }, type.span);
+    frame.fail("wrong_type",
+      { text: `a parameter is a tensor, not ${frame.text(type.span)}`, help: "write its shape: `[D]`" }, type.span);
     return undefined;
   }
   const shape: Dim[] = [];
@@ -50,7 +54,8 @@ function shapeOf(frame: Frame, type: ast.Type): readonly Dim[] | undefined {
   for (const d of type.dims) {
     const size = d.kind === "expr" ? dimensionOf(frame, d.expr) : undefined;
     if (d.kind !== "expr") {
-      frame.fail("wrong_type", { text: `the shape of a parameter is known, it cannot hold \`${frame.text(d.span)}\`` }, d.span);
+      frame.fail("wrong_type",
+        { text: `the shape of a parameter is known, it cannot hold \`${frame.text(d.span)}\`` }, d.span);
     } else if (size && !isConstant(size)) {
       frame.fail("symbolic_batch", { where: "the shape of a parameter" }, d.span);
     }
@@ -74,7 +79,8 @@ function checkNamed(frame: Frame): boolean {
 /** The parameter an earlier run of the same model instance declared. */
 function sharedWith(frame: Frame, path: string): Node | undefined {
   const known = frame.session.parameters.get(path);
-  return known && known.frame.sharing === frame.sharing && known.frame.run !== frame.run ? known.parameter.node : undefined;
+  return known && known.frame.sharing === frame.sharing && known.frame.run !== frame.run ? known.parameter.node
+    : undefined;
 }
 
 /** Rule 2: no path twice. Reported at the outermost call where the two declarations part. */
@@ -101,11 +107,14 @@ function ancestry(frame: Frame): Frame[] {
 function initializerOf(frame: Frame, value: Value, size: number, span: ast.Span): Initializer | undefined {
   if (value.kind === "initializer") return value.initializer;
   if (value.kind === "number") return { kind: "constant", value: value.value };
-  const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(value.node) : undefined;
+  const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(value.node)
+    : undefined;
   if (!values) {
-    const got = value.kind === "tensor" ? `a tensor ${showType(value.node)} that is computed from others` : describe(value);
+    const got = value.kind === "tensor" ? `a tensor ${showType(value.node)} that is computed from others`
+      : describe(value);
     frame.fail("wrong_type", {
-      text: `a parameter starts from numbers, got ${got}`, help: "write `zeros`, `normal(0.02)`, a number, or a list of numbers",
+      text: `a parameter starts from numbers, got ${got}`,
+        help: "write `zeros`, `normal(0.02)`, a number, or a list of numbers",
     }, span);
     return undefined;
   }
@@ -136,14 +145,17 @@ export function update(frame: Frame, statement: Extract<ast.Statement, { kind: "
   const buffer = path === undefined ? undefined : frame.session.parameters.get(path)?.parameter.node;
   if (path === undefined || !buffer) {
     if (frame.names.get(name)?.kind !== "error") {
-      frame.fail("unknown_name", { name, what: "buffer", names: "buffers of this block", known: frame.buffers.keys() }, span);
+      frame.fail("unknown_name",
+        { name, what: "buffer", names: "buffers of this block", known: frame.buffers.keys() }, span);
     }
     return;
   }
   if (value.kind === "error") return;
   const node = value.kind === "tensor" ? value.node : undefined;
   if (!node) {
-    frame.fail("wrong_type", { text: `the next value of \`${name}\` is a tensor ${showType(buffer)}, got ${describe(value)}` }, statement.value.span);
+    frame.fail("wrong_type",
+      { text: `the next value of \`${name}\` is a tensor ${showType(buffer)}, got ${describe(value)}` },
+        statement.value.span);
   } else if (!alike(node, buffer)) {
     const text = `the next value of \`${name}\` is ${showType(buffer)}, got ${showType(node)}`;
     frame.fail("shape_mismatch", { text }, statement.value.span, { label: showType(node) });

@@ -1,6 +1,6 @@
 /**
- * @file The header parameter `preprocess`: how an image becomes an input, `[side of the centre crop, shorter side before
- * it, mean, std]`.
+ * @file The header parameter `preprocess`: how an image becomes an input, as
+ * `[side of the centre crop, shorter side before it, mean, std]`.
  */
 import type { Preprocess } from "../../runtime/manifest.js";
 import type { Frame } from "./frame.js";
@@ -14,7 +14,9 @@ export function preprocessOf(frame: Frame, header: ReadonlyMap<string, Value>): 
   if (!value || value.kind === "none") return undefined;
   const [size, resize, mean, std, more] = value.kind === "list" ? value.items : [];
   const [side, shorter, means, deviations] = [wholeOf(size), wholeOf(resize), tripleOf(mean), tripleOf(std)];
-  if (side && shorter && shorter >= side && means && deviations && !more) return { size: side, resize: shorter, mean: means, std: deviations };
+  if (side && shorter && shorter >= side && means && deviations && !more) {
+    return { size: side, resize: shorter, mean: means, std: deviations };
+  }
   frame.fail("wrong_type", {
     text: `\`preprocess\` is [size, resize, mean, std] with size at most resize, got ${show(value)}`,
     help: "as in `preprocess = [224, 256, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]`",

@@ -57,7 +57,8 @@ function assign(frame: Frame, statement: Of<"assign">): void {
   const items = value.kind === "list" ? value.items : undefined;
   if (value.kind !== "error" && items?.length !== statement.targets.length) {
     const got = items ? `a list of ${items.length}` : describe(value);
-    frame.fail("wrong_type", { text: `${statement.targets.length} names on the left take as many values, got ${got}` }, statement.value.span);
+    frame.fail("wrong_type",
+      { text: `${statement.targets.length} names on the left take as many values, got ${got}` }, statement.value.span);
   }
   const fits = items?.length === statement.targets.length;
   for (const [i, target] of statement.targets.entries()) frame.names.set(target.text, (fits && items[i]) || ERROR);
@@ -66,11 +67,14 @@ function assign(frame: Frame, statement: Of<"assign">): void {
 /** An input of the graph, or, in a model that is called, the tensor it was given. */
 function input(frame: Frame, statement: Of<"input">): Value {
   const { name, type } = statement;
-  if (type.kind !== "tensor") return frame.fail("wrong_type", { text: `an input is a tensor, not ${frame.text(type.span)}` }, type.span);
+  if (type.kind !== "tensor") return frame.fail("wrong_type",
+    { text: `an input is a tensor, not ${frame.text(type.span)}` }, type.span);
+  frame.inputDocs.set(name.text, `\`${frame.text(type.span)}\``);
   const shape: Dim[] = [];
   for (const d of type.dims) {
     if (d.kind !== "expr") {
-      frame.fail("wrong_type", { text: `the shape of an input is known, it cannot hold \`${frame.text(d.span)}\`` }, d.span);
+      frame.fail("wrong_type", { text: `the shape of an input is known, it cannot hold \`${frame.text(d.span)}\`` },
+        d.span);
       return ERROR;
     }
     const size = dimensionOf(frame, d.expr);
@@ -79,16 +83,20 @@ function input(frame: Frame, statement: Of<"input">): Value {
   }
   const given = frame.given?.get(name.text);
   if (given) {
-    const fits = given.dtype === type.dtype && given.shape.length === shape.length && given.shape.every((d, i) => sameDim(d, shape[i] ?? d));
-    const text = `\`${name.text}\` of \`${frame.label}\` is ${showType({ shape, dtype: type.dtype })}, got ${showType(given)}`;
-    if (!fits) return (frame.caller ?? frame).fail("shape_mismatch", { text }, frame.span, { notes: [{ text: "it is declared here", span: type.span }] });
+    const fits = given.dtype === type.dtype && given.shape.length === shape.length
+      && given.shape.every((d, i) => sameDim(d, shape[i] ?? d));
+    const declared = showType({ shape, dtype: type.dtype });
+    const text = `\`${name.text}\` of \`${frame.label}\` is ${declared}, got ${showType(given)}`;
+    if (!fits) return (frame.caller ?? frame).fail("shape_mismatch", { text }, frame.span,
+      { notes: [{ text: "it is declared here", span: type.span }] });
     return tensor(given);
   }
   const known = frame.session.inputs.get(name.text);
   if (known) return frame.fail("duplicate_name", { name: name.text, what: "the input" }, name.span);
   frame.target = name.text;
   const attrs = { name: name.text, shape };
-  const value = applyOp(frame, statement.span, "input", [], type.dtype === "f32" ? attrs : { ...attrs, dtype: type.dtype });
+  const value = applyOp(frame, statement.span, "input", [], type.dtype === "f32" ? attrs
+    : { ...attrs, dtype: type.dtype });
   if (value.kind === "tensor") frame.session.inputs.set(name.text, value.node);
   return value;
 }
@@ -102,6 +110,7 @@ function output(frame: Frame, statement: Of<"output">): void {
     frame.fail("wrong_type", { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
   }
   if (frame.outputs.has(name)) frame.fail("duplicate_name", { name, what: "the output" }, statement.name.span);
+  frame.outputDocs.set(name, `\`${frame.text(statement.value.span)}\``);
   frame.outputs.set(name, node ? tensor(node) : ERROR);
 }
 

@@ -15,7 +15,8 @@ export function subscript(frame: Frame, expr: IndexExpr, object: Value): Value {
   if (object.kind === "error") return ERROR;
   if (object.kind === "tensor") return tensorSubscript(frame, expr, object);
   if (object.kind === "list") return listSubscript(frame, expr, object.items);
-  return frame.fail("wrong_type", { text: `only tensors and lists have positions, this is ${describe(object)}` }, expr.span);
+  return frame.fail("wrong_type", { text: `only tensors and lists have positions, this is ${describe(object)}` },
+    expr.span);
 }
 
 function listSubscript(frame: Frame, expr: IndexExpr, items: readonly Value[]): Value {
@@ -97,7 +98,8 @@ function position(frame: Frame, expr: Expr, size: Dim, what: string): Dim | unde
   if (!bound) return undefined;
   if (inside(bound, { b: size.b, c: size.c - 1 })) return bound;
   const last = showDim({ b: size.b, c: size.c - 1 });
-  frame.fail("value_error", { text: `position ${frame.text(expr.span)} is outside ${what}, which runs from 0 to ${last}` }, expr.span);
+  frame.fail("value_error",
+    { text: `position ${frame.text(expr.span)} is outside ${what}, which runs from 0 to ${last}` }, expr.span);
   return undefined;
 }
 
@@ -134,7 +136,8 @@ function boundary(frame: Frame, expr: Expr, size: Dim): Dim | undefined {
     frame.fail("not_an_integer", { what: "a position", value: value.value, positive: false }, expr.span);
   } else if (value.kind !== "error") {
     const help = value.kind === "tensor" ? { help: "use `gather` for positions in a tensor" } : {};
-    frame.fail("wrong_type", { text: `a position is a compile-time number, got ${describe(value)}`, ...help }, expr.span);
+    frame.fail("wrong_type", { text: `a position is a compile-time number, got ${describe(value)}`, ...help },
+      expr.span);
   }
   return undefined;
 }

@@ -10,13 +10,16 @@ import {
 import { invariant } from "../invariant.js";
 import { Puller, type PulledAnchor } from "../pull.js";
 import type { Index, Term, Value } from "../value.js";
-import { naiveAttention, naiveContraction } from "./naive.js";
+import { attentionScalar, attentionWide } from "./attention_scalar.js";
+import { attentionTiled } from "./attention_tiled.js";
+import { contractionScalar, contractionWide } from "./contraction_scalar.js";
+import { contractionTiled } from "./contraction_tiled.js";
 import { assemble, OUTPUT, type LowerContext, type LoweredKernel } from "./kernel.js";
 import type { AttentionSpec, ContractionSpec, Extent, Operand } from "./template.js";
 import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
 
-const CONTRACTION = { scalar: naiveContraction, tiled: naiveContraction } as const;
-const ATTENTION = { scalar: naiveAttention, tiled: naiveAttention } as const;
+const CONTRACTION = { scalar: contractionScalar, wide: contractionWide, tiled: contractionTiled } as const;
+const ATTENTION = { scalar: attentionScalar, wide: attentionWide, tiled: attentionTiled } as const;
 
 export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: LowerContext): LoweredKernel {
   const { root, anchor: node } = fused;

@@ -34,7 +34,7 @@ export function lowerRow(fused: FusedKernel, family: FamilyName, context: LowerC
   const puller = new Puller(context.records, context.stored, root);
   const value = puller.pull(root, at);
   const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
-  const threads = family === "scalar" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
+  const threads = family !== "tiled" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
   const row = new RowWriter(fused, context, threads, sizeOf(rowShape));
   for (const fold of distinct(puller.folds)) row.fold(fold);
   row.elements(value, linearize(at, root.shape), colShape);

@@ -54,7 +54,8 @@ function atomText(atom: Atom, names: Names, dynamic?: (value: Value) => string):
       return `(${wrap(indexText(atom.of, names, dynamic))} % ${dimText(atom.divisor)})`;
     case "dynamic":
       invariant(dynamic, "a gathered index stands only where loads are allowed");
-      return dynamic(atom.value);
+      // Out of range is the nearest end, as in the reference.
+      return `clamp(${dynamic(atom.value)}, 0, ${dimText(subDim(atom.size, dim(1)))})`;
     default:
       return atom satisfies never;
   }

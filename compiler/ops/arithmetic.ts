@@ -12,8 +12,10 @@ export const slope = (derivative: (a: Algebra, dy: Node, x: Node, y: Node) => No
   ({ ops, node, dy }: GradientContext) => [derivative(algebra(ops), dy, operand(node.inputs, 0), node)];
 
 /** The same for two operands. */
-const slopes = (derivatives: (a: Algebra, dy: Node, x: Node, z: Node, y: Node) => readonly [Node, Node]): OpRecord["gradient"] =>
-  ({ ops, node, dy }: GradientContext) => derivatives(algebra(ops), dy, operand(node.inputs, 0), operand(node.inputs, 1), node);
+type Slopes = (a: Algebra, dy: Node, x: Node, z: Node, y: Node) => readonly [Node, Node];
+const slopes = (derivatives: Slopes): OpRecord["gradient"] =>
+  ({ ops, node, dy }: GradientContext) =>
+    derivatives(algebra(ops), dy, operand(node.inputs, 0), operand(node.inputs, 1), node);
 
 const FLAT: OpRecord["gradient"] = () => [undefined];
 
@@ -52,7 +54,10 @@ const binaryOps: readonly OpRecord[] = [
     // WGSL's % truncates; bare literals fit f32 and i32 alike.
     wgsl: (a, b) => `(${a} % ${b} + select(${b} * 0, ${b}, (${a} % ${b} != 0) && ((${a} % ${b} < 0) != (${b} < 0))))`,
     gradient: slopes((o, dy, a, b) => [dy, o.unary("neg", o.mul(dy, o.unary("floor", o.div(a, b))))]),
-    samples: [{ inputs: [{ shape: [3, 5], range: [-4, 4] }, { shape: [5], range: [4.5, 6] }] }],
+    samples: [
+      { inputs: [{ shape: [3, 5], range: [-4, 4] }, { shape: [5], range: [4.5, 6] }] },
+      { inputs: [{ shape: [7, 5], range: [-9, 9], dtype: "i32" }, { shape: [5], range: [2, 5], dtype: "i32" }] },
+    ],
   }),
   elementwise({
     name: "pow", symbol: "^", of: "a b", takes: "real", cost: 16,
@@ -160,12 +165,14 @@ const unaryOps: readonly OpRecord[] = [
       // Below 0.1 the series to x⁶ is good to 2e-9 relative, where exp(x) - 1 loses digits.
       exp_minus_one: [
         "fn exp_minus_one(x: f32) -> f32 {",
-        "  let s = x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666668 + x * (0.008333334 + x * 0.0013888889)))));",
+        "  let far = 0.041666668 + x * (0.008333334 + x * 0.0013888889);",
+        "  let s = x * (1.0 + x * (0.5 + x * (0.16666667 + x * far)));",
         "  return select(exp(x) - 1.0, s, abs(x) < 0.1);",
         "}",
       ].join("\n"),
     },
-    gradient: slope((o, dy, _x, y) => o.mul(dy, o.add(y, 1))), samples: [...unarySamples(), ...unarySamples(-0.01, 0.01)],
+    gradient: slope((o, dy, _x, y) => o.mul(dy, o.add(y, 1))),
+    samples: [...unarySamples(), ...unarySamples(-0.01, 0.01)],
   }),
   elementwise({
     name: "log", of: "x", takes: "real", doc: "The natural logarithm. Source: torch.log.", cost: 8,
@@ -175,7 +182,8 @@ const unaryOps: readonly OpRecord[] = [
   elementwise({
     name: "log1p", of: "x", takes: "real", doc: "ln(1 + x), exact near 0. Source: torch.log1p.", cost: 12,
     scalar: Math.log1p, wgsl: (x) => `log_one_plus(${x})`, wgslFunctions: { log_one_plus: logOnePlus() },
-    gradient: slope((o, dy, x) => o.div(dy, o.add(x, 1))), samples: [...unarySamples(-0.9, 3), ...unarySamples(-0.01, 0.01)],
+    gradient: slope((o, dy, x) => o.div(dy, o.add(x, 1))),
+    samples: [...unarySamples(-0.9, 3), ...unarySamples(-0.01, 0.01)],
   }),
   elementwise({
     name: "sin", of: "x", takes: "real", doc: "sin x, radians. Source: torch.sin.", cost: 12,
@@ -188,7 +196,8 @@ const unaryOps: readonly OpRecord[] = [
     gradient: slope((o, dy, x) => o.unary("neg", o.mul(dy, o.unary("sin", x)))), samples: unarySamples(),
   }),
   elementwise({
-    name: "stop_gradient", of: "x", takes: "free", doc: "x, through which no gradient flows. Source: torch.Tensor.detach.",
+    name: "stop_gradient", of: "x", takes: "free",
+    doc: "x, through which no gradient flows. Source: torch.Tensor.detach.",
     scalar: (x) => x, wgsl: (x) => x, gradient: "none", samples: unarySamples(),
   }),
 ];

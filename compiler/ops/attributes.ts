@@ -24,7 +24,8 @@ export const asList = (a: Attr | undefined): readonly Attr[] | undefined =>
 
 /** A whole number ≥ `least`. @param what the argument, as the message calls it: "`stride` of `conv2d`". */
 export function readWhole(a: Attr | undefined, what: string, least: number): number | OpFault {
-  if (isDim(a) && !isConstant(a)) return fault("symbolic_batch", `${what} cannot depend on the batch, got ${showDim(a)}`, BATCH_HELP);
+  if (isDim(a) && !isConstant(a)) return fault("symbolic_batch",
+    `${what} cannot depend on the batch, got ${showDim(a)}`, BATCH_HELP);
   const value = isDim(a) ? a.c : a;
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a whole number, got ${show(a)}`);
   if (!Number.isInteger(value)) return fault("not_an_integer", `${what} must be a whole number, got ${value}`);
@@ -34,7 +35,8 @@ export function readWhole(a: Attr | undefined, what: string, least: number): num
 /** Any finite number; `otherwise` where the argument is missing. */
 export function readNumber(a: Attr | undefined, what: string, otherwise?: number): number | OpFault {
   const value = isDim(a) && isConstant(a) ? a.c : (a ?? otherwise);
-  if (isDim(value ?? undefined)) return fault("symbolic_batch", `${what} cannot depend on the batch, got ${show(a)}`, BATCH_HELP);
+  if (isDim(value ?? undefined)) return fault("symbolic_batch", `${what} cannot depend on the batch, got ${show(a)}`,
+    BATCH_HELP);
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a number, got ${show(a)}`);
   return Number.isFinite(value) ? value : fault("value_error", `${what} must be finite, got ${value}`);
 }
@@ -84,14 +86,16 @@ export function readAxes(a: Attr | undefined, op: string, rank: number): readonl
 }
 
 /** One whole number ≥ `least` for each of `count` axes: a list of so many, or one number for all. */
-export function readPerAxis(a: Attr | undefined, what: string, count: number, least: number): readonly number[] | OpFault {
+export function readPerAxis(a: Attr | undefined, what: string, count: number,
+  least: number): readonly number[] | OpFault {
   const list = asList(a) ?? Array.from({ length: count }, () => a ?? null);
   if (list.length !== count) return fault("wrong_type", `${what} needs ${count} numbers, got ${show(a)}`);
   return readEach(list, (item) => readWhole(item, what, least));
 }
 
 /** Reads every item, or gives the first fault. */
-export function readEach<T>(list: readonly Attr[], read: (item: Attr, i: number) => T | OpFault): readonly T[] | OpFault {
+export function readEach<T>(list: readonly Attr[],
+  read: (item: Attr, i: number) => T | OpFault): readonly T[] | OpFault {
   const out: T[] = [];
   for (const [i, item] of list.entries()) {
     const value = read(item, i);

@@ -17,7 +17,8 @@ type Margins = readonly (readonly number[])[];
 /** `pad` as [[top, bottom], [left, right]]: from one number, one a side pair, or all four. */
 function readMargins(a: Attr | undefined, what: string): Margins | OpFault {
   const list = asList(a) ?? [a ?? 0, a ?? 0];
-  if (list.length !== 2) return fault("wrong_type", `${what} needs a number or two, of height and width, got ${list.length}`);
+  if (list.length !== 2) return fault("wrong_type",
+    `${what} needs a number or two, of height and width, got ${list.length}`);
   return readEach(list, (side) => readPerAxis(side, what, 2, 0));
 }
 
@@ -25,14 +26,16 @@ const marginsOf = (attrs: Attrs): Margins => attrs["pad"] as Margins; // put the
 
 /** ⌊(size + before + after − reach) / stride⌋ + 1, or a fault when the kernel does not fit. */
 function windowCount(op: string, size: Dim, margin: Sizes, reach: number, stride: number): number | OpFault {
-  if (!isConstant(size)) return fault("symbolic_batch", `\`${op}\` slides over sizes that do not hold B, got ${showDim(size)}`);
+  if (!isConstant(size)) return fault("symbolic_batch",
+    `\`${op}\` slides over sizes that do not hold B, got ${showDim(size)}`);
   const room = size.c + at(margin, 0) + at(margin, 1) - reach;
   return room >= 0 ? Math.floor(room / stride) + 1
     : fault("shape_mismatch", `\`${op}\` needs a kernel within the padded side, got ${reach} over ${room + reach}`);
 }
 
 function windowSides(op: string, x: TensorType, kernel: Sizes, attrs: Attrs): readonly [number, number] | OpFault {
-  const [stride, dilation, pad] = [numbersOf(attrs, "stride"), attrs["dilation"] ? numbersOf(attrs, "dilation") : [1, 1], marginsOf(attrs)];
+  const [stride, dilation, pad] = [numbersOf(attrs, "stride"),
+    attrs["dilation"] ? numbersOf(attrs, "dilation") : [1, 1], marginsOf(attrs)];
   const side = (i: number): number | OpFault =>
     windowCount(op, dimAt(x.shape, 2 + i), pad[i] ?? [0, 0], at(dilation, i) * (at(kernel, i) - 1) + 1, at(stride, i));
   const [height, width] = [side(0), side(1)];
@@ -46,19 +49,23 @@ function inferConv(inputs: readonly TensorType[], attrs: Attrs): readonly [Tenso
   const [x, weight] = [operand(inputs, 0), operand(inputs, 1)];
   const shown = `${showShape(x.shape)} by ${showShape(weight.shape)}`;
   if (x.shape.length !== 4 || weight.shape.length !== 4) {
-    return fault("rank_mismatch", `\`conv2d\` needs images [N, C, H, W] and kernels [O, C / groups, kh, kw], got ${shown}`);
+    return fault("rank_mismatch",
+      `\`conv2d\` needs images [N, C, H, W] and kernels [O, C / groups, kh, kw], got ${shown}`);
   }
   const groups = numberOf(attrs, "groups");
   const [channels, out] = [dimAt(x.shape, 1), dimAt(weight.shape, 0)];
   const each = divDim(channels, dim(groups));
   if (!each || !divDim(out, dim(groups))) {
-    return fault("not_an_integer", `\`conv2d\` cannot split ${showDim(channels)} channels into ${showDim(out)} by ${groups} groups`);
+    return fault("not_an_integer",
+      `\`conv2d\` cannot split ${showDim(channels)} channels into ${showDim(out)} by ${groups} groups`);
   }
   if (!sameDim(each, dimAt(weight.shape, 1))) {
-    return fault("shape_mismatch", `\`conv2d\` has ${showDim(each)} channels a group, its kernels have ${showDim(dimAt(weight.shape, 1))}`);
+    return fault("shape_mismatch",
+      `\`conv2d\` has ${showDim(each)} channels a group, its kernels have ${showDim(dimAt(weight.shape, 1))}`);
   }
   const kernel = weight.shape.slice(2);
-  if (!kernel.every(isConstant)) return fault("symbolic_batch", `\`conv2d\` needs a kernel without B, got ${showShape(kernel)}`);
+  if (!kernel.every(isConstant)) return fault("symbolic_batch",
+    `\`conv2d\` needs a kernel without B, got ${showShape(kernel)}`);
   const sides = windowSides("conv2d", x, kernel.map((d) => d.c), attrs);
   return isFault(sides) ? sides : [{ shape: [dimAt(x.shape, 0), out, dim(sides[0]), dim(sides[1])], dtype: "f32" }];
 }
@@ -94,7 +101,8 @@ function convolve(x: Tensor, weight: Tensor, shape: Sizes, attrs: Attrs): Tensor
   const data = allocateLike(x.data, count(shape));
   for (let n = 0; n < images; n++) {
     for (let g = 0; g < groups; g++) {
-      const rows = patches(x, (n * groups + g) * channels * area, channels, weight.shape.slice(2), shape.slice(2), attrs);
+      const rows = patches(x, (n * groups + g) * channels * area, channels, weight.shape.slice(2), shape.slice(2),
+        attrs);
       dotRows(weight.data, g * out * depth, rows, 0, data, (n * groups + g) * out * places, out, places, depth);
     }
   }
@@ -104,17 +112,20 @@ function convolve(x: Tensor, weight: Tensor, shape: Sizes, attrs: Attrs): Tensor
 /** A dimension split in two: [.., groups·n, ..] as [.., groups, n, ..], permuted and joined again. */
 function regroup(ops: Ops, x: Node, axis: number, groups: number, order: readonly number[], join: number): Node {
   const each = divDim(dimAt(x.shape, axis), dim(groups)) ?? dim(1); // inferConv has checked that groups divide
-  const split = ops.call("reshape", [x], { shape: [...x.shape.slice(0, axis), dim(groups), each, ...x.shape.slice(axis + 1)] });
+  const split = ops.call("reshape", [x],
+    { shape: [...x.shape.slice(0, axis), dim(groups), each, ...x.shape.slice(axis + 1)] });
   const moved = ops.call("permute", [split], { order });
   const joined = mulDim(dimAt(moved.shape, join), dimAt(moved.shape, join + 1)) ?? dim(1); // groups hold no B
-  return ops.call("reshape", [moved], { shape: [...moved.shape.slice(0, join), joined, ...moved.shape.slice(join + 2)] });
+  return ops.call("reshape", [moved],
+    { shape: [...moved.shape.slice(0, join), joined, ...moved.shape.slice(join + 2)] });
 }
 
 /** Both gradients of a convolution are convolutions: of the spread-out dy by turned kernels, and of x by dy. */
 function convGradient({ ops, node, dy }: GradientContext): readonly Node[] {
   const [x, weight] = [operand(node.inputs, 0), operand(node.inputs, 1)];
   const groups = numberOf(node.attrs, "groups");
-  const [stride, dilation, pad] = [numbersOf(node.attrs, "stride"), numbersOf(node.attrs, "dilation"), marginsOf(node.attrs)];
+  const [stride, dilation, pad] = [numbersOf(node.attrs, "stride"), numbersOf(node.attrs, "dilation"),
+    marginsOf(node.attrs)];
   const kernel = weight.shape.slice(2).map((d) => d.c);
   const side = (shape: readonly Dim[], i: number): number => dimAt(shape, 2 + i).c;
 
@@ -145,7 +156,8 @@ function convGradient({ ops, node, dy }: GradientContext): readonly Node[] {
 export const conv2d: OpRecord = defineOp({
   name: "conv2d", kind: "contraction",
   signature: "(x: [N, C, H, W], weight: [O, I, KH, KW], stride = 1, pad = 0, dilation = 1, groups = 1) -> [N, O, _, _]",
-  doc: "Cross-correlation. `pad` is a number, one for height and width each, or [[top, bottom], [left, right]]. Source: torch.nn.functional.conv2d.",
+  doc: "Cross-correlation. `pad` is a number, one for height and width each, or [[top, bottom], [left, right]]. " +
+    "Source: torch.nn.functional.conv2d.",
   canonical(_inputs, attrs) {
     const stride = readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1);
     if (isFault(stride)) return stride;
@@ -163,9 +175,11 @@ export const conv2d: OpRecord = defineOp({
   samples: [
     { inputs: [{ shape: ["B", 3, 7, 9] }, { shape: [5, 3, 3, 3] }], attrs: { pad: 1 } },
     { inputs: [{ shape: ["B", 3, 8, 8] }, { shape: [5, 3, 4, 4] }], attrs: { stride: 4 } },
-    { inputs: [{ shape: ["B", 4, 9, 7] }, { shape: [6, 2, 3, 3] }], attrs: { stride: 2, pad: [[1, 0], [2, 1]], groups: 2 } },
+    { inputs: [{ shape: ["B", 4, 9, 7] }, { shape: [6, 2, 3, 3] }],
+      attrs: { stride: 2, pad: [[1, 0], [2, 1]], groups: 2 } },
     { inputs: [{ shape: ["B", 3, 7, 7] }, { shape: [3, 1, 3, 3] }], attrs: { stride: 2, pad: [0, 1], groups: 3 } },
-    { inputs: [{ shape: [2, 3, 9, 10] }, { shape: [2, 3, 2, 3] }], attrs: { stride: [2, 3], dilation: [2, 1], pad: 3 } },
+    { inputs: [{ shape: [2, 3, 9, 10] }, { shape: [2, 3, 2, 3] }],
+      attrs: { stride: [2, 3], dilation: [2, 1], pad: 3 } },
     { inputs: [{ shape: ["B", 3, 5, 5] }, { shape: [4, 3, 1, 1] }], attrs: { stride: 2, pad: 1 } },
   ],
 });
@@ -197,7 +211,8 @@ const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =
       const wrong = checkFloats(name, inputs, 1);
       if (wrong) return wrong;
       const x = operand(inputs, 0);
-      if (x.shape.length !== 4) return fault("rank_mismatch", `\`${name}\` needs images [N, C, H, W], got ${showShape(x.shape)}`);
+      if (x.shape.length !== 4) return fault("rank_mismatch",
+        `\`${name}\` needs images [N, C, H, W], got ${showShape(x.shape)}`);
       const sides = windowSides(name, x, numbersOf(attrs, "kernel"), attrs);
       return isFault(sides) ? sides : [{ shape: [...x.shape.slice(0, 2), dim(sides[0]), dim(sides[1])], dtype: "f32" }];
     },
@@ -228,7 +243,8 @@ function windowParts(ops: Ops, x: Node, attrs: Attrs, outside: number): Node[] {
   return Array.from({ length: at(kernel, 0) * at(kernel, 1) }, (_, place) => {
     const offset = [Math.floor(place / at(kernel, 1)), place % at(kernel, 1)];
     return ops.call("slice", [padded], {
-      starts: [0, 0, ...offset], stops: [null, null, ...stops.map((s, i) => s + at(offset, i))], steps: [1, 1, ...stride],
+      starts: [0, 0, ...offset], stops: [null, null, ...stops.map((s, i) => s + at(offset, i))],
+      steps: [1, 1, ...stride],
     });
   });
 }
@@ -260,7 +276,8 @@ export const pooling: readonly OpRecord[] = [
     window: (values) => Math.max(...values),
   }),
   pool({
-    name: "avg_pool2d", doc: "The mean of each window, padding counted; `stride` defaults to `kernel`. Source: torch.nn.AvgPool2d.",
+    name: "avg_pool2d",
+    doc: "The mean of each window, padding counted; `stride` defaults to `kernel`. Source: torch.nn.AvgPool2d.",
     outside: 0, combine: (o, a, b) => o.add(a, b), finish: (o, y, window) => o.div(y, window),
     window: (values) => values.reduce((a, b) => a + b, 0) / values.length,
   }),

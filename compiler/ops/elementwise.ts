@@ -89,7 +89,8 @@ function checkTypes(op: string, rule: OperandRule, inputs: readonly TensorType[]
   switch (rule) {
     case "free": return undefined;
     case "real": return types.every((t) => t === "f32") ? undefined : wrongType(op, "f32 operands", inputs, convert);
-    case "number": return alike(types) && types[0] !== "bool" ? undefined : wrongType(op, "numbers of one type", inputs, convert);
+    case "number": return alike(types) && types[0] !== "bool" ? undefined
+      : wrongType(op, "numbers of one type", inputs, convert);
     case "any": return alike(types) ? undefined : wrongType(op, "operands of one type", inputs, convert);
     case "bool": return types.every((t) => t === "bool") ? undefined
       : wrongType(op, "bool operands", inputs, "compare first, as in `x != 0`");
@@ -99,7 +100,7 @@ function checkTypes(op: string, rule: OperandRule, inputs: readonly TensorType[]
   }
 }
 
-/** Samples for a function of one operand: an odd length, a 0-d value, and a range that keeps clear of kinks or poles. */
+/** Samples for a function of one operand: odd lengths, a 0-d value, and a range clear of poles. */
 export const unarySamples = (low = -3, high = 3): readonly OpSample[] => [
   { inputs: [{ shape: [5, 7], range: [low, high] }] },
   { inputs: [{ shape: ["B", 3], range: [low, high] }] },
@@ -107,7 +108,8 @@ export const unarySamples = (low = -3, high = 3): readonly OpSample[] => [
 ];
 
 /** Samples for a function of two operands: equal shapes, and broadcasting either way. */
-export function binarySamples(range: readonly [number, number], second: readonly [number, number] = range): readonly OpSample[] {
+export function binarySamples(range: readonly [number, number],
+  second: readonly [number, number] = range): readonly OpSample[] {
   return [
     { inputs: [{ shape: [3, 5], range }, { shape: [3, 5], range: second }] },
     { inputs: [{ shape: ["B", 7, 1], range }, { shape: [5], range: second }] },

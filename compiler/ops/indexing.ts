@@ -42,7 +42,7 @@ function gatherRows(x: Tensor, indices: Tensor, axis: number, shape: readonly nu
 
 const gather = defineOp({
   name: "gather", kind: "movement", signature: "(x: [..], indices: i32 [..], axis = 0) -> [..]",
-  doc: "The entries of an axis at `indices`, whose shape takes the axis' place: an embedding. Source: torch.index_select.",
+  doc: "Entries of an axis at `indices`, whose shape takes its place: an embedding. Source: torch.index_select.",
   canonical: axisAttr("gather", 0),
   infer(inputs, attrs) {
     const wrong = checkIndices("gather", inputs);
@@ -50,7 +50,8 @@ const gather = defineOp({
     const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
     return [{ shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype }];
   },
-  evaluate: ([x, indices], attrs, [shape = []]) => (x && indices ? [gatherRows(x, indices, numberOf(attrs, "axis"), shape)] : []),
+  evaluate: ([x, indices], attrs, [shape = []]) =>
+    (x && indices ? [gatherRows(x, indices, numberOf(attrs, "axis"), shape)] : []),
   pull(node, index, read) {
     const axis = numberOf(node.attrs, "axis");
     const [x, indices] = [operand(node.inputs, 0), operand(node.inputs, 1)];
@@ -104,12 +105,14 @@ const takeAlongOp = defineOp({
     const wrong = checkIndices("take_along", inputs);
     if (wrong) return wrong;
     const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
-    const fits = x.shape.length === indices.shape.length && x.shape.every((d, i) => i === axis || sameDim(d, dimAt(indices.shape, i)));
+    const fits = x.shape.length === indices.shape.length
+      && x.shape.every((d, i) => i === axis || sameDim(d, dimAt(indices.shape, i)));
     if (fits) return [{ shape: indices.shape, dtype: x.dtype }];
     return fault("shape_mismatch", `\`take_along\` needs shapes that differ in axis ${axis} only, got ` +
       `${showShape(x.shape)} and ${showShape(indices.shape)}`);
   },
-  evaluate: ([x, indices], attrs, [shape = []]) => (x && indices ? [takeAlong(x, indices, numberOf(attrs, "axis"), shape)] : []),
+  evaluate: ([x, indices], attrs, [shape = []]) =>
+    (x && indices ? [takeAlong(x, indices, numberOf(attrs, "axis"), shape)] : []),
   pull(node, index, read) {
     const axis = numberOf(node.attrs, "axis");
     const place = dynamicIndex(read(1, index), dimAt(operand(node.inputs, 0).shape, axis));
@@ -181,7 +184,8 @@ const cumsum = defineOp({
     return reshapeTo(ops, ops.call("matmul", [ones, columns]), x.shape);
   },
   gradient: "expand",
-  samples: [{ inputs: [{ shape: ["B", 5, 3] }], attrs: { axis: 1 } }, { inputs: [{ shape: ["B", 7] }], attrs: { axis: -1 } }],
+  samples: [{ inputs: [{ shape: ["B", 5, 3] }], attrs: { axis: 1 } },
+    { inputs: [{ shape: ["B", 7] }], attrs: { axis: -1 } }],
 });
 
 export const indexing: readonly OpRecord[] = [gather, takeAlongOp, oneHotOp, cumsum];

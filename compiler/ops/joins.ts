@@ -27,7 +27,8 @@ function inferConcat(inputs: readonly TensorType[], attrs: Attrs): readonly [Ten
     t.shape.every((d, i) => i === axis || sameDim(d, dimAt(first.shape, i)));
   const wrong = inputs.find((t) => !fits(t));
   if (wrong) {
-    const shown = [first, wrong].map((t) => `${t.dtype === "f32" ? "" : `${t.dtype} `}${showShape(t.shape)}`).join(" and ");
+    const show = (t: TensorType): string => `${t.dtype === "f32" ? "" : `${t.dtype} `}${showShape(t.shape)}`;
+    const shown = `${show(first)} and ${show(wrong)}`;
     return fault("shape_mismatch", `\`concat\` needs parts that differ in axis ${axis} only, got ${shown}`);
   }
   const size = inputs.map((t) => dimAt(t.shape, axis)).reduce(addDim);
@@ -61,7 +62,8 @@ const concat = defineOp({
       const place = subIndex(indexAt(index, axis), constantIndex(dimAt(starts, n)));
       const then = read(n, index.map((i, a) => (a === axis ? place : i)));
       if (n === node.inputs.length - 1) return then;
-      return { kind: "select", guards: [{ index: place, size: dimAt(operand(node.inputs, n).shape, axis) }], then, otherwise: part(n + 1) };
+      return { kind: "select", guards: [{ index: place, size: dimAt(operand(node.inputs, n).shape, axis) }], then,
+        otherwise: part(n + 1) };
     };
     return part(0);
   },
@@ -100,7 +102,8 @@ const made = (spec: Made): OpRecord => defineOp({ ...spec, kind: "composite", gr
 
 /** A composite that only reshapes: `shape` says to what. */
 function reshaping(
-  name: string, signature: string, doc: string, canonical: Made["canonical"], shape: (x: Shape, attrs: Attrs) => Shape | OpFault,
+  name: string, signature: string, doc: string, canonical: Made["canonical"],
+  shape: (x: Shape, attrs: Attrs) => Shape | OpFault,
   samples: readonly OpSample[],
 ): OpRecord {
   return made({
@@ -123,11 +126,13 @@ const oneAxis = (name: string, extra = 0): Made["canonical"] => ([x], attrs) => 
 };
 
 const shapes: readonly OpRecord[] = [
-  reshaping("squeeze", "(x: [..], axis: int) -> [..]", "x without an axis of size 1. Source: torch.squeeze.", oneAxis("squeeze"),
+  reshaping("squeeze", "(x: [..], axis: int) -> [..]", "x without an axis of size 1. Source: torch.squeeze.",
+    oneAxis("squeeze"),
     (x, attrs) => isOne(dimAt(x, numberOf(attrs, "axis"))) ? x.filter((_, i) => i !== numberOf(attrs, "axis"))
       : fault("shape_mismatch", `\`squeeze\` needs size 1 along axis ${numberOf(attrs, "axis")} of ${showShape(x)}`),
     [{ inputs: [{ shape: ["B", 1, 5] }], attrs: { axis: 1 } }]),
-  reshaping("unsqueeze", "(x: [..], axis: int) -> [..]", "x with a new axis of size 1. Source: torch.unsqueeze.", oneAxis("unsqueeze", 1),
+  reshaping("unsqueeze", "(x: [..], axis: int) -> [..]", "x with a new axis of size 1. Source: torch.unsqueeze.",
+    oneAxis("unsqueeze", 1),
     (x, attrs) => [...x.slice(0, numberOf(attrs, "axis")), dim(1), ...x.slice(numberOf(attrs, "axis"))],
     [{ inputs: [{ shape: ["B", 5] }], attrs: { axis: -1 } }, { inputs: [{ shape: ["B", 5] }], attrs: { axis: 0 } }]),
   reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]", "Axes `start` to `end` as one. Source: torch.flatten.",
@@ -137,7 +142,8 @@ const shapes: readonly OpRecord[] = [
       if (isFault(from)) return from;
       const to = readAxis(attrs["end"] ?? -1, "flatten", rank);
       if (isFault(to)) return to;
-      return from <= to ? { start: from, end: to } : fault("rank_mismatch", `\`flatten\` needs start ≤ end, got ${from} and ${to}`);
+      return from <= to ? { start: from, end: to }
+        : fault("rank_mismatch", `\`flatten\` needs start ≤ end, got ${from} and ${to}`);
     },
     (x, attrs) => {
       const [from, to] = [numberOf(attrs, "start"), numberOf(attrs, "end")];
@@ -151,7 +157,8 @@ const swapped = <T>(list: readonly T[]): T[] => [...list.slice(0, -2), ...list.s
 
 const rearranged: readonly OpRecord[] = [
   made({
-    name: "transpose", signature: "(x: [.., M, N]) -> [.., N, M]", doc: "The last two axes swapped. Source: torch.Tensor.mT.",
+    name: "transpose", signature: "(x: [.., M, N]) -> [.., N, M]",
+    doc: "The last two axes swapped. Source: torch.Tensor.mT.",
     canonical: () => ({}),
     infer([x]) {
       if (x && x.shape.length >= 2) return [{ shape: swapped(x.shape), dtype: x.dtype }];
@@ -161,7 +168,8 @@ const rearranged: readonly OpRecord[] = [
     samples: [{ inputs: [{ shape: ["B", 3, 5] }] }, { inputs: [{ shape: [7, 2] }] }],
   }),
   made({
-    name: "stack", signature: "(parts: list, axis = 0) -> [..]", doc: "Equal tensors along a new axis. Source: torch.stack.",
+    name: "stack", signature: "(parts: list, axis = 0) -> [..]",
+    doc: "Equal tensors along a new axis. Source: torch.stack.",
     canonical: ([first], attrs) => oneAxis("stack", 1)(first ? [first] : [], { axis: attrs["axis"] ?? 0 }),
     infer(inputs, attrs) {
       const axis = numberOf(attrs, "axis");
@@ -173,7 +181,8 @@ const rearranged: readonly OpRecord[] = [
     samples: [{ inputs: [{ shape: ["B", 3] }, { shape: ["B", 3] }], attrs: { axis: -1 } }],
   }),
   made({
-    name: "tile", signature: "(x: [..], times: list) -> [..]", doc: "x repeated times[i] times along axis i. Source: torch.tile.",
+    name: "tile", signature: "(x: [..], times: list) -> [..]",
+    doc: "x repeated times[i] times along axis i. Source: torch.tile.",
     canonical([x], attrs) {
       const times = readPerAxis(asList(attrs["times"]) ?? [], "`times` of `tile`", x?.shape.length ?? 0, 1);
       return isFault(times) ? times : { times };
@@ -205,7 +214,8 @@ const rearranged: readonly OpRecord[] = [
       if (!x) return wrongType("roll", "a tensor", []);
       const batch = numbersOf(attrs, "axes").find((axis) => dimAt(x.shape, axis).b !== 0);
       if (batch === undefined) return [{ shape: x.shape, dtype: x.dtype }];
-      return fault("symbolic_batch", `\`roll\` moves along axes without B, got axis ${batch} of ${showShape(x.shape)}`, "use `flip`");
+      return fault("symbolic_batch", `\`roll\` moves along axes without B, got axis ${batch} of ${showShape(x.shape)}`,
+        "use `flip`");
     },
     expand(ops, inputs, attrs) {
       const shift = numbersOf(attrs, "shift");
@@ -237,7 +247,8 @@ function triangle(name: string, doc: string, test: string): OpRecord {
     },
     infer([x]) {
       if (x && x.shape.length >= 2 && x.dtype === "f32") return [{ shape: x.shape, dtype: x.dtype }];
-      return fault("rank_mismatch", `\`${name}\` needs f32 matrices, got ${x?.dtype ?? "none"} ${showShape(x?.shape ?? [])}`);
+      return fault("rank_mismatch",
+        `\`${name}\` needs f32 matrices, got ${x?.dtype ?? "none"} ${showShape(x?.shape ?? [])}`);
     },
     expand(ops, inputs, attrs) {
       const [o, x] = [algebra(ops), operand(inputs, 0)];

@@ -5,10 +5,12 @@ import { dim, showDim } from "../dim.js";
 import type { Attrs, DType, TensorType } from "../graph.js";
 import { constantIndex } from "../indices.js";
 import { defineOp, isFault, type OpRecord } from "../op.js";
-import { dimsOf, fault, isDim, numberOf, numbersOf, readDim, readNumber, readShape, readWhole, sizesOf } from "./attributes.js";
+import { dimsOf, fault, isDim, numberOf, numbersOf, readDim, readNumber, readShape, readWhole,
+  sizesOf } from "./attributes.js";
 import { algebra } from "./algebra.js";
 
-const dtypeOf = (attrs: Attrs): DType => (attrs["dtype"] === "i32" || attrs["dtype"] === "bool" ? attrs["dtype"] : "f32");
+const dtypeOf = (attrs: Attrs): DType =>
+  (attrs["dtype"] === "i32" || attrs["dtype"] === "bool" ? attrs["dtype"] : "f32");
 /** f32 is the type nobody writes. */
 const withType = (attrs: Attrs, dtype: DType): Attrs => (dtype === "f32" ? attrs : { ...attrs, dtype });
 
@@ -30,7 +32,8 @@ export const leaves: readonly OpRecord[] = [
   brought("input", "name", "An input of the model, by its name."),
   brought("random_uniform", "stream", "Numbers uniform in [0, 1), drawn anew each step; `stream` tells draws apart."),
   defineOp({
-    name: "constant", kind: "leaf", signature: "(value: real) -> []", doc: "A number, f32 unless `dtype` says otherwise.",
+    name: "constant", kind: "leaf", signature: "(value: real) -> []",
+    doc: "A number, f32 unless `dtype` says otherwise.",
     internal: true,
     canonical(_inputs, attrs) {
       const value = readNumber(attrs["value"], "a constant");
@@ -39,7 +42,8 @@ export const leaves: readonly OpRecord[] = [
     infer: (_inputs, attrs) => [{ shape: [], dtype: dtypeOf(attrs) }],
     evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(numberOf(attrs, "value")) }],
     pull: (node) => ({ kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype }),
-    gradient: "none", samples: [{ inputs: [], attrs: { value: -1.5 } }, { inputs: [], attrs: { value: 7, dtype: "i32" } }],
+    gradient: "none",
+    samples: [{ inputs: [], attrs: { value: -1.5 } }, { inputs: [], attrs: { value: 7, dtype: "i32" } }],
   }),
   defineOp({
     name: "table", kind: "leaf", signature: "(values: list, shape: list) -> [..]", internal: true,
@@ -52,19 +56,23 @@ export const leaves: readonly OpRecord[] = [
       const [shape, values] = [dimsOf(attrs, "shape"), numbersOf(attrs, "values")];
       const size = shape.reduce((n, d) => n * (d.b === 0 ? d.c : NaN), 1);
       if (size === values.length) return [{ shape, dtype: dtypeOf(attrs) }];
-      return fault("element_count", `\`table\` of ${values.length} numbers does not fill [${shape.map(showDim).join(", ")}]`);
+      return fault("element_count",
+        `\`table\` of ${values.length} numbers does not fill [${shape.map(showDim).join(", ")}]`);
     },
-    evaluate: (_inputs, attrs) => [{ shape: sizesOf(attrs, "shape"), data: Float64Array.from(numbersOf(attrs, "values")) }],
+    evaluate: (_inputs, attrs) =>
+      [{ shape: sizesOf(attrs, "shape"), data: Float64Array.from(numbersOf(attrs, "values")) }],
     gradient: "none", samples: [{ inputs: [], attrs: { values: [1, 2.5, -3], shape: [3, 1] } }],
   }),
   defineOp({
-    name: "arange", kind: "leaf", signature: "(n: int) -> [n]", doc: "i32 0, 1, …, n − 1; n may hold B. Source: torch.arange.",
+    name: "arange", kind: "leaf", signature: "(n: int) -> [n]",
+    doc: "i32 0, 1, …, n − 1; n may hold B. Source: torch.arange.",
     canonical(_inputs, attrs) {
       const n = readDim(attrs["n"], "`n` of `arange`");
       return isFault(n) ? n : { n };
     },
     infer: (_inputs, attrs) => [{ shape: isDim(attrs["n"]) ? [attrs["n"]] : [], dtype: "i32" }],
-    evaluate: (_inputs, _attrs, [shape = []]) => [{ shape, data: Int32Array.from({ length: shape[0] ?? 1 }, (_, i) => i) }],
+    evaluate: (_inputs, _attrs, [shape = []]) =>
+      [{ shape, data: Int32Array.from({ length: shape[0] ?? 1 }, (_, i) => i) }],
     pull: (_node, at) => ({ kind: "index", index: at[0] ?? constantIndex(0) }),
     gradient: "none", samples: [{ inputs: [], attrs: { n: 7 } }, { inputs: [], attrs: { n: { b: 3, c: 1 } } }],
   }),

@@ -16,9 +16,6 @@ const comparisons: readonly [string, string, (a: number, b: number) => boolean, 
   ["ge", ">=", (a, b) => a >= b, "number"],
 ];
 
-/** The greatest f32 that is an i32. */
-const GREATEST_WHOLE = 2147483520;
-
 /** Whole numbers of a small range, so that equal ones occur. */
 const comparisonSamples: readonly OpSample[] = [
   ...binarySamples([-2, 2]),
@@ -62,13 +59,17 @@ export const logic: readonly OpRecord[] = [
     ],
   }),
   elementwise({
-    name: "float", of: "x", takes: "free", gives: "f32", doc: "x as f32; false is 0, true is 1. Source: torch.Tensor.float.",
+    name: "float", of: "x", takes: "free", gives: "f32",
+    doc: "x as f32; false is 0, true is 1. Source: torch.Tensor.float.",
     scalar: (x) => x, wgsl: (x) => `f32(${x})`, gradient: ({ dy }) => [dy],
-    samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9], dtype: "i32" }] }, { inputs: [BITS] }, { inputs: [{ shape: [3] }] }],
+    samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9], dtype: "i32" }] }, { inputs: [BITS] },
+      { inputs: [{ shape: [3] }] }],
   }),
   elementwise({
-    name: "int", of: "x", takes: "free", gives: "i32", doc: "x as i32, towards zero; beyond the range, its end (as in WGSL). Source: torch.Tensor.int.",
-    scalar: (x) => Math.max(-(2 ** 31), Math.min(GREATEST_WHOLE, Math.trunc(x))), wgsl: (x) => `i32(${x})`, gradient: "none",
+    name: "int", of: "x", takes: "free", gives: "i32",
+    doc: "x as i32, towards zero; beyond the range, its end (as in WGSL). Source: torch.Tensor.int.",
+    scalar: (x) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))), wgsl: (x) => `i32(${x})`,
+    gradient: "none",
     samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9] }] }, { inputs: [BITS] }],
   }),
 ];

@@ -15,7 +15,8 @@ import { allocateLike, at, broadcastStrides, count, readStrided, type Numbers } 
  * rounded once on the store, whatever the operands' type.
  */
 export function dotRows(
-  a: Numbers, aStart: number, b: Numbers, bStart: number, out: Numbers, outStart: number, rows: number, cols: number, depth: number,
+  a: Numbers, aStart: number, b: Numbers, bStart: number, out: Numbers, outStart: number, rows: number, cols: number,
+  depth: number,
 ): void {
   const block = 4;
   for (let j = 0; j < cols; j += block) {
@@ -40,7 +41,8 @@ export function dotRows(
 }
 
 function multiply(a: Tensor, b: Tensor, shape: readonly number[]): Tensor {
-  const [rows, cols, depth] = [at(a.shape, a.shape.length - 2), at(b.shape, b.shape.length - 1), at(a.shape, a.shape.length - 1)];
+  const [rows, cols, depth] = [at(a.shape, a.shape.length - 2), at(b.shape, b.shape.length - 1),
+    at(a.shape, a.shape.length - 1)];
   const lead = shape.slice(0, -2);
   const transposed = transposeLast(b);
   const data = allocateLike(a.data, count(shape));
@@ -68,13 +70,15 @@ function checkProduct(a: Shape, b: Shape): Shape | OpFault {
   const shown = `${showShape(a)} by ${showShape(b)}`;
   if (a.length < 2 || b.length < 2) {
     return fault("rank_mismatch", `\`matmul\` needs matrices, got ${shown}`,
-      a.length < 2 ? "make the first operand a row: `unsqueeze(a, axis = 0)`" : "make the second a column: `unsqueeze(b, axis = -1)`");
+      a.length < 2 ? "make the first operand a row: `unsqueeze(a, axis = 0)`"
+        : "make the second a column: `unsqueeze(b, axis = -1)`");
   }
   const [inner, depth] = [dimAt(a, a.length - 1), dimAt(b, b.length - 2)];
   if (!sameDim(inner, depth)) {
     const help = sameDim(inner, dimAt(b, b.length - 1)) ? "transpose the second operand: `matmul(a, transpose(b))`"
       : sameDim(dimAt(a, a.length - 2), depth) ? "transpose the first operand: `matmul(transpose(a), b)`" : undefined;
-    return fault("shape_mismatch", `\`matmul\` needs equal inner sizes, got ${showDim(inner)} and ${showDim(depth)}`, help);
+    return fault("shape_mismatch", `\`matmul\` needs equal inner sizes, got ${showDim(inner)} and ${showDim(depth)}`,
+      help);
   }
   const lead = broadcastShape([a.slice(0, -2), b.slice(0, -2)]);
   if (!lead) return fault("shape_mismatch", `\`matmul\` needs leading sizes that broadcast, got ${shown}`);
@@ -146,7 +150,9 @@ export const attention: OpRecord = defineOp({
   },
   gradient: "expand",
   samples: [
-    { inputs: [{ shape: ["B", 2, 5, 3] }, { shape: ["B", 2, 7, 3] }, { shape: ["B", 2, 7, 9] }], attrs: { scale: 0.6 } },
-    { inputs: [{ shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }], attrs: { scale: 0.35 } },
+    { inputs: [{ shape: ["B", 2, 5, 3] }, { shape: ["B", 2, 7, 3] }, { shape: ["B", 2, 7, 9] }],
+      attrs: { scale: 0.6 } },
+    { inputs: [{ shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }],
+      attrs: { scale: 0.35 } },
   ],
 });

@@ -42,7 +42,8 @@ interface Reduction {
 const inferReduction = (name: string, dtype: "f32" | "bool"): OpRecord["infer"] => (inputs, attrs) => {
   const [x] = inputs;
   if (!x || inputs.length !== 1 || x.dtype !== dtype) {
-    return wrongType(name, `one ${dtype} operand`, inputs, dtype === "f32" ? "convert with `float(x)`" : "compare first, as in `x > 0`");
+    return wrongType(name, `one ${dtype} operand`, inputs,
+      dtype === "f32" ? "convert with `float(x)`" : "compare first, as in `x > 0`");
   }
   return [{ shape: reducedShape(x.shape, axesOf(attrs), attrs["keep"] === true), dtype }];
 };
@@ -55,7 +56,8 @@ const reduction = (spec: Reduction): OpRecord =>
   });
 
 /** Folds `x` over `axes` in float64, in row-major order. @param shape of the result. */
-export function foldAxes(x: Tensor, axes: readonly number[], shape: readonly number[], fold: NonNullable<OpRecord["fold"]>): Tensor {
+export function foldAxes(x: Tensor, axes: readonly number[], shape: readonly number[],
+  fold: NonNullable<OpRecord["fold"]>): Tensor {
   const kept = x.shape.map((s, i) => (axes.includes(i) ? 1 : s));
   const strides = broadcastStrides(kept, x.shape);
   const out = new Float64Array(count(kept)).fill(fold.identity);
@@ -66,7 +68,7 @@ export function foldAxes(x: Tensor, axes: readonly number[], shape: readonly num
   // Every offset below is in range by the strides.
   forEachRow(x.shape, stridesOf(x.shape), 0, strides, 0, (from, to) => {
     if (step !== 0) {
-      for (let i = 0; i < width; i++) out[to + i * step] = combine(out[to + i * step] as number, data[from + i] as number);
+      for (let i = 0, o = to; i < width; i++, o += step) out[o] = combine(out[o] as number, data[from + i] as number);
       return;
     }
     let value = out[to] as number;
@@ -165,7 +167,8 @@ const composites: readonly OpRecord[] = [
     },
   }),
   derived({
-    name: "variance", doc: "The mean squared distance from the mean (biased: divided by n). Source: torch.var(unbiased=False).",
+    name: "variance",
+    doc: "The mean squared distance from the mean (biased: divided by n). Source: torch.var(unbiased=False).",
     value: meanSquare,
     gradient({ ops, node, dy }) {
       const [o, x, axes] = [algebra(ops), operand(node.inputs, 0), axesOf(node.attrs)];
@@ -200,14 +203,16 @@ function meanSquare(ops: Ops, x: Node, axes: readonly number[]): Node {
 }
 
 /** The position of the extremum along one axis, the lowest on ties: i32. */
-function position(name: "argmax" | "argmin", extremum: "max" | "min", better: (a: number, b: number) => boolean): OpRecord {
+function position(name: "argmax" | "argmin", extremum: "max" | "min",
+  better: (a: number, b: number) => boolean): OpRecord {
   return defineOp({
     name, kind: "composite", signature: "(x: [..], axis: int, keep = false) -> [..]",
-    doc: `i32 position of the ${extremum === "max" ? "greatest" : "least"} element, the lowest on ties. Source: torch.${name}.`,
+    doc: `i32 position of the ${extremum}imum along one axis, the lowest on ties. Source: torch.${name}.`,
     canonical(inputs, attrs) {
       const canonical = reductionAttrs(name, inputs, attrs);
       if (isFault(canonical) || axesOf(canonical).length === 1) return canonical;
-      return { fault: "wrong_type", text: `\`${name}\` needs one axis, got ${axesOf(canonical).length}`, help: "write `axis = -1`" };
+      return { fault: "wrong_type", text: `\`${name}\` needs one axis, got ${axesOf(canonical).length}`,
+        help: "write `axis = -1`" };
     },
     infer(inputs, attrs) {
       const types = inferReduction(name, "f32")(inputs, attrs);
@@ -227,7 +232,8 @@ function position(name: "argmax" | "argmin", extremum: "max" | "min", better: (a
       return ops.call("int", [first]);
     },
     gradient: "none",
-    samples: [{ inputs: [{ shape: ["B", 5, 7] }], attrs: { axis: -1 } }, { inputs: [{ shape: [5, 3] }], attrs: { axis: 0, keep: true } }],
+    samples: [{ inputs: [{ shape: ["B", 5, 7] }], attrs: { axis: -1 } },
+      { inputs: [{ shape: [5, 3] }], attrs: { axis: 0, keep: true } }],
   });
 }
 

@@ -74,7 +74,8 @@ const logSumExp = (row: Float64Array): number => {
 
 export const rows: readonly OpRecord[] = [
   row({
-    name: "softmax", signature: "(x: [..], axis = -1) -> [..]", doc: "e^x / Σ e^x along the axis. Source: torch.softmax.",
+    name: "softmax", signature: "(x: [..], axis = -1) -> [..]",
+    doc: "e^x / Σ e^x along the axis. Source: torch.softmax.",
     row(x) {
       const level = logSumExp(x);
       return x.map((v) => Math.exp(v - level));

@@ -8,7 +8,8 @@ import { count } from "./strided.js";
 
 /** Types of a sample's inputs, B symbolic. */
 export const sampleTypes = (sample: OpSample): TensorType[] =>
-  sample.inputs.map((input) => ({ shape: input.shape.map((s) => (s === "B" ? BATCH : dim(s))), dtype: input.dtype ?? "f32" }));
+  sample.inputs.map((input) =>
+    ({ shape: input.shape.map((s) => (s === "B" ? BATCH : dim(s))), dtype: input.dtype ?? "f32" }));
 
 /**
  * Numbers for a sample's inputs at batch `batch`: f32 values (exact in Float32Array), or whole numbers in Int32Array.
@@ -21,7 +22,9 @@ export function sampleTensors(record: OpRecord, sample: OpSample, seed: number, 
 function sampleTensor(input: SampleInput, seed: number, batch: number): Tensor {
   const shape = input.shape.map((s) => (s === "B" ? batch : s));
   const size = count(shape);
-  if (input.dtype === "bool") return { shape, data: Int32Array.from({ length: size }, (_, i) => Number(unit(seed, i) < 0.5)) };
+  if (input.dtype === "bool") {
+    return { shape, data: Int32Array.from({ length: size }, (_, i) => Number(unit(seed, i) < 0.5)) };
+  }
   const [low, high] = input.range ?? [-2, 2];
   const value = (i: number): number => low + (high - low) * unit(seed, i);
   if (input.dtype === "i32") return { shape, data: Int32Array.from({ length: size }, (_, i) => Math.floor(value(i))) };

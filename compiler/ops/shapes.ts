@@ -50,11 +50,13 @@ export const dimNode = (ops: Ops, size: Dim): Node =>
 
 /** The fault of a wrong element type: `got` are the operands. */
 export const wrongType = (op: string, needs: string, got: readonly TensorType[], help?: string): OpFault =>
-  fault("wrong_type", `\`${op}\` needs ${needs}, got ${got.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(" and ")}`, help);
+  fault("wrong_type",
+    `\`${op}\` needs ${needs}, got ${got.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(" and ")}`, help);
 
 /** A fault unless there are `arity` operands, the first ones all f32. */
 export function checkFloats(op: string, inputs: readonly TensorType[], arity: number): OpFault | undefined {
-  if (inputs.length !== arity) return fault("missing_argument", `\`${op}\` needs ${arity} tensors, got ${inputs.length}`);
+  if (inputs.length !== arity) return fault("missing_argument",
+    `\`${op}\` needs ${arity} tensors, got ${inputs.length}`);
   if (inputs.every((t) => t.dtype === "f32")) return undefined;
   return wrongType(op, "f32 operands", inputs, "convert with `float(x)`");
 }

@@ -30,7 +30,8 @@ export function allocateLike(data: Numbers, length: number): Numbers {
  * by `others`, starting from the given offsets.
  */
 export function forEachRow(
-  shape: Sizes, strides: Sizes, offset: number, others: Sizes, otherOffset: number, visit: (x: number, y: number) => void,
+  shape: Sizes, strides: Sizes, offset: number, others: Sizes, otherOffset: number,
+  visit: (x: number, y: number) => void,
 ): void {
   if (count(shape) === 0) return;
   const outer = shape.length - 1;
@@ -67,7 +68,8 @@ export function writeStrided(out: Numbers, strides: Sizes, offset: number, part:
   copy(out, strides, offset, part.data, stridesOf(part.shape), 0, part.shape);
 }
 
-function copy(out: Numbers, to: Sizes, toOffset: number, data: Numbers, from: Sizes, fromOffset: number, shape: Sizes): void {
+function copy(out: Numbers, to: Sizes, toOffset: number, data: Numbers, from: Sizes, fromOffset: number,
+  shape: Sizes): void {
   const last = shape.length - 1;
   const [width, toStep, fromStep] = last < 0 ? [1, 1, 1] : [at(shape, last), at(to, last), at(from, last)];
   forEachRow(shape, to, toOffset, from, fromOffset, (x, y) => {

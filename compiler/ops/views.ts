@@ -3,12 +3,13 @@
  */
 import { atMost, dim, isConstant, sameDim, showDim, showShape, sizeOf, subDim, type Dim, type Shape } from "../dim.js";
 import type { Attr } from "../graph.js";
-import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, scaleIndex, subIndex } from "../indices.js";
+import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, scaleIndex,
+  subIndex } from "../indices.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample } from "../op.js";
 import type { Guard, Index } from "../value.js";
 import {
-  asList, dimsOf, fault, isDim, numbersOf, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole, sizesOf,
-  numberOf,
+  asList, dimsOf, fault, isDim, numbersOf, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
+  sizesOf, numberOf,
 } from "./attributes.js";
 import { broadcastShape, dimAt, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, broadcastStrides, count, readStrided, stridesOf, writeStrided } from "./strided.js";
@@ -54,10 +55,12 @@ const permute = defineOp({
     if (isFault(order)) return order;
     const complete = order.length === rank && new Set(order).size === rank;
     if (complete) return { order };
-    return fault("rank_mismatch", `\`permute\` needs each of the ${rank} axes of ${showShape(x?.shape ?? [])} once, got [${order.join(", ")}]`);
+    return fault("rank_mismatch",
+      `\`permute\` needs each of the ${rank} axes of ${showShape(x?.shape ?? [])} once, got [${order.join(", ")}]`);
   },
   infer: ([x], attrs) =>
-    x ? [{ shape: numbersOf(attrs, "order").map((axis) => dimAt(x.shape, axis)), dtype: x.dtype }] : wrongType("permute", "a tensor", []),
+    x ? [{ shape: numbersOf(attrs, "order").map((axis) => dimAt(x.shape, axis)), dtype: x.dtype }]
+      : wrongType("permute", "a tensor", []),
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
     const strides = stridesOf(x.shape);
@@ -126,14 +129,16 @@ function sliceSize(start: Dim, stop: Dim, step: number): Dim | undefined {
 }
 
 const slice = defineOp({
-  name: "slice", kind: "movement", internal: true, signature: "(x: [..], starts: list, stops: list, steps: list) -> [..]",
-  doc: "Elements start, start + step, … before stop of every axis: what `x[1:, ::2]` means. Source: torch.Tensor indexing.",
+  name: "slice", kind: "movement", internal: true,
+  signature: "(x: [..], starts: list, stops: list, steps: list) -> [..]",
+  doc: "Elements start, start + step, … before stop of every axis: `x[1:, ::2]`. Source: torch.Tensor indexing.",
   canonical([x], attrs) {
     const shape = x?.shape ?? [];
     const [starts, stops] = [asList(attrs["starts"]) ?? [], asList(attrs["stops"]) ?? []];
     const low = readEach(shape.map((_, i) => starts[i] ?? null), (a, i) => readBound(a, dimAt(shape, i), dim(0)));
     if (isFault(low)) return low;
-    const high = readEach(shape.map((_, i) => stops[i] ?? null), (a, i) => readBound(a, dimAt(shape, i), dimAt(shape, i)));
+    const high = readEach(shape.map((_, i) => stops[i] ?? null),
+      (a, i) => readBound(a, dimAt(shape, i), dimAt(shape, i)));
     if (isFault(high)) return high;
     const steps = readPerAxis(attrs["steps"] ?? 1, "`steps` of `slice`", shape.length, 1);
     return isFault(steps) ? steps : { starts: low, stops: high, steps };
@@ -161,7 +166,8 @@ const slice = defineOp({
   },
   pull(node, index, read) {
     const [starts, steps] = [dimsOf(node.attrs, "starts"), numbersOf(node.attrs, "steps")];
-    return read(0, index.map((i, axis) => addIndex(scaleIndex(i, at(steps, axis)), constantIndex(dimAt(starts, axis)))));
+    return read(0, index.map((i, axis) =>
+      addIndex(scaleIndex(i, at(steps, axis)), constantIndex(dimAt(starts, axis)))));
   },
   // Zeros around and between: spread the elements out by the steps, then pad to the operand's shape.
   gradient({ ops, node, dy }) {
@@ -188,7 +194,8 @@ const dilate = defineOp({
   infer([x], attrs) {
     if (!x) return wrongType("dilate", "a tensor", []);
     const steps = numbersOf(attrs, "steps");
-    return [{ shape: x.shape.map((d, i) => ({ b: d.b * at(steps, i), c: (d.c - 1) * at(steps, i) + 1 })), dtype: x.dtype }];
+    return [{ shape: x.shape.map((d, i) => ({ b: d.b * at(steps, i), c: (d.c - 1) * at(steps, i) + 1 })),
+      dtype: x.dtype }];
   },
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
@@ -266,7 +273,8 @@ const pad = defineOp({
       sameDim(dimAt(shape, axis), dimAt(node.shape, axis)) ? [] : [{ index: i, size: dimAt(shape, axis) }]);
     const then = read(0, from);
     if (guards.length === 0) return then;
-    return { kind: "select", guards, then, otherwise: { kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype } };
+    return { kind: "select", guards, then,
+      otherwise: { kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype } };
   },
   gradient({ ops, node, dy }) {
     const { shape } = operand(node.inputs, 0);
@@ -297,7 +305,8 @@ const flip = defineOp({
     return read(0, index.map((i, axis) => (axes.includes(axis) ? subIndex(last(axis), i) : i)));
   },
   gradient: ({ ops, node, dy }) => [ops.call("flip", [dy], { axes: numbersOf(node.attrs, "axes") })],
-  samples: [{ inputs: [{ shape: ["B", 3, 5] }], attrs: { axis: [0, -1] } }, { inputs: [{ shape: [7] }], attrs: { axis: [0] } }],
+  samples: [{ inputs: [{ shape: ["B", 3, 5] }], attrs: { axis: [0, -1] } },
+    { inputs: [{ shape: [7] }], attrs: { axis: [0] } }],
 });
 
 export const views: readonly OpRecord[] = [reshape, permute, expand, slice, dilate, pad, flip];

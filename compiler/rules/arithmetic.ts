@@ -7,19 +7,27 @@ import { constantValue, type Match } from "../pattern.js";
 import { nodeNamed, rule, ruleAt, type Rule, type RuleExample } from "../rule.js";
 
 const X = { x: ["B", 5, 7] } as const;
-const on = (text: string, range?: readonly [number, number]): [RuleExample] => [{ text, inputs: X, ...(range ? { range } : {}) }];
+const on = (text: string, range?: readonly [number, number]): [RuleExample] => [{ text, inputs: X, ...(
+  range ? { range } : {}
+) }];
 const POSITIVE = [0.25, 4] as const;
 
 const elementwise = [...OPS.values()].filter((op) => op.kind === "elementwise").map((op) => op.name);
 
 /** 2^k in f32's normal range: dividing by it and multiplying by its inverse round alike. */
-const isPowerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(Math.abs(x))) && Math.abs(Math.log2(Math.abs(x))) <= 126;
+const isPowerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(Math.abs(x))) && Math.abs(
+  Math.log2(Math.abs(x))
+) <= 126;
 
 const folding: readonly Rule[] = [
   ruleAt("fold constants", elementwise, (ops, { root }) => {
     const scalar = OPS.get(root.op)?.scalar;
-    const values = root.inputs.map((input) => (input.op === "constant" && input.dtype === "f32" ? constantValue(input) : undefined));
-    if (!scalar || root.dtype !== "f32" || root.shape.length > 0 || values.some((v) => v === undefined)) return undefined;
+    const values = root.inputs.map((input) => (
+      input.op === "constant" && input.dtype === "f32" ? constantValue(input) : undefined
+    ));
+    if (!scalar || root.dtype !== "f32" || root.shape.length > 0 || values.some(
+      (v) => v === undefined
+    )) return undefined;
     const value = scalar(...values.map((v) => v ?? NaN)); // none is undefined
     return Number.isFinite(value) ? ops.constant(value) : undefined;
   }, {
@@ -45,7 +53,9 @@ const folding: readonly Rule[] = [
 ];
 
 const neutral: readonly Rule[] = [
-  rule("times one", ["x * 1", "x / 1", "x ^ 1"], "x", { doc: "x·1 = x / 1 = x¹ = x.", examples: [...on("1 * x"), ...on("x / 1"), ...on("x ^ 1")] }),
+  rule("times one", ["x * 1", "x / 1", "x ^ 1"], "x", {
+    doc: "x·1 = x / 1 = x¹ = x.", examples: [...on("1 * x"), ...on("x / 1"), ...on("x ^ 1")],
+  }),
   rule("plus zero", ["x + 0", "x - 0"], "x", { doc: "x + 0 = x − 0 = x.", examples: [...on("0 + x"), ...on("x - 0")] }),
   rule("negate", ["x * (-1)", "x / (-1)", "0 - x"], "neg(x)", {
     doc: "x·(−1) = x / (−1) = 0 − x = −x.", examples: [...on("x * (-1)"), ...on("0 - x")],
@@ -60,11 +70,17 @@ const neutral: readonly Rule[] = [
 const powers: readonly Rule[] = [
   rule("square", ["x ^ 2", "x * x"], "square(x)", { doc: "x² = x·x.", examples: [...on("x ^ 2"), ...on("x * x")] }),
   rule("square root", "x ^ 0.5", "sqrt(x)", { doc: "x^½ = √x.", examples: on("x ^ 0.5", POSITIVE) }),
-  rule("reciprocal", ["x ^ (-1)", "1 / x"], "reciprocal(x)", { doc: "x⁻¹ = 1 / x.", examples: [...on("x ^ (-1)", POSITIVE), ...on("1 / x", POSITIVE)] }),
+  rule("reciprocal", ["x ^ (-1)", "1 / x"], "reciprocal(x)", { doc: "x⁻¹ = 1 / x.", examples: [...on(
+    "x ^ (-1)", POSITIVE
+  ), ...on("1 / x", POSITIVE)] }),
   rule("inverse square root", ["x ^ (-0.5)", "reciprocal(sqrt(x))", "sqrt(reciprocal(x))"], "rsqrt(x)", {
-    doc: "x^−½ = 1 / √x.", examples: [...on("x ^ (-0.5)", POSITIVE), ...on("1 / sqrt(x)", POSITIVE), ...on("sqrt(1 / x)", POSITIVE)],
+    doc: "x^−½ = 1 / √x.", examples: [...on("x ^ (-0.5)", POSITIVE), ...on("1 / sqrt(x)", POSITIVE), ...on(
+      "sqrt(1 / x)", POSITIVE
+    )],
   }),
-  rule("divide by a root", "x / sqrt(y)", "x * rsqrt(y)", { doc: "x / √y = x·(1 / √y).", examples: on("x / sqrt(square(x) + 0.5)") }),
+  rule("divide by a root", "x / sqrt(y)", "x * rsqrt(y)", { doc: "x / √y = x·(1 / √y).", examples: on(
+    "x / sqrt(square(x) + 0.5)"
+  ) }),
 ];
 
 /** The number a metavariable bound, if it is a 0-d constant. */
@@ -91,7 +107,8 @@ const constants: readonly Rule[] = [
     doc: "(x·a)·b = x·(a·b) for numbers a and b.", when: twoNumbers((a, b) => a * b), examples: on("(x * 0.3) * 1.7"),
   }),
   rule("join divisor", "x * a / b", "x * (a / b)", {
-    doc: "(x·a) / b = x·(a / b) for numbers a and b.", when: twoNumbers((a, b) => a / b), examples: on("(x * 0.3) / 1.7"),
+    doc: "(x·a) / b = x·(a / b) for numbers a and b.", when: twoNumbers((a, b) => a / b),
+    examples: on("(x * 0.3) / 1.7"),
   }),
 ];
 

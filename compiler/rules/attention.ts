@@ -20,8 +20,12 @@ const fits: Guard = (match) => {
   if (![...match.nodes].every(([name, node]) => (name !== "s" && name !== "d") || constantValue(node) !== undefined)) {
     return "its scores are scaled by a tensor, not by a number";
   }
-  for (const [what, width] of [["head", dimAt(q.shape, q.shape.length - 1)], ["value", dimAt(v.shape, v.shape.length - 1)]] as const) {
-    if (!isConstant(width) || width.c > WIDEST_HEAD) return `its ${what} width is ${width.c}, the kernel holds ${WIDEST_HEAD}`;
+  for (const [what, width] of [["head", dimAt(q.shape, q.shape.length - 1)], ["value", dimAt(
+    v.shape, v.shape.length - 1
+  )]] as const) {
+    if (
+      !isConstant(width) || width.c > WIDEST_HEAD
+    ) return `its ${what} width is ${width.c}, the kernel holds ${WIDEST_HEAD}`;
   }
   return true;
 };
@@ -35,7 +39,7 @@ const on = (...texts: readonly [string, ...string[]]): [RuleExample, ...RuleExam
 };
 
 const spelled = (from: string, to: string, doc: string, examples: [RuleExample, ...RuleExample[]]): Rule =>
-  rule("attention", from, to, { doc, exclusive: true, when: fits, examples });
+  rule("attention", from, to, { doc, exclusive: true, when: fits, judged: ["s", "d"], examples });
 
 /** The number a value was multiplied by before movements that only this attention reads, and the value without it. */
 function unscaled(ops: Ops, node: Node, context: Context): { node: Node; factor: number } | undefined {
@@ -52,8 +56,12 @@ function unscaled(ops: Ops, node: Node, context: Context): { node: Node; factor:
     case "mul":
     case "div": {
       const [left, right] = [constantValue(x), y && constantValue(y)];
-      if (right !== undefined && sameShape(x.shape, node.shape)) return { node: x, factor: node.op === "mul" ? right : 1 / right };
-      return y && left !== undefined && node.op === "mul" && sameShape(y.shape, node.shape) ? { node: y, factor: left } : undefined;
+      if (right !== undefined && sameShape(x.shape, node.shape)) return {
+        node: x, factor: node.op === "mul" ? right : 1 / right
+      };
+      return y && left !== undefined && node.op === "mul" && sameShape(y.shape, node.shape) ? {
+        node: y, factor: left
+      } : undefined;
     }
     default:
       return undefined;
@@ -88,7 +96,8 @@ export const attentionRules: readonly Rule[] = [
   ruleAt("scale of attention", ["attention"], takeScale, {
     doc: "A number q or k was multiplied by is the attention's scale.", context: true,
     examples: on(
-      "matmul(softmax(matmul(q * 0.3, transpose(k)), axis = -1), v)", "matmul(softmax(matmul(q, transpose(k / 1.7)), axis = -1), v)",
+      "matmul(softmax(matmul(q * 0.3, transpose(k)), axis = -1), v)",
+      "matmul(softmax(matmul(q, transpose(k / 1.7)), axis = -1), v)",
       "attention(q * 0.5, transpose(transpose(k) * 0.7), v, scale = 3)",
     ),
   }),

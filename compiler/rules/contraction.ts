@@ -15,13 +15,18 @@ const numbers = (a: Attr | undefined): readonly number[] => (Array.isArray(a) ? 
  */
 function tiled(ops: Ops, root: Node): Node | undefined {
   const [x, weight] = [inputOf(root, 0), inputOf(root, 1)];
-  const [n, c, h, w] = [0, 1, 2, 3].map((axis) => dimAt(x.shape, axis)) as [Dim, Dim, Dim, Dim]; // images have four axes
+  // images have four axes
+  const [n, c, h, w] = [0, 1, 2, 3].map((axis) => dimAt(x.shape, axis)) as [Dim, Dim, Dim, Dim];
   const [o, , p, q] = [0, 1, 2, 3].map((axis) => dimAt(weight.shape, axis)) as [Dim, Dim, Dim, Dim]; // so have weights
   const { attrs } = root;
   const stride = numbers(attrs.stride);
-  const plain = [...numbers(attrs.pad)].every((m) => m === 0) && numbers(attrs.dilation).every((d) => d === 1) && attrs.groups === 1;
+  const plain = [
+    ...numbers(attrs.pad)
+  ].every((m) => m === 0) && numbers(attrs.dilation).every((d) => d === 1) && attrs.groups === 1;
   const [rows, cols] = [divDim(h, p), divDim(w, q)];
-  if (!plain || !rows || !cols || !isConstant(p) || !isConstant(q) || stride[0] !== p.c || stride[1] !== q.c) return undefined;
+  if (
+    !plain || !rows || !cols || !isConstant(p) || !isConstant(q) || stride[0] !== p.c || stride[1] !== q.c
+  ) return undefined;
   if (p.c === 1 && q.c === 1) return undefined;
   const places = invariantMul(rows, cols);
   const depth = dim(c.c * p.c * q.c);
@@ -37,10 +42,12 @@ export const contractionRules: readonly Rule[] = [
     const inputs = root.inputs.map((input, i) => nodes.get(String(i)) ?? input);
     return tiled(ops, { ...root, inputs });
   }, {
-    doc: "A convolution by steps of its kernel's size is a matrix product over patches. Kernels of one pixel stay convolutions.",
+    doc: "A convolution by steps of its kernel's size is a matrix product over patches. Kernels of one pixel " +
+      "stay convolutions.",
     examples: [
       { text: "conv2d(x, w, stride = 2, pad = 0)", inputs: { x: ["B", 3, 4, 6], w: [5, 3, 2, 2] } },
-      { text: "permute(reshape(conv2d(x, w, stride = 2) + reshape(b, shape = [1, 5, 1, 1]), shape = [B, 5, 6]), order = [0, 2, 1])",
+      { text: "permute(reshape(conv2d(x, w, stride = 2) + reshape(b, shape = [1, 5, 1, 1]), shape = [B, 5, 6]), " +
+        "order = [0, 2, 1])",
         inputs: { x: ["B", 3, 4, 6], w: [5, 3, 2, 2], b: [5] }, parameters: ["w", "b"] },
     ],
   }),

@@ -21,28 +21,31 @@ const on = (...texts: readonly [string, ...string[]]): [RuleExample, ...RuleExam
   return [make(first), ...rest.map(make)];
 };
 
-/** A pattern in which SCALE stands for a factor people spell in different ways. */
-const spelled = (text: string, name: string, ways: readonly string[]): string[] => ways.map((way) => text.replaceAll(name, way));
+/** Patterns of which one part, called `name`, is written in different `ways`. */
+const spelled = (texts: readonly string[], name: string, ways: readonly string[]): string[] =>
+  texts.flatMap((text) => ways.map((way) => text.replaceAll(name, way)));
 
-const RMS = ["erf(x / sqrt(2))", "erf(x * sqrt(0.5))"];
+const ERF = ["erf(x / sqrt(2))", "erf(x * sqrt(0.5))"];
 const CUBE = ["x ^ 3", "x * x * x", "square(x) * x"];
 const INNER = CUBE.map((cube) => `0.044715 * ${cube} + x`);
 const TANH = [
   ...INNER.map((inner) => `tanh(sqrt(2 / 3.141592653589793) * (${inner}))`),
-  ...["x ^ 2", "x * x", "square(x)"].map((square) => `tanh(sqrt(2 / 3.141592653589793) * x * (1 + 0.044715 * ${square}))`),
+  ...["x ^ 2", "x * x", "square(x)"].map((s) => `tanh(sqrt(2 / 3.141592653589793) * x * (1 + 0.044715 * ${s}))`),
 ];
 
 const activations: readonly Rule[] = [
-  rule("gelu", [
-    ...spelled("0.5 * x * (1 + ERF)", "ERF", RMS), ...spelled("x * (1 + ERF) / 2", "ERF", RMS), ...spelled("x * (0.5 + 0.5 * ERF)", "ERF", RMS),
-  ], "gelu(x)", {
+  rule("gelu", spelled(["0.5 * x * (1 + ERF)", "x * (1 + ERF) / 2", "x * (0.5 + 0.5 * ERF)"], "ERF", ERF), "gelu(x)", {
     doc: "½·x·(1 + erf(x / √2)) is gelu.", exclusive: true,
-    examples: on("0.5 * x * (1 + erf(x / sqrt(2)))", "x * (0.5 * (1 + erf(x * 0.7071067811865476)))", "x * (1 + erf(x / sqrt(2))) / 2", "x * (0.5 + 0.5 * erf(x / sqrt(2)))"),
+    examples: on(
+      "0.5 * x * (1 + erf(x / sqrt(2)))", "x * (0.5 * (1 + erf(x * 0.7071067811865476)))",
+      "x * (1 + erf(x / sqrt(2))) / 2", "x * (0.5 + 0.5 * erf(x / sqrt(2)))",
+    ),
   }),
-  rule("gelu_tanh", [...spelled("0.5 * x * (1 + TANH)", "TANH", TANH), ...spelled("x * (1 + TANH) / 2", "TANH", TANH)], "gelu_tanh(x)", {
+  rule("gelu_tanh", spelled(["0.5 * x * (1 + TANH)", "x * (1 + TANH) / 2"], "TANH", TANH), "gelu_tanh(x)", {
     doc: "½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) is gelu_tanh.", exclusive: true,
     examples: on(
-      "0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x ^ 3)))", "0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))",
+      "0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x ^ 3)))",
+      "0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))",
       "0.5 * x * (1 + tanh(0.7978845608028654 * x * (1 + 0.044715 * x * x)))",
     ),
   }),
@@ -52,12 +55,16 @@ const activations: readonly Rule[] = [
   rule("silu", ["x * sigmoid(x)", "x / (1 + exp(neg(x)))"], "silu(x)", {
     doc: "x·sigmoid(x) is silu.", exclusive: true, examples: on("x * sigmoid(x)", "x / (1 + exp(-x))"),
   }),
-  rule("relu", ["maximum(x, 0)", "where(x > 0, x, 0)", "where(x >= 0, x, 0)", "where(x < 0, 0, x)", "where(x <= 0, 0, x)"], "relu(x)", {
-    doc: "max(x, 0) is relu.", exclusive: true, examples: on("maximum(x, 0)", "where(x > 0, x, 0)", "where(x < 0, 0, x)"),
+  rule("relu", [
+    "maximum(x, 0)", "where(x > 0, x, 0)", "where(x >= 0, x, 0)", "where(x < 0, 0, x)", "where(x <= 0, 0, x)"
+  ], "relu(x)", {
+    doc: "max(x, 0) is relu.", exclusive: true,
+    examples: on("maximum(x, 0)", "where(x > 0, x, 0)", "where(x < 0, 0, x)"),
     when: (match) => nodeNamed(match, "x").dtype === "f32",
   }),
   rule("softplus", ["log(1 + exp(x))", "log1p(exp(x))"], "softplus(x)", {
-    doc: "ln(1 + e^x) is softplus, which does not overflow.", exclusive: true, examples: on("log(1 + exp(x))", "log1p(exp(x))"),
+    doc: "ln(1 + e^x) is softplus, which does not overflow.", exclusive: true,
+    examples: on("log(1 + exp(x))", "log1p(exp(x))"),
   }),
 ];
 
@@ -65,21 +72,37 @@ const SHIFTED = "exp(x - max(x, axis = a, keep = true))";
 const MAXIMUM = "max(x, axis = a, keep = true)";
 
 const softmaxes: readonly Rule[] = [
-  rule("softmax", [`${SHIFTED} / sum(${SHIFTED}, axis = a, keep = true)`, "exp(x) / sum(exp(x), axis = a, keep = true)",
-    `${SHIFTED} * reciprocal(sum(${SHIFTED}, axis = a, keep = true))`, "exp(x - logsumexp(x, axis = a, keep = true))", "exp(log_softmax(x, axis = a))"],
-  "softmax(x, axis = a)", {
+  rule("softmax", [
+    `${SHIFTED} / sum(${SHIFTED}, axis = a, keep = true)`, "exp(x) / sum(exp(x), axis = a, keep = true)",
+    `${SHIFTED} * reciprocal(sum(${SHIFTED}, axis = a, keep = true))`, "exp(x - logsumexp(x, axis = a, keep = true))",
+    "exp(log_softmax(x, axis = a))",
+  ], "softmax(x, axis = a)", {
     doc: "e^x / Σ e^x is softmax, which does not overflow.", exclusive: true,
-    examples: on("exp(x - max(x, axis = [-1], keep = true)) / sum(exp(x - max(x, axis = [-1], keep = true)), axis = [-1], keep = true)",
-      "exp(x) / sum(exp(x), axis = [1], keep = true)", "exp(x - reshape(max(x, axis = [2]), shape = [B, 5, 1])) / sum(exp(x - max(x, axis = [2], keep = true)), axis = [2], keep = true)"),
+    examples: on(
+      "exp(x - max(x, axis = -1, keep = true)) / sum(exp(x - max(x, axis = -1, keep = true)), axis = -1, keep = true)",
+      "exp(x) / sum(exp(x), axis = [1], keep = true)",
+      "exp(x - reshape(max(x, axis = 2), shape = [B, 5, 1])) * reciprocal(sum(exp(x - max(x, axis = 2, keep = true)), " +
+        "axis = 2, keep = true))",
+    ),
   }),
-  rule("logsumexp", ["log(sum(exp(x), axis = a, keep = k))", `log(sum(${SHIFTED}, axis = a, keep = k)) + max(x, axis = a, keep = k)`], "logsumexp(x, axis = a, keep = k)", {
-    doc: "ln Σ e^x is logsumexp, which does not overflow.", exclusive: true, examples: on("log(sum(exp(x), axis = [-1]))"),
+  rule("logsumexp", [
+    "log(sum(exp(x), axis = a, keep = k))", `log(sum(${SHIFTED}, axis = a, keep = k)) + max(x, axis = a, keep = k)`
+  ], "logsumexp(x, axis = a, keep = k)", {
+    doc: "ln Σ e^x is logsumexp, which does not overflow.", exclusive: true,
+    examples: on(
+      "log(sum(exp(x), axis = [-1]))", "log(sum(exp(x - max(x, axis = 2, keep = true)), axis = 2)) + max(x, axis = 2)",
+    ),
   }),
-  rule("log_softmax", ["log(softmax(x, axis = a))", "x - logsumexp(x, axis = a, keep = true)",
-    `x - ${MAXIMUM} - log(sum(${SHIFTED}, axis = a, keep = true))`, "neg(logsumexp(x, axis = a, keep = true)) + x"], "log_softmax(x, axis = a)", {
+  rule("log_softmax", [
+    "log(softmax(x, axis = a))", "x - logsumexp(x, axis = a, keep = true)",
+    "neg(logsumexp(x, axis = a, keep = true)) + x",
+    `x - ${MAXIMUM} - log(sum(${SHIFTED}, axis = a, keep = true))`,
+  ], "log_softmax(x, axis = a)", {
     doc: "ln softmax(x) is log_softmax, which does not lose digits.", exclusive: true,
-    examples: on("log(softmax(x, axis = -1))", "x - log(sum(exp(x), axis = [-1], keep = true))",
-      "(x - max(x, axis = [1], keep = true)) - log(sum(exp(x - max(x, axis = [1], keep = true)), axis = [1], keep = true))"),
+    examples: on(
+      "log(softmax(x, axis = -1))", "x - log(sum(exp(x), axis = [-1], keep = true))",
+      "(x - max(x, axis = 1, keep = true)) - log(sum(exp(x - max(x, axis = 1, keep = true)), axis = 1, keep = true))",
+    ),
   }),
 ];
 
@@ -97,7 +120,9 @@ function countOf(match: Match, name: string): number | undefined {
 const isCount: Guard = (match) => {
   const n = constantValue(nodeNamed(match, "n"));
   const count = countOf(match, "x");
-  return n !== undefined && count !== undefined && (sameNumber(n, count) || (match.root.op === "mul" && sameNumber(1 / n, count)));
+  return n !== undefined && count !== undefined && (sameNumber(n, count) || (
+    match.root.op === "mul" && sameNumber(1 / n, count)
+  ));
 };
 
 const norms: readonly Rule[] = [
@@ -106,23 +131,31 @@ const norms: readonly Rule[] = [
     examples: on("sum(x, axis = [-1], keep = true) / 8", "sum(x, axis = [1]) / 5", "sum(x, axis = [-1]) * 0.125"),
   }),
   rule("variance", [
-    `mean(square(${CENTRED}), axis = a, keep = k)`, `mean(${CENTRED} * ${CENTRED}, axis = a, keep = k)`, `mean(${CENTRED} ^ 2, axis = a, keep = k)`,
+    `mean(square(${CENTRED}), axis = a, keep = k)`, `mean(${CENTRED} * ${CENTRED}, axis = a, keep = k)`,
+    `mean(${CENTRED} ^ 2, axis = a, keep = k)`,
     "mean(square(x), axis = a, keep = k) - square(mean(x, axis = a, keep = k))",
-    "mean(x ^ 2, axis = a, keep = k) - mean(x, axis = a, keep = k) ^ 2", "mean(x * x, axis = a, keep = k) - square(mean(x, axis = a, keep = k))",
+    "mean(x ^ 2, axis = a, keep = k) - mean(x, axis = a, keep = k) ^ 2",
+    "mean(x * x, axis = a, keep = k) - square(mean(x, axis = a, keep = k))",
   ], "variance(x, axis = a, keep = k)", {
     doc: "The mean square less the squared mean is the variance, which does not cancel.",
-    examples: on("mean((x - mean(x, axis = [-1], keep = true)) ^ 2, axis = [-1])", "mean(x * x, axis = [1], keep = true) - mean(x, axis = [1], keep = true) ^ 2"),
+    examples: on(
+      "mean((x - mean(x, axis = [-1], keep = true)) ^ 2, axis = [-1])",
+      "mean(x * x, axis = [1], keep = true) - mean(x, axis = [1], keep = true) ^ 2",
+    ),
   }),
   rule("standardize", [
-    `${CENTRED} * rsqrt(${VARIANCE} + e)`, `${CENTRED} / sqrt(${VARIANCE} + e)`, `${CENTRED} * reciprocal(sqrt(${VARIANCE} + e))`,
+    `${CENTRED} * rsqrt(${VARIANCE} + e)`, `${CENTRED} / sqrt(${VARIANCE} + e)`,
+    `${CENTRED} * reciprocal(sqrt(${VARIANCE} + e))`,
     `${CENTRED} * (${VARIANCE} + e) ^ (-0.5)`, `${CENTRED} / (${VARIANCE} + e) ^ 0.5`,
   ], "standardize(x, axis = a, eps = e)", {
     doc: "(x − mean) / √(variance + eps) is standardize, one kernel.", exclusive: true,
     examples: on(
       "(x - mean(x, axis = [-1], keep = true)) / sqrt(variance(x, axis = [-1], keep = true) + 1e-6)",
-      "(x - mean(x, axis = [-1], keep = true)) * rsqrt(mean((x - mean(x, axis = [-1], keep = true)) ^ 2, axis = [-1], keep = true) + 1e-5)",
+      "(x - mean(x, axis = [-1], keep = true)) * rsqrt(mean((x - mean(x, axis = [-1], keep = true)) ^ 2, axis = " +
+        "[-1], keep = true) + 1e-5)",
       "(x - mean(x, axis = [1, 2], keep = true)) / (variance(x, axis = [1, 2], keep = true) + 1e-6) ^ 0.5",
-      "(x - reshape(sum(x, axis = [2]) / 8, shape = [B, 5, 1])) / sqrt(mean(x * x, axis = [2], keep = true) - mean(x, axis = [2], keep = true) ^ 2 + 0.001)",
+      "(x - reshape(sum(x, axis = [2]) / 8, shape = [B, 5, 1])) / sqrt(mean(x * x, axis = [2], keep = true) - " +
+        "mean(x, axis = [2], keep = true) ^ 2 + 0.001)",
     ),
   }),
 ];
@@ -131,4 +164,6 @@ const norms: readonly Rule[] = [
 export const recognizeRules: readonly Rule[] = [...activations, ...softmaxes, ...norms, ...attentionRules];
 
 /** Values spelled out in simple ops as the ops they mean. Pure; the result is at a fixed point. */
-export const recognize = (graph: Graph): Rewritten => rewrite(graph, [...recognizeRules, ...arithmeticRules, ...movementRules]);
+export const recognize = (graph: Graph): Rewritten => rewrite(graph, [
+  ...recognizeRules, ...arithmeticRules, ...movementRules
+]);

@@ -30,7 +30,9 @@ function movedBack(ops: Ops, operand: Node, movement: Node): Node | undefined {
   if (operand === movement) return inputOf(movement);
   if (operand.shape.every(isOne) && operand.shape.length === 0) return operand;
   const source = inputOf(movement).shape;
-  if (operand.op === movement.op && sameShape(inputOf(operand).shape, source) && sameMovement(operand, movement)) return inputOf(operand);
+  if (operand.op === movement.op && sameShape(
+    inputOf(operand).shape, source
+  ) && sameMovement(operand, movement)) return inputOf(operand);
   if (!isSmallView(operand)) return undefined;
   const shape = padRank(operand.shape, movement.shape.length);
   const wide = reshape(ops, operand, shape);
@@ -39,7 +41,8 @@ function movedBack(ops: Ops, operand: Node, movement: Node): Node | undefined {
   return before && reshape(ops, wide, before);
 }
 
-const sameMovement = (x: Node, y: Node): boolean => sameShape(x.shape, y.shape) && JSON.stringify(x.attrs) === JSON.stringify(y.attrs);
+const sameMovement = (x: Node, y: Node): boolean =>
+  sameShape(x.shape, y.shape) && JSON.stringify(x.attrs) === JSON.stringify(y.attrs);
 
 /** The shape, broadcasting to `source`, of an operand of shape `shape` that broadcasts to `to` after the reshape. */
 function shapeBefore(shape: Shape, source: Shape, to: Shape): Shape | undefined {
@@ -55,7 +58,9 @@ function shapeBefore(shape: Shape, source: Shape, to: Shape): Shape | undefined 
 
 export const sinkingRules: readonly Rule[] = [
   ruleAt("sink movement", elementwise, (ops, { root }) => {
-    const movement = root.inputs.find((input) => isBijection(input) && sameShape(input.shape, root.shape) && isComputed(input));
+    const movement = root.inputs.find((input) => isBijection(input) && sameShape(
+      input.shape, root.shape
+    ) && isComputed(input));
     if (!movement) return undefined;
     const operands: Node[] = [];
     for (const input of root.inputs) {
@@ -69,8 +74,12 @@ export const sinkingRules: readonly Rule[] = [
     doc: "Elementwise work goes before the permutation or reshape of its computed operand.",
     examples: [
       { text: "gelu(reshape(matmul(x, w), shape = [B, 6, 2, 4]))", inputs: { x: ["B", 6, 4], w: [4, 8] } },
-      { text: "permute(matmul(x, w), order = [0, 2, 1]) + reshape(b, shape = [1, 8, 1])", inputs: { x: ["B", 6, 4], w: [4, 8], b: [8] }, parameters: ["w", "b"] },
-      { text: "reshape(matmul(x, w), shape = [B, 6, 2, 4]) * g", inputs: { x: ["B", 6, 4], w: [4, 8], g: [2, 4] }, parameters: ["w", "g"] },
+      { text: "permute(matmul(x, w), order = [0, 2, 1]) + reshape(b, shape = [1, 8, 1])", inputs: {
+        x: ["B", 6, 4], w: [4, 8], b: [8]
+      }, parameters: ["w", "b"] },
+      { text: "reshape(matmul(x, w), shape = [B, 6, 2, 4]) * g", inputs: {
+        x: ["B", 6, 4], w: [4, 8], g: [2, 4]
+      }, parameters: ["w", "g"] },
       { text: "permute(exp(x), order = [1, 0, 2]) - permute(sin(x), order = [1, 0, 2])", inputs: { x: [3, 5, 4] } },
     ],
   }),

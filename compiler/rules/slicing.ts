@@ -64,7 +64,9 @@ function hull(x: Range, y: Range, size: Dim): Range {
 }
 
 /** `node` over the part `needed` of its axes; those that cannot be cut stay whole in `computed`. */
-function hoist(node: Node, needed: readonly Range[], context: Context): { value: Node; computed: readonly Range[] } | undefined {
+function hoist(node: Node, needed: readonly Range[], context: Context): {
+  value: Node; computed: readonly Range[]
+} | undefined {
   const computed = node.shape.map(wholeRange);
   const ranges = node.inputs.map((input) => input.shape.map(wholeRange));
   for (const [axis, range] of needed.entries()) {
@@ -105,7 +107,9 @@ function relative(range: Range, part: Range, size: Dim): Range {
 
 /** Whether some axis is read in part and can be computed in part. */
 const worthwhile = (value: Node, slices: readonly Node[]): boolean =>
-  neededOf(value, slices).some((r, axis) => !isWhole(r, dimAt(value.shape, axis)) && alongside(value, axis) !== undefined);
+  neededOf(value, slices).some((r, axis) => !isWhole(
+    r, dimAt(value.shape, axis)
+  ) && alongside(value, axis) !== undefined);
 
 export const slicingRules: readonly Rule[] = [
   ruleAt("hoist slice", ["slice"], (ops, { root, nodes }, context) => {

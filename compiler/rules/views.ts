@@ -2,7 +2,9 @@
  * @file What movement rules need to know about views: permutations, the groups of axes a reshape merges and splits, and
  * builders that leave out views that do nothing.
  */
-import { addDim, dim, divDim, isConstant, isOne, mulDim, sameDim, sameShape, subDim, type Dim, type Shape } from "../dim.js";
+import {
+  addDim, dim, divDim, isConstant, isOne, mulDim, sameDim, sameShape, subDim, type Dim, type Shape
+} from "../dim.js";
 import type { Attr, Node } from "../graph.js";
 import { invariant } from "../invariant.js";
 import type { Ops } from "../op.js";
@@ -68,7 +70,9 @@ export function rangeSize(range: Range): Dim {
 export function rangesOf(slice: Node): Range[] {
   const { starts, stops, steps } = slice.attrs;
   const at = (list: Attr | undefined, i: number): Dim => (list as readonly Dim[])[i] as Dim; // canonical: one an axis
-  return slice.shape.map((_, i) => ({ start: at(starts, i), stop: at(stops, i), step: (steps as readonly number[])[i] as number }));
+  return slice.shape.map((_, i) => ({ start: at(starts, i), stop: at(stops, i), step: (
+    steps as readonly number[]
+  )[i] as number }));
 }
 
 export function slice(ops: Ops, x: Node, ranges: readonly Range[]): Node {
@@ -144,13 +148,17 @@ export function isSmallView(node: Node): boolean {
 }
 
 /** `shape` with 1s in front, up to `rank`. */
-export const padRank = (shape: Shape, rank: number): Shape => [...Array.from({ length: rank - shape.length }, () => dim(1)), ...shape];
+export const padRank = (shape: Shape, rank: number): Shape => [...Array.from({
+  length: rank - shape.length
+}, () => dim(1)), ...shape];
 
 /**
  * A reshape after a permutation as a permutation after a reshape: the same elements when every group of the reshape
  * takes axes that were neighbours, in order, before the permutation. @returns the new reshape's shape and the order.
  */
-export function swapReshape(before: Shape, order: readonly number[], to: Shape): { shape: Shape; order: number[] } | undefined {
+export function swapReshape(before: Shape, order: readonly number[], to: Shape): {
+  shape: Shape; order: number[]
+} | undefined {
   const groups = reshapeGroups(order.map((axis) => dimAt(before, axis)), to);
   if (!groups) return undefined;
   const blocks: { at: number; to: number[] }[] = [];
