@@ -78,6 +78,8 @@ export interface OpRecord {
   readonly cost?: number;
   /** Movement: the element at coordinates `at`, through `read(input, coordinates)`. */
   pull?(node: Node, at: readonly Index[], read: (input: number, at: readonly Index[]) => Value): Value;
+  /** Leaf: its numbers, row-major, where they are known when compiling; they become a constant of the kernel. */
+  embedded?(node: Node): readonly number[];
   /** Reduction: identity element, JavaScript fold and WGSL fold. `attrs.axes` are the folded axes, `attrs.keep` as in torch. */
   readonly fold?: { readonly identity: number; combine(a: number, b: number): number; wgsl(a: string, b: string): string };
   /** Contraction: C[at] = Σ_k A[…]·B[…]. */

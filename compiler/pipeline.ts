@@ -4,10 +4,11 @@
 import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manifest.js";
+import { FAMILY_NAMES } from "./families.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./expand.js";
 import { fuse, type Fusion } from "./fuse.js";
-import { printGraph, type Graph } from "./graph.js";
+import { printGraph, type Graph, type Node } from "./graph.js";
 import { lower } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
@@ -17,7 +18,6 @@ import { simplify } from "./rules/simplify.js";
 import type { Refusal } from "./rewrite.js";
 import { VERSION } from "./version.js";
 
-export const FAMILIES: readonly FamilyName[] = ["scalar", "wide", "tiled"];
 /** WebGPU guarantees eight storage buffers a stage. */
 const MAX_BINDINGS = 8;
 
@@ -42,13 +42,13 @@ export interface CompiledFamily {
   readonly planned: PlannedFamily;
 }
 
-export interface Compiled {
-  readonly model: ElaboratedModel;
-  readonly manifest: Manifest;
+export interface CompiledGraph {
   /** Shader text by `family/kernel`. */
   readonly wgsl: ReadonlyMap<string, string>;
   /** The graph as recognised, composites still whole: what the interpreter runs. */
   readonly graph: Graph;
+  /** The same without composites: what the kernels were fused from. */
+  readonly expanded: Graph;
   readonly fusion: Fusion;
   readonly families: Readonly<Record<FamilyName, CompiledFamily>>;
   /** Firings of every rewrite rule, by name, and what was held back. */
@@ -57,10 +57,26 @@ export interface Compiled {
   readonly passes: readonly PassRecord[];
 }
 
+export interface Compiled extends CompiledGraph {
+  readonly model: ElaboratedModel;
+  readonly manifest: Manifest;
+}
+
 /** Compiles one model of a program for inference. @param target its name, where the file has several. */
 export function compileModel(
   program: Program, target: string | undefined, options: CompileOptions = {},
 ): { compiled?: Compiled; diagnostics: readonly Diagnostic[] } {
+  const start = performance.now();
+  const { model, diagnostics } = elaborateModel(program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS });
+  if (!model || diagnostics.length > 0) return { diagnostics };
+  const elaborate: PassRecord = { name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph) };
+  const compiled = compileGraph(model.graph, `${model.name} (${fileName(program.entry.path)})`, options);
+  const passes = [elaborate, ...compiled.passes];
+  return { compiled: { ...compiled, model, manifest: manifestOf(model, compiled), passes }, diagnostics };
+}
+
+/** Compiles a graph, wherever it comes from. @param title what the kernels' headers call it. */
+export function compileGraph(graph: Graph, title: string, options: Omit<CompileOptions, "overrides"> = {}): CompiledGraph {
   const passes: PassRecord[] = [];
   const pass = <T>(name: string, run: () => T, dump: (made: T) => string): T => {
     const start = performance.now();
@@ -68,15 +84,8 @@ export function compileModel(
     passes.push({ name, ms: performance.now() - start, dump: () => dump(made) });
     return made;
   };
-  const dumpGraph = ({ graph }: { readonly graph: Graph }): string => printGraph(graph);
-  const elaborated = pass(
-    "elaborate",
-    () => elaborateModel(program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS }),
-    (e) => (e.model ? printGraph(e.model.graph) : ""),
-  );
-  const { model, diagnostics } = elaborated;
-  if (!model || diagnostics.length > 0) return { diagnostics };
-  const simple = pass("simplify", () => simplify(model.graph), dumpGraph);
+  const dumpGraph = (made: { readonly graph: Graph }): string => printGraph(made.graph);
+  const simple = pass("simplify", () => simplify(graph), dumpGraph);
   const recognized = pass("recognize", () => recognize(simple.graph), dumpGraph);
   const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
   const expanded = pass("expand", () => ({ graph: expandComposites(settled.graph, OPS) }), dumpGraph);
@@ -84,46 +93,59 @@ export function compileModel(
     "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }), printFusion,
   );
   const stored = new Set(fusion.kernels.map((k) => k.root));
-  const title = `${model.name} (${fileName(program.entry.path)})`;
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
       `lower ${name}`, () => fusion.kernels.map((k) => lower(k, name, { records: OPS, stored })),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
-    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, name, title), (p) => printPlan(p.family));
+    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, title), (p) => printPlan(p.family));
     return { lowered, planned };
   };
   const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
   const wgsl = new Map<string, string>();
-  for (const name of FAMILIES) for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
+  for (const name of FAMILY_NAMES) for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
   const firings = new Map<string, number>();
   for (const { firings: some } of [simple, recognized, settled]) {
     for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
   }
-  const compiled: Compiled = {
-    model, manifest: manifestOf(model, expanded.graph, families), wgsl, graph: settled.graph, fusion, families, firings,
-    refusals: [...simple.refusals, ...recognized.refusals, ...settled.refusals], passes,
-  };
-  return { compiled, diagnostics };
+  const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals];
+  return { wgsl, graph: settled.graph, expanded: expanded.graph, fusion, families, firings, refusals, passes };
 }
 
-function manifestOf(model: ElaboratedModel, graph: Graph, families: Readonly<Record<FamilyName, CompiledFamily>>): Manifest {
-  const tensor = ([name, { shape, dtype }]: readonly [string, Pick<TensorInfo, "shape" | "dtype">]): TensorInfo => ({ name, shape, dtype });
+/** The manifest of a graph that stands for itself: for tests and tools. */
+export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
+  const { expanded: graph, families } = compiled;
+  const tensor = ([tensorName, { shape, dtype }]: readonly [string, Node]): TensorInfo => ({ name: tensorName, shape, dtype });
   return {
     format: 1,
     compiler: VERSION,
-    name: model.name,
-    className: className(model.name),
-    doc: model.doc,
+    name,
+    className: className(name),
+    doc: "",
     inputs: [...graph.inputs].map(tensor),
-    outputs: [...graph.outputs].map(([name, node], i, all) => {
-      const first = all.findIndex(([, other]) => other === node);
-      return { ...tensor([name, node]), ...(first < i ? { sameAs: first } : {}) };
+    outputs: [...graph.outputs].map((output, i, all) => {
+      const first = all.findIndex(([, node]) => node === output[1]);
+      return { ...tensor(output), ...(first < i ? { sameAs: first } : {}) };
     }),
     parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
       path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
     })),
     families: { scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family },
+  };
+}
+
+function manifestOf(model: ElaboratedModel, compiled: CompiledGraph): Manifest {
+  const manifest = graphManifest(model.name, compiled);
+  const documented = (docs: ReadonlyMap<string, string>) => (info: TensorInfo): TensorInfo => {
+    const doc = docs.get(info.name);
+    return doc ? { ...info, doc } : info;
+  };
+  return {
+    ...manifest,
+    doc: model.doc,
+    inputs: manifest.inputs.map(documented(model.inputDocs)),
+    outputs: manifest.outputs.map(documented(model.outputDocs)),
+    ...(model.preprocess ? { preprocess: model.preprocess } : {}),
   };
 }
 

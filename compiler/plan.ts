@@ -5,7 +5,7 @@
  * Each slot is one GPU buffer. A tensor's slot is never among the buffers its kernel reads, because those tensors are
  * alive then, so no dispatch reads and writes one buffer; and Dawn, which tracks hazards by buffer, sees the real ones.
  */
-import type { Family, FamilyName, KernelInfo, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
+import type { Family, KernelInfo, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
 import { showShape, sizeOf } from "./dim.js";
 import type { Graph, Node } from "./graph.js";
 import { invariant } from "./invariant.js";
@@ -20,8 +20,8 @@ export interface PlannedFamily {
 }
 
 /** @param title what the headers call the module, e.g. `deit_b (vit.deit)`. */
-export function plan(graph: Graph, lowered: readonly LoweredKernel[], familyName: FamilyName, title: string): PlannedFamily {
-  return new Planner(graph, lowered, familyName, title).run();
+export function plan(graph: Graph, lowered: readonly LoweredKernel[], title: string): PlannedFamily {
+  return new Planner(graph, lowered, title).run();
 }
 
 interface Slot {
@@ -40,7 +40,6 @@ class Planner {
   constructor(
     readonly graph: Graph,
     readonly lowered: readonly LoweredKernel[],
-    readonly familyName: FamilyName,
     readonly title: string,
   ) {
     this.#parameters = new Map([...graph.parameters.keys()].map((path, i) => [path, i]));

@@ -1,7 +1,6 @@
 /**
  * @file Checks of declarations that need no shapes: who extends, calls and overrides what, and which statements may
- * stand
- * where.
+ * stand where.
  */
 import type * as ast from "./ast.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -120,11 +119,9 @@ class Checker {
     while (current !== undefined && !chain.includes(current.declaration)) {
       chain.push(current.declaration);
       if (chain.length > MOST_BASES) {
-        this.diagnostics.report(
-          "too_deep", {
-            what: `\`${declaration.name.text}\``, limit: MOST_BASES, help: "extend a base nearer to the first"
-          }, declaration.name.span
-        );
+        const what = `\`${declaration.name.text}\``;
+        const values = { what, limit: MOST_BASES, help: "extend a base nearer to the first" };
+        this.diagnostics.report("too_deep", values, declaration.name.span);
         return true;
       }
       const base = baseOf(current.declaration);
@@ -233,14 +230,17 @@ const misplaced: Readonly<Record<Place, Partial<Record<ast.Statement["kind"], st
   block: { input: "make it a parameter of the block", output: "give the value back with `return`" },
   model: { return: "name the result: `output logits = …`" },
   loss: {
-    input: "make it a parameter of the loss", output: "give the value back with `return`", param: "parameters belong to models",
+    input: "make it a parameter of the loss",
+    output: "give the value back with `return`",
+    param: "parameters belong to models",
     buffer: "buffers belong to models", update: "buffers belong to models",
   },
 };
 
 const baseOf = (declaration: ast.Declaration): ast.Name | undefined =>
-  declaration.kind === "model"
-    ? declaration.extension?.base : declaration.kind === "recipe" ? declaration.base : undefined;
+  declaration.kind === "model" ? declaration.extension?.base
+  : declaration.kind === "recipe" ? declaration.base
+  : undefined;
 
 /** Names of the models a recipe instantiates, its bases' included. */
 function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> {

@@ -90,9 +90,8 @@ export class Diagnostics {
 }
 
 /** Control characters would drive the terminal; tabs would misplace the carets. */
-const printable = (text: string): string => text.replace(/\t/g, " ").replace(
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\uFFFD"
-);
+const printable = (text: string): string =>
+  text.replace(/\t/g, " ").replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 
 /** The line of a span with carets under it, cut to a window around the span when the line is very long. */
 function frame(span: Span, label: string | undefined): readonly string[] {

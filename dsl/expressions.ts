@@ -9,10 +9,11 @@ import * as t from "./tokens.js";
 /** What an operator token means. */
 const operators: ReadonlyMap<TokenType, ast.BinaryOperator> = new Map<TokenType, ast.BinaryOperator>([
   [t.Plus, "+"], [t.Minus, "-"], [t.Times, "*"], [t.Over, "/"], [t.Modulo, "%"], [t.Power, "^"], [t.Equal, "=="],
-  [
-    t.NotEqual, "!="
-  ], [t.AtMost, "<="], [t.AtLeast, ">="], [t.Less, "<"], [t.Greater, ">"], [t.And, "and"], [t.Or, "or"],
+  [t.NotEqual, "!="], [t.AtMost, "<="], [t.AtLeast, ">="], [t.Less, "<"], [t.Greater, ">"],
+  [t.And, "and"], [t.Or, "or"],
 ]);
+
+const comparisons: readonly TokenType[] = [t.Equal, t.NotEqual, t.AtMost, t.AtLeast, t.Less, t.Greater];
 
 type Rule<T> = ParserMethod<[], T>;
 type Slice = Extract<ast.Index, { kind: "slice" }>;
@@ -73,11 +74,7 @@ export abstract class ExpressionGrammar extends RecoveringParser {
     const first = this.LA(1);
     let left = this.SUBRULE1(this.sum);
     this.MANY(() => {
-      const operator = this.OR(
-        [
-          t.Equal, t.NotEqual, t.AtMost, t.AtLeast, t.Less, t.Greater
-        ].map((type) => ({ ALT: () => this.consume(0, type) }))
-      );
+      const operator = this.OR(comparisons.map((type) => ({ ALT: () => this.consume(0, type) })));
       const right = this.SUBRULE2(this.sum);
       left = this.ACTION(() => this.binaryOf(first, operator, left, right));
     });
@@ -102,9 +99,9 @@ export abstract class ExpressionGrammar extends RecoveringParser {
     let left = this.SUBRULE1(this.unary);
     this.MANY(() => {
       const operator = this.OR([
-        { ALT: () => this.CONSUME(t.Times) }, { ALT: () => this.CONSUME(t.Over) }, {
-          ALT: () => this.CONSUME(t.Modulo)
-        },
+        { ALT: () => this.CONSUME(t.Times) },
+        { ALT: () => this.CONSUME(t.Over) },
+        { ALT: () => this.CONSUME(t.Modulo) },
       ]);
       const right = this.SUBRULE2(this.unary);
       left = this.ACTION(() => this.binaryOf(first, operator, left, right));
@@ -248,9 +245,8 @@ export abstract class ExpressionGrammar extends RecoveringParser {
       return this.OPTION3(() => this.SUBRULE2(this.expr));
     });
     return this.ACTION((): Slice => ({
-      kind: "slice", ...(to === undefined ? {} : { to }), ...(
-        step === undefined ? {} : { step }
-      ), span: this.since(this.spanOf(colon)),
+      kind: "slice", ...(to === undefined ? {} : { to }), ...(step === undefined ? {} : { step }),
+      span: this.since(this.spanOf(colon)),
     }));
   });
 

@@ -1,7 +1,6 @@
 /**
  * @file The canonical layout of a file. Comments stay at their statement, member, parameter or declaration; single
- * blank
- * lines stay; declarations of several lines stand apart.
+ * blank lines stay; declarations of several lines stand apart.
  */
 import type { IToken } from "chevrotain";
 import type * as ast from "./ast.js";
@@ -44,7 +43,7 @@ class Printer {
       this.declaration(one);
       this.trail(one.span.end);
       const long = this.lines.length - first > 1;
-      if ((apart || (long && i > 0)) && this.lines[from] !== "") this.lines.splice(from, 0, "");
+      if ((apart || (long && i + imports.length > 0)) && this.lines[from] !== "") this.lines.splice(from, 0, "");
       apart = long;
     });
     this.flush(this.source.text.length);
@@ -52,9 +51,8 @@ class Printer {
   }
 
   private put(text: string): void {
-    for (const [i, line] of text.split("\n").entries()) this.lines.push(
-      i === 0 && line !== "" ? this.indent + line : line
-    );
+    const [first = "", ...rest] = text.split("\n");
+    this.lines.push(first === "" ? "" : this.indent + first, ...rest);
     this.fresh = false;
   }
 
@@ -140,8 +138,8 @@ class Printer {
       case "value":
         return this.assign(`${name} = `, member.value);
       case "instance": {
-        const end = `${member.frozen
-          ? " frozen" : ""}${member.weights === undefined ? "" : ` from ${showString(member.weights)}`}`;
+        const weights = member.weights === undefined ? "" : ` from ${showString(member.weights)}`;
+        const end = (member.frozen ? " frozen" : "") + weights;
         const head = `${name}: ${member.model.text}`;
         const column = this.indent.length + head.length + 1;
         const record = member.overrides === undefined ? "" : ` ${this.record(member.overrides, column, end.length)}`;
@@ -204,10 +202,8 @@ class Printer {
     const hasComment = (this.comments[0]?.startOffset ?? Infinity) < body.span.end;
     if (only === undefined && !hasComment) return void this.lines.push(`${head} {}`);
     const oneLine = !this.source.text.slice(body.span.start, body.span.end).includes("\n");
-    if (
-      only !== undefined
-        && body.statements.length === 1 && oneLine && !hasComment && only.kind !== "for" && only.kind !== "if"
-    ) {
+    const isAlone = body.statements.length === 1 && oneLine && !hasComment;
+    if (only !== undefined && isAlone && only.kind !== "for" && only.kind !== "if") {
       const { head: start, value, end } = simple(only);
       const line = `${head} { ${start}${value === undefined ? "" : flat(value)}${end} }`;
       if (line.length <= WIDTH) return void this.lines.push(line);
@@ -262,11 +258,8 @@ class Printer {
   /** A name with its value, wrapped if need be. */
   private assign(head: string, value: ast.Expr | undefined, end = ""): void {
     const { indent } = this;
-    this.put(
-      head + (
-        value === undefined ? "" : wrap(value, { indent, column: indent.length + head.length, tail: end.length })
-      ) + end
-    );
+    const place = { indent, column: indent.length + head.length, tail: end.length };
+    this.put(head + (value === undefined ? "" : wrap(value, place)) + end);
   }
 }
 
@@ -278,8 +271,8 @@ function headEnd(one: ast.Declaration): number {
 }
 
 function showParam({ name, type, initial }: ast.Param): string {
-  return `${name.text}${type === undefined ? "" : `: ${showType(type)}`}${initial === undefined ? "" : ` =
-    ${flat(initial)}`}`;
+  const typed = type === undefined ? name.text : `${name.text}: ${showType(type)}`;
+  return initial === undefined ? typed : `${typed} = ${flat(initial)}`;
 }
 
 function wrapParam(

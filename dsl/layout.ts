@@ -68,12 +68,10 @@ export function flat(expr: ast.Expr): string {
   }
 }
 
-const operand = (expr: ast.Expr, least: number): string => (
-  needsBrackets(expr, least) ? `(${flat(expr)})` : flat(expr)
-);
-const showArg = (arg: ast.Call["args"][number]): string => (
-  arg.name === undefined ? "" : `${arg.name.text} = `
-) + flat(arg.value);
+const operand = (expr: ast.Expr, least: number): string =>
+  needsBrackets(expr, least) ? `(${flat(expr)})` : flat(expr);
+const showArg = (arg: ast.Call["args"][number]): string =>
+  arg.name === undefined ? flat(arg.value) : `${arg.name.text} = ${flat(arg.value)}`;
 const showPath = (call: ast.Call): string => (call.as === undefined ? "" : ` as ${showString(call.as)}`);
 
 function showBinary({ operator, left, right }: Extract<ast.Expr, { kind: "binary" }>): string {
@@ -129,15 +127,14 @@ export function wrap(expr: ast.Expr, at: Place): string {
       return items.length === 0 ? line : `${expr.callee.text}(${fill(items, at.indent)})${showPath(expr)}`;
     }
     case "list":
-      return expr.items.length === 0 ? line : `[${fill(expr.items.map((item) =>
-        (place: Place) => wrap(item, place)), at.indent)}]`;
+      if (expr.items.length === 0) return line;
+      return `[${fill(expr.items.map((item) => (place: Place) => wrap(item, place)), at.indent)}]`;
     case "binary":
       return expr.operator === "^" ? line : wrapBinary(expr, at);
     case "conditional": {
       const indent = at.indent + STEP;
-      const arm = (
-        sign: string, value: ast.Expr
-      ): string => `\n${indent}${sign} ${wrap(value, { indent, column: indent.length + 2, tail: at.tail })}`;
+      const place = { indent, column: indent.length + 2, tail: at.tail };
+      const arm = (sign: string, value: ast.Expr): string => `\n${indent}${sign} ${wrap(value, place)}`;
       return wrapOperand(expr.test, 1, { ...at, tail: 0 }) + arm("?", expr.then) + arm(":", expr.otherwise);
     }
     case "unary": {

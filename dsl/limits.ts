@@ -36,7 +36,8 @@ interface Level {
 }
 
 const openLevel = (outer: number): Level => ({
-  outer, nesting: 0, tree: 0, conditionals: 0, prefixes: 0, longestPrefixes: 0, chain: 0, innerNesting: 0, innerTree: 0, elseIfs: 0,
+  outer, nesting: 0, tree: 0,
+  conditionals: 0, prefixes: 0, longestPrefixes: 0, chain: 0, innerNesting: 0, innerTree: 0, elseIfs: 0,
 });
 
 const openers = new Set([t.LParen, t.LBracket, t.LBrace, t.TemplateOpen]);
@@ -45,8 +46,8 @@ const binary = new Set([
   t.Plus, t.Minus, t.Times, t.Over, t.Modulo, t.And, t.Or, t.Equal, t.NotEqual, t.AtMost, t.AtLeast, t.Less, t.Greater,
 ]);
 const separators = new Set([
-  t.Comma, t.Assign, t.Tilde, t.DotDot, t.Arrow, t.Return, t.For, t.In, t.ParamWord, t.BufferWord, t.Update, t.Input, t.Output,
-  t.TemplateNext,
+  t.Comma, t.Assign, t.Tilde, t.DotDot, t.Arrow, t.TemplateNext, t.Return, t.For, t.In,
+  t.ParamWord, t.BufferWord, t.Update, t.Input, t.Output,
 ]);
 const operandEnds = new Set([
   t.Name, t.Num, t.Quantity, t.Text, t.TemplateClose, t.RParen, t.RBracket, t.True, t.False, t.None, t.Underscore,
@@ -66,9 +67,8 @@ function finishPart(level: Level): void {
 /** Counts one operator of the part being read. */
 function countOperator(level: Level, token: IToken, previous: IToken | undefined): void {
   const type = token.tokenType;
-  const isPrefix = type === t.Not || (
-    type === t.Minus && !(previous !== undefined && operandEnds.has(previous.tokenType))
-  );
+  const afterOperand = previous !== undefined && operandEnds.has(previous.tokenType);
+  const isPrefix = type === t.Not || (type === t.Minus && !afterOperand);
   if (isPrefix || type === t.Power) {
     level.prefixes++;
     level.chain++;

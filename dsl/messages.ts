@@ -42,11 +42,10 @@ export const messages = {
   unknown_character: entry(
     "Outside strings and comments a file holds ASCII letters, digits and the signs of the grammar.",
     (v: { text: string; code: string; help?: string }) =>
-      ready(
-        {
-          text: `\`${v.text}\` (${v.code}) means nothing here`, help: v.help ?? "delete it; names are ASCII letters, digits and `_`"
-        }
-      ),
+      ready({
+        text: `\`${v.text}\` (${v.code}) means nothing here`,
+        help: v.help ?? "delete it; names are ASCII letters, digits and `_`",
+      }),
   ),
   bad_number: entry(
     "A number is digits, with a point between digits and an exponent if wanted: `12`, `0.5`, `5e-4`.",
@@ -70,11 +69,10 @@ export const messages = {
   too_deep: entry(
     "Brackets, blocks, chains of operators and instances nest only so deep.",
     (v: { what: string; limit: number; help?: string }) =>
-      ready(
-        {
-          text: `${v.what} is nested more than ${v.limit} deep`, help: v.help ?? "name the inner parts, each in a statement of its own"
-        }
-      ),
+      ready({
+        text: `${v.what} is nested more than ${v.limit} deep`,
+        help: v.help ?? "name the inner parts, each in a statement of its own",
+      }),
   ),
   too_many: entry(
     "Loop turns, instances and files have a greatest number, so that compiling ends.",
@@ -108,10 +106,10 @@ export const messages = {
     (v: { spec: string; help?: string }) =>
       ready({
         text: `there is no file \`${v.spec}\` to import`,
-        help: v.help ?? "write a path relative to this file (`\"./vit.deit\"`), or a shipped model (`\"deitc/vit.deit\"`)",
+        help: v.help ?? 'write a path relative to this file (`"./vit.deit"`), or a shipped one (`"deitc/vit.deit"`)',
       }),
   ),
-  import_outside: entry("Imports stay inside the nearest folder with a `package.json`; links out of it do not count as inside.", (
+  import_outside: entry("Imports stay inside the nearest folder with a `package.json`, links followed.", (
     v: { spec: string }
   ) => ({
     message: `\`${v.spec}\` leaves the project`,
@@ -194,18 +192,15 @@ export const messages = {
   not_a_model: entry("Models are extended and instantiated, recipes extended, blocks and ops called.", (
     v: { name: string; is: string; wanted: string; help?: string }
   ) =>
-    ready(
-      {
-        text: `\`${v.name}\` is a ${v.is}; a ${v.wanted} is needed here`, ...(
-          v.help === undefined ? {} : { help: v.help }
-        )
-      }
-    ),
+    ready({
+      text: `\`${v.name}\` is a ${v.is}; a ${v.wanted} is needed here`,
+      ...(v.help === undefined ? {} : { help: v.help }),
+    }),
   ),
 
   // Statements
   misplaced_statement: entry(
-    "`input` and `output` belong to models, `return` to blocks and losses, `param`, `buffer` and `update` to blocks and models.",
+    "`input` and `output` belong to models, `return` to blocks and losses, `param`, `buffer`, `update` to both but losses.",
     (v: { what: string; where: string; help: string }) => (
       { message: `\`${v.what}\` has no meaning in a ${v.where}`, help: v.help }
     ),
@@ -277,7 +272,8 @@ export const messages = {
     message: `${v.what} takes ${v.units.length === 0 ? "a plain number" : units(v.units)}, got ${v.found}`,
     help: v.help ?? (
       v.units.length === 0
-        ? `write ${v.value ?? "it"} without a unit, or divide by the same unit` : `write ${orUnits(v.value ?? "5", v.units)}`
+        ? `write ${v.value ?? "it"} without a unit, or divide by the same unit`
+        : `write ${orUnits(v.value ?? "5", v.units)}`
     ),
   })),
   missing_member: entry("A recipe states what it trains, on what, how long and how.", (

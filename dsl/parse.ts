@@ -45,13 +45,8 @@ function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): 
   if (source.text.length > MOST_CHARACTERS) {
     const size = `${(source.text.length / MOST_CHARACTERS).toFixed(1)} MiB of text`;
     const start = { source, start: 0, end: 1 };
-    return {
-      tree: undefined, diagnostics: [
-        diagnose(
-          "too_large", { what: `\`${source.path}\``, size, limit: "1 MiB", help: "is this a `.deit` file?" }, start
-        )
-      ]
-    };
+    const values = { what: `\`${source.path}\``, size, limit: "1 MiB", help: "is this a `.deit` file?" };
+    return { tree: undefined, diagnostics: [diagnose("too_large", values, start)] };
   }
   const { tokens, diagnostics } = t.lex(source, MOST_ERRORS);
   const bad = diagnostics.list();
@@ -87,10 +82,7 @@ function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): 
     const follows = t.isBad(token) || places.some((at) => errorLines.has(lineIndex(grammar.lines, at)));
     if (!follows) diagnostics.add(found);
   }
-  return {
-    tree: grammar.errors.length > 0 && tree === undefined
-      ? undefined : tree, diagnostics: diagnostics.list().slice(0, MOST_ERRORS)
-  };
+  return { tree, diagnostics: diagnostics.list().slice(0, MOST_ERRORS) };
 }
 
 /** A syntax error as a diagnostic; `expected` is in words. */
@@ -98,9 +90,9 @@ function unexpected(source: ast.Source, tokens: readonly IToken[], found: IToken
   const atEnd = found.tokenType === EOF;
   const index = atEnd ? tokens.length : tokens.indexOf(found);
   const end = source.text.trimEnd().length;
-  const span = atEnd ? { source, start: Math.max(0, end - 1), end } : {
-    source, start: found.startOffset, end: t.endOf(found)
-  };
+  const span = atEnd
+    ? { source, start: Math.max(0, end - 1), end }
+    : { source, start: found.startOffset, end: t.endOf(found) };
   const notes = unclosed(source, tokens, index, expected);
   const help = notes.length > 0 ? undefined : unexpectedHelp(found, expected, tokens[index - 1]);
   const values = { expected, found: foundWords(found, EOF), ...(help === undefined ? {} : { help }) };

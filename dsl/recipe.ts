@@ -169,10 +169,8 @@ class RecipeChecker {
   /** The kind of an expression; names stand for the recipe's other members. */
   private kind(expr: ast.Expr): Kind {
     const names: Names = {
-      member: (name) => this.all.get(name)?.member, names: () => [
-        ...this.all.keys()
-      ], functions: this.opNames, known: this.known,
-      units: (name) => unitsOf(name),
+      member: (name) => this.all.get(name)?.member, names: () => [...this.all.keys()], units: unitsOf,
+      functions: this.opNames, known: this.known,
     };
     return kindOf(expr, names, this.diagnostics);
   }
@@ -228,11 +226,8 @@ class RecipeChecker {
     const value = numberOf(expr);
     if (value === undefined) return;
     if (value < least || value > most) {
-      this.diagnostics.report(
-        "value_error", {
-          text: `\`${what}\` is between ${least} and ${most}, got ${value}`, help: "choose a value in that range"
-        }, expr.span
-      );
+      const text = `\`${what}\` is between ${least} and ${most}, got ${value}`;
+      this.diagnostics.report("value_error", { text, help: "choose a value in that range" }, expr.span);
     } else if (whole === true && !Number.isInteger(value)) {
       this.diagnostics.report("not_an_integer", { what: `\`${what}\``, value, positive: false }, expr.span);
     }

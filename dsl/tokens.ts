@@ -103,7 +103,8 @@ const illegal = Array.from({ length: 0x10000 }, (_, code) => code).filter(
   (code) => !LEGAL.test(String.fromCharCode(code))
 );
 const Unknown = createToken({
-  name: "Unknown", pattern: /[^ \t\r\n\uFEFF\w"/.(){}[\]<>=+\-*%^~?:,]+/, start_chars_hint: illegal, label: "a foreign character",
+  name: "Unknown", pattern: /[^ \t\r\n\uFEFF\w"/.(){}[\]<>=+\-*%^~?:,]+/,
+  start_chars_hint: illegal, label: "a foreign character",
 });
 
 const lexed = [
@@ -168,10 +169,21 @@ function unknownCharacter(text: string, offset: number, length: number): { text:
   const bad = String.fromCodePoint(text.codePointAt(offset) ?? 0);
   const code = `U+${(bad.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
   const meant: Readonly<Record<string, string>> = {
-    "'": "strings take double quotes: `\"…\"`", "“": "strings take straight quotes: `\"…\"`", "”": "strings take straight quotes: `\"…\"`",
-    "×": "multiply with `*`", "·": "multiply with `*`", "−": "subtract with `-`", "–": "subtract with `-`", "#": "comments begin with `//`",
-    ";": "statements need nothing between them", "&": "write `and`", "|": "write `or`", "!": "write `not`", "→": "write `->`",
-    "\u00A0": "this is a no-break space: type a plain one", "@": "multiply matrices with `matmul(a, b)`",
+    "'": 'strings take double quotes: `"…"`',
+    "“": 'strings take straight quotes: `"…"`',
+    "”": 'strings take straight quotes: `"…"`',
+    "×": "multiply with `*`",
+    "·": "multiply with `*`",
+    "−": "subtract with `-`",
+    "–": "subtract with `-`",
+    "#": "comments begin with `//`",
+    ";": "statements need nothing between them",
+    "&": "write `and`",
+    "|": "write `or`",
+    "!": "write `not`",
+    "→": "write `->`",
+    "\u00A0": "this is a no-break space: type a plain one",
+    "@": "multiply matrices with `matmul(a, b)`",
   };
   const help = meant[bad];
   const shown = length > 8 ? `${text.slice(offset, offset + 8)}…` : text.slice(offset, offset + length);
@@ -198,11 +210,8 @@ function reportBad(one: IToken, span: Span, diagnostics: Diagnostics): boolean {
     const escape = /\\[^"\\nt{}]/.exec(one.image.replace(/\\\\/g, "__"));
     if (escape === null) return false;
     const start = span.start + escape.index;
-    diagnostics.report(
-      "bad_string", {
-        why: `\`${escape[0]}\` is no escape`, help: "write `\\\\` for a backslash"
-      }, { ...span, start, end: start + 2 }
-    );
+    const values = { why: `\`${escape[0]}\` is no escape`, help: "write `\\\\` for a backslash" };
+    diagnostics.report("bad_string", values, { ...span, start, end: start + 2 });
   } else {
     return false;
   }

@@ -124,7 +124,8 @@ function binaryKind(
   const values = {
     what: `\`${operator}\``, found: `${showKind(left)} and ${showKind(right)}`, units: ["equal units"],
     help: same
-      ? "divide by the same unit first, as in `batch / 1 images`" : `write ${unit} on both sides, or divide by the same unit first`,
+      ? "divide by the same unit first, as in `batch / 1 images`"
+      : `write ${unit} on both sides, or divide by the same unit first`,
   };
   diagnostics.report("wrong_unit", values, expr.span);
   return UNKNOWN;

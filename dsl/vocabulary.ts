@@ -1,7 +1,6 @@
 /**
- * @file What recipes are written with: the members they have, and the calls that stand in them, as signatures. A
- * default
- * tells a parameter's type and unit; an untyped parameter without default takes a string.
+ * @file What recipes are written with: the members they have, and the calls that stand in them, as signatures.
+ * A default tells a parameter's type and unit; an untyped parameter without default takes a string.
  */
 import type { Unit } from "./ast.js";
 
@@ -74,67 +73,77 @@ const augmentations: Readonly<Record<string, string>> = {
  */
 export const members: Readonly<Record<string, MemberRule>> = {
   data: {
-    doc: "What it is trained on.", accepts: {
-      is: "call", calls: sources
-    }, example: 'data = image_folder("data/imagenet")', required: true
+    doc: "What it is trained on.",
+    accepts: { is: "call", calls: sources },
+    example: 'data = image_folder("data/imagenet")',
+    required: true,
   },
   eval: {
-    doc: "What it is evaluated on after each epoch.", accepts: {
-      is: "call", calls: sources
-    }, example: 'eval = image_folder("data/val")'
+    doc: "What it is evaluated on after each epoch.",
+    accepts: { is: "call", calls: sources },
+    example: 'eval = image_folder("data/val")',
   },
   batch: {
-    doc: "Images an optimizer step sees.", accepts: {
-      is: "quantity", units: ["images"]
-    }, example: "batch = 1024 images", required: true
+    doc: "Images an optimizer step sees.",
+    accepts: { is: "quantity", units: ["images"] },
+    example: "batch = 1024 images",
+    required: true,
   },
   accumulate: {
-    doc: "Passes whose gradients one optimizer step sums.", accepts: {
-      is: "quantity", units: ["steps"]
-    }, example: "accumulate = 4 steps"
+    doc: "Passes whose gradients one optimizer step sums.",
+    accepts: { is: "quantity", units: ["steps"] },
+    example: "accumulate = 4 steps",
   },
   length: {
-    doc: "How long it trains, in epochs or optimizer steps.", accepts: {
-      is: "quantity", units: ["epochs", "steps"]
-    }, example: "length = 300 epochs", required: true
+    doc: "How long it trains, in epochs or optimizer steps.",
+    accepts: { is: "quantity", units: ["epochs", "steps"] },
+    example: "length = 300 epochs",
+    required: true,
   },
   augment: {
-    doc: "What happens to the images, in order.", accepts: {
-      is: "call", calls: augmentations, list: true
-    }, example: "augment = [horizontal_flip(0.5)]"
+    doc: "What happens to the images, in order.",
+    accepts: { is: "call", calls: augmentations, list: true },
+    example: "augment = [horizontal_flip(0.5)]",
   },
   optimizer: {
-    doc: "How gradients become updates.", accepts: {
-      is: "call", calls: optimizers
-    }, example: "optimizer = adamw(lr = 1e-3)", required: true
+    doc: "How gradients become updates.",
+    accepts: { is: "call", calls: optimizers },
+    example: "optimizer = adamw(lr = 1e-3)",
+    required: true,
   },
   schedule: {
-    doc: "The learning rate over time; constant without.", accepts: {
-      is: "call", calls: schedules
-    }, example: "schedule = cosine(warmup = 5 epochs)"
+    doc: "The learning rate over time; constant without.",
+    accepts: { is: "call", calls: schedules },
+    example: "schedule = cosine(warmup = 5 epochs)",
   },
-  clip: { doc: "A bound on gradients.", accepts: { is: "call", calls: clips }, example: "clip = global_norm(1.0)" },
+  clip: {
+    doc: "A bound on gradients.",
+    accepts: { is: "call", calls: clips },
+    example: "clip = global_norm(1.0)",
+  },
   ema: {
-    doc: "Decay of the moving average of weights.", accepts: {
-      is: "number", least: 0, most: 1
-    }, example: "ema = 0.9999"
+    doc: "Decay of the moving average of weights.",
+    accepts: { is: "number", least: 0, most: 1 },
+    example: "ema = 0.9999",
   },
   drop_path: {
-    doc: "Stochastic-depth rate of the trained models, where their headers have one.", accepts: {
-      is: "number", least: 0, most: 1
-    }, example: "drop_path = 0.1"
+    doc: "Stochastic-depth rate of the trained models, where their headers have one.",
+    accepts: { is: "number", least: 0, most: 1 },
+    example: "drop_path = 0.1",
   },
   no_weight_decay: {
-    doc: "Parameters left out of weight decay, by the end of their path, besides those the models say.", accepts: {
-      is: "strings"
-    }, example: 'no_weight_decay = ["dist_token"]'
+    doc: "Parameters left out of weight decay, by the end of their path, besides those the models say.",
+    accepts: { is: "strings" },
+    example: 'no_weight_decay = ["dist_token"]',
   },
   seed: {
-    doc: "What all random numbers derive from.", accepts: {
-      is: "number", least: 0, most: 2 ** 32 - 1, whole: true
-    }, example: "seed = 0"
+    doc: "What all random numbers derive from.",
+    accepts: { is: "number", least: 0, most: 2 ** 32 - 1, whole: true },
+    example: "seed = 0",
   },
   precision: {
-    doc: "Arithmetic of a step.", accepts: { is: "word", words: ["f32", "mixed"] }, example: "precision = f32"
+    doc: "Arithmetic of a step.",
+    accepts: { is: "word", words: ["f32", "mixed"] },
+    example: "precision = f32",
   },
 };

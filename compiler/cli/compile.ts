@@ -2,12 +2,12 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import type { Program } from "../../dsl/program.js";
-import type { FamilyName } from "../../runtime/manifest.js";
+import { FAMILY_NAMES, type FamilyName } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
 import type { Compiled, PassRecord } from "../pipeline.js";
 import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
 import { DiagnosticsError, Exit, reportFault } from "./exit.js";
-import { FAMILY_NAMES, stepCounts } from "./model.js";
+import { stepCounts } from "./model.js";
 import { showSeconds } from "./progress.js";
 import { showBytes, showCount, table } from "./table.js";
 

@@ -1,7 +1,7 @@
 /** @file What predict, bench and verify share: a model from a folder or a `.deit` file, and its weights' options. */
 import { statSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
-import type { FamilyName, Manifest } from "../../runtime/manifest.js";
+import { FAMILY_NAMES, type FamilyName, type Manifest } from "../../runtime/manifest.js";
 import type { LoadOptions } from "../../runtime/node/module.js";
 import type { ModuleDefinition } from "../../runtime/session.js";
 import type { Compiled } from "../pipeline.js";
@@ -83,9 +83,6 @@ export function loadOptions(options: RunOptions, notes: string[]): LoadOptions {
 /** Says which weights were used, never posing untrained ones as a model. */
 export const weightsWords = ({ weights, seed }: RunOptions): string =>
   weights === undefined ? `random weights (seed ${seed}): an untrained model, its answers mean nothing` : `weights ${weights}`;
-
-/** Every kernel family; the type keeps the list whole. */
-export const FAMILY_NAMES = Object.keys({ scalar: true, wide: true, tiled: true } satisfies Record<FamilyName, true>) as readonly FamilyName[];
 
 /** Dispatches of one forward, by family. */
 export const stepCounts = ({ families }: Manifest): Record<FamilyName, number> => ({

@@ -92,10 +92,9 @@ async function verifyFamily(compiled: Compiled, family: FamilyName, device: Devi
   return [
     ...[...oracle.outputs].map(([name, expected]) => check(name, false, taps.outputs[name], expected)),
     ...compiled.manifest.outputs.map(({ name }) => {
-      // Two outputs of one node are written once in the tapped module.
-      const node = compiled.graph.outputs.get(name);
-      const same = [...tapped.outputs].find((other) => compiled.graph.outputs.get(other) === node) ?? name;
-      return check(name, true, shipped.outputs[name], oracle.outputs.get(same));
+      const node = compiled.expanded.outputs.get(name);
+      const [tap = name] = [...tapped.graph.outputs].find(([, other]) => other === node) ?? [];
+      return check(name, true, shipped.outputs[name], oracle.outputs.get(tap));
     }),
   ];
 }
@@ -123,42 +122,25 @@ interface Tapped {
   readonly manifest: Manifest;
   readonly wgsl: ReadonlyMap<string, string>;
   readonly graph: Graph;
-  /** Names of the model's own outputs. */
-  readonly outputs: ReadonlySet<string>;
 }
 
 async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped> {
   const { plan } = await import("../plan.js");
-  const outputs = outputNodes(compiled, family);
-  const own = new Set(outputs.values());
-  const taps = new Map(outputs);
+  const taps = new Map<Node, string>();
+  // Two outputs of one node are one tensor.
+  for (const [name, node] of compiled.expanded.outputs) if (!taps.has(node)) taps.set(node, name);
   for (const { root } of compiled.fusion.kernels) {
     // What depends on parameters alone is made once, before any input: it stays where it is.
     const constant = root.shape.every((d) => d.b === 0);
-    if (!own.has(root) && !constant) taps.set(`${root.origin.path || root.op} %${root.id}`, root);
+    if (!taps.has(root) && !constant) taps.set(root, `${root.origin.path || root.op} %${root.id}`);
   }
-  const { inputs, parameters } = compiled.graph;
-  const graph: Graph = { inputs, parameters, outputs: taps, updates: new Map() };
-  const planned = plan(graph, compiled.families[family].lowered, family, `${compiled.manifest.name}, every tensor kept`);
-  const infos = [...taps].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
+  const outputs = new Map([...taps].map(([node, name]) => [name, node]));
+  const graph: Graph = { ...compiled.expanded, outputs, updates: new Map() };
+  const planned = plan(graph, compiled.families[family].lowered, `${compiled.manifest.name}, every tensor kept`);
+  const infos = [...outputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
   const manifest = { ...compiled.manifest, outputs: infos, families: { ...compiled.manifest.families, [family]: planned.family } };
   const wgsl = new Map([...planned.wgsl].map(([name, text]) => [`${family}/${name}`, text]));
-  return { manifest, wgsl, graph, outputs: new Set(outputs.keys()) };
-}
-
-/** The graph nodes that the kernels write to outputs, by the outputs' names: read off the plan's steps. */
-function outputNodes({ manifest, families: planned }: Compiled, family: FamilyName): Map<string, Node> {
-  const { lowered, planned: { family: { slots, programs }, slotOf } } = planned[family];
-  const inferring = lowered.filter(({ fused: { root } }) => slots[slotOf.get(root) ?? -1]?.kind !== "derived");
-  invariant(inferring.length === programs.infer.length, "every kernel that is not derived is a step");
-  const found = new Map<string, Node>();
-  programs.infer.forEach(({ bindings }, i) => {
-    const written = bindings[bindings.length - 1];
-    const kernel = inferring[i];
-    const output = written?.kind === "output" ? manifest.outputs[written.index] : undefined;
-    if (output && kernel) found.set(output.name, kernel.fused.root);
-  });
-  return found;
+  return { manifest, wgsl, graph };
 }
 
 /**

@@ -6,7 +6,7 @@ import { printJson, type Json } from "./json.js";
 
 /** Keys in the order of runtime/manifest.ts: what says what a thing is comes before what it holds. */
 const ORDER = [
-  "format", "compiler", "kind", "name", "className", "path", "index", "kernel", "shape", "size", "dtype", "trained", "decay",
+  "format", "compiler", "kind", "name", "className", "path", "index", "kernel", "shape", "size", "dtype", "sameAs", "trained", "decay",
   "resize", "mean", "std", "doc", "b", "c", "per", "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
   "inputs", "outputs", "parameters", "initializer", "preprocess", "families", "kernels", "slots", "programs", "prepare", "infer",
 ];
