@@ -200,7 +200,7 @@ export const messages = {
 
   // Statements
   misplaced_statement: entry(
-    "`input` and `output` belong to models, `return` to blocks and losses, `param`, `buffer`, `update` to both but losses.",
+    "`input`, `output`: models; `return`: blocks, losses; `param`, `buffer`, `update`: blocks, models. Nowhere else.",
     (v: { what: string; where: string; help: string }) => (
       { message: `\`${v.what}\` has no meaning in a ${v.where}`, help: v.help }
     ),

@@ -84,7 +84,8 @@ test("the messages of codes that the compiler raises", (t) => {
   t.deepEqual(said.map(({ message, help }) => `${message} | ${help ?? ""}`), [
     "`matmul` needs equal inner sizes, got 64 and 197 | transpose it",
     "`D / heads` must be a positive integer, got 38.4 | 192 / 5 = 38.4; heads must divide 192",
-    "the batch `B` cannot decide a loop bound | the batch is bound after checking; use it in a shape or in tensor arithmetic",
+    "the batch `B` cannot decide a loop bound | "
+      + "the batch is bound after checking; use it in a shape or in tensor arithmetic",
     "this call of `linear` owns parameters but has no name | write `fc1 = linear(…)`, or add `as \"fc1\"`",
     "two parameters would be called `fc1.weight` | give one of the calls another name on the left, or `as \"…\"`",
     "`if` needs a compile-time value, got a tensor of shape [B, 3] | use `where(c, a, b)`",
@@ -119,7 +120,8 @@ test("a diagnostic with chain, label, notes and help", (t) => {
     "  help: transpose it",
   ].join("\n"));
   t.deepEqual(diagnosticJson(diagnostic), {
-    code: "shape_mismatch", message: "sizes differ", file: "models/vit.deit", line: 2, column: 14, endLine: 2, endColumn: 26,
+    code: "shape_mismatch", message: "sizes differ", file: "models/vit.deit",
+    line: 2, column: 14, endLine: 2, endColumn: 26,
     label: "[B, 3] by [B, 4]", help: "transpose it",
     notes: [{ text: "`q` was bound here", file: "models/vit.deit", line: 1, column: 1 }],
     chain: [{ what: "attention", file: "vit.deit", line: 2 }, { what: "model deit", file: "vit.deit", line: 1 }],

@@ -5,7 +5,7 @@ import { atMost, dim, subDim, type Dim } from "../dim.js";
 import type { Node } from "../graph.js";
 import { bounds, indexKey, linearize, variablesOfValue } from "../indices.js";
 import { invariant } from "../invariant.js";
-import { wgslLiteral, wgslLoad, wgslStore, wgslType } from "../ops/elementwise.js";
+import { wgslLiteral, wgslLoad, wgslStorage, wgslStore, wgslType } from "../ops/elementwise.js";
 import type { OpRecord } from "../op.js";
 import type { Atom, Guard, Index, Value } from "../value.js";
 
@@ -173,7 +173,7 @@ export class Statements {
       case "index":
         return this.#let("i32", this.index(value.index));
       case "load": {
-        const buffer = this.bindings.use(value.node);
+        const buffer = this.#embedded(value.node) ?? this.bindings.use(value.node);
         const offset = linearize(value.at, value.node.shape);
         const key = `${buffer}[${indexKey(offset)}]`;
         for (const scope of this.#byKey) {
@@ -203,6 +203,19 @@ export class Statements {
       default:
         return value satisfies never;
     }
+  }
+
+  /** Name of the module constant that holds a leaf's numbers, where they are known. */
+  #embedded(node: Node): string | undefined {
+    const numbers = this.records.get(node.op)?.embedded?.(node);
+    if (!numbers) return undefined;
+    const storage = wgslStorage(node.dtype);
+    const literals = numbers.map((x) => wgslLiteral(node.dtype === "bool" ? "i32" : node.dtype, x)).join(", ");
+    const text = `array<${storage}, ${numbers.length}>(${literals})`;
+    const known = [...this.functions].find(([, declared]) => declared.endsWith(`= ${text};`));
+    const name = known?.[0] ?? `table${[...this.functions.keys()].filter((k) => /^table\d+$/.test(k)).length}`;
+    this.functions.set(name, `const ${name} = ${text};`);
+    return name;
   }
 
   #let(type: string, text: string): string {

@@ -61,6 +61,7 @@ export const leaves: readonly OpRecord[] = [
     },
     evaluate: (_inputs, attrs) =>
       [{ shape: sizesOf(attrs, "shape"), data: Float64Array.from(numbersOf(attrs, "values")) }],
+    embedded: (node) => numbersOf(node.attrs, "values"),
     gradient: "none", samples: [{ inputs: [], attrs: { values: [1, 2.5, -3], shape: [3, 1] } }],
   }),
   defineOp({
