@@ -20,11 +20,12 @@ export function expandComposites(graph: Graph, records: ReadonlyMap<string, OpRe
   /** An expansion may hold composites in turn. */
   const settled = new Map<Node, Node>();
   const settle = (root: Node): Node => {
-    for (const node of topological([root])) {
-      if (settled.has(node)) continue;
-      settled.set(node, expand(rebuild(node, settled)));
-    }
-    return settled.get(root) as Node; // the walk ends with the root
+    const known = settled.get(root);
+    if (known) return known;
+    for (const input of root.inputs) settle(input);
+    const made = expand(rebuild(root, settled));
+    settled.set(root, made);
+    return made;
   };
   const rebuild = (node: Node, map: ReadonlyMap<Node, Node>): Node => {
     const inputs = node.inputs.map((i) => map.get(i) ?? i);

@@ -9,7 +9,7 @@ import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborat
 import { expandComposites } from "./expand.js";
 import { fuse, type Fusion } from "./fuse.js";
 import { printGraph, type Graph, type Node } from "./graph.js";
-import { lower } from "./lower/index.js";
+import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
 import { plan, type PlannedFamily } from "./plan.js";
@@ -95,7 +95,7 @@ export function compileGraph(graph: Graph, title: string, options: Omit<CompileO
   const stored = new Set(fusion.kernels.map((k) => k.root));
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
-      `lower ${name}`, () => fusion.kernels.map((k) => lower(k, name, { records: OPS, stored })),
+      `lower ${name}`, () => lowerAll(fusion.kernels, name, { records: OPS, stored }),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
     const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, title), (p) => printPlan(p.family));

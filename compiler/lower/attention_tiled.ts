@@ -210,12 +210,14 @@ function stores(spec: AttentionSpec, tile: Tile): string {
       lines.push(`if (share == 0) {\nlet log_sum = (most${i} + log2(total)) * ${Math.LN2};\n${store}\n}`);
     }
     for (const c of range(columnsOf(tile))) {
+      const four = `(share + ${c * SHARE})`;
+      lines.push(tile.valueWidth % SHARE === 0 ? "{" : `if (${four} < ${tile.valueWidth}) {`, `let o = o${i}_${c} * inverse;`);
       for (const l of range(4)) {
-        const column = `(share + ${c * SHARE}) * 4 + ${l}`;
-        const whole = valueWidth % 4 === 0 && tile.valueWidth % SHARE === 0;
-        const test = whole ? "" : `if (${column} < ${valueWidth}) `;
-        lines.push(`${test}{ finish(row, ${column}, batch, o${i}_${c}.${component(l)} * inverse); }`);
+        const column = `${four} * 4 + ${l}`;
+        const test = valueWidth % 4 === 0 || l === 0 ? "" : `if (${column} < ${valueWidth}) `;
+        lines.push(`${test}{ finish(row, ${column}, batch, o.${component(l)}); }`);
       }
+      lines.push("}");
     }
     lines.push("}\n}");
   }
