@@ -12,11 +12,11 @@
  */
 import { isConstant, isOne, sizeOf, type Dim, type Shape } from "./dim.js";
 import { rootsOf, topological, type Graph, type Node } from "./graph.js";
-import { indexKey, variable, variablesOf, variablesOfValue, within } from "./indices.js";
+import { indexKey, variable, variablesOf, variablesOfValue } from "./indices.js";
 import { invariant } from "./invariant.js";
+import { asView, operandsOf } from "./operands.js";
 import type { OpRecord } from "./op.js";
 import { Puller, type PulledAnchor } from "./pull.js";
-import type { Guard, Index, Value } from "./value.js";
 
 export type KernelKind = "map" | "row" | "contraction" | "attention";
 
@@ -368,39 +368,6 @@ function distinctAnchors(anchors: readonly PulledAnchor[]): readonly PulledAncho
   const seen = new Map<string, PulledAnchor>();
   for (const a of anchors) seen.set(`${a.node.id}:${a.at.map(indexKey).join(",")}`, a);
   return [...seen.values()];
-}
-
-/**
- * The operands' values at the anchor's coordinates, over the depth variables `k` (and `j`). Where those coordinates lie
- * outside an operand (padding, or rows that a concatenation puts around the anchor's) the value is 0.
- */
-export function operandsOf(
-  record: OpRecord, anchor: PulledAnchor, read: (input: number, at: readonly Index[]) => Value,
-): readonly Value[] | undefined {
-  const { node, at } = anchor;
-  const guarded = (input: number, where: readonly Index[]): Value => {
-    const { shape } = node.inputs[input] as Node; // contractions have the inputs they read
-    const guards = where.map((index, axis): Guard => ({ index, size: shape[axis] as Dim })).filter((g) => !within(g.index, g.size));
-    const value = read(input, where);
-    return guards.length === 0 ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype: "f32" } };
-  };
-  if (record.contract) {
-    const [a, b] = record.contract.read(node, at, variable("k", record.contract.depth(node)));
-    return [guarded(0, a), guarded(1, b)];
-  }
-  if (record.attend) {
-    const [q, k, v] = record.attend.read(node, at, variable("j", record.attend.keys(node)), variable("k", record.attend.width(node)));
-    return [guarded(0, q), guarded(1, k), guarded(2, v)];
-  }
-  return undefined;
-}
-
-/** A load, or a load under guards with zero elsewhere. */
-export function asView(value: Value): { load: Extract<Value, { kind: "load" }>; guards: readonly Guard[] } | undefined {
-  if (value.kind === "load") return { load: value, guards: [] };
-  if (value.kind !== "select" || value.otherwise.kind !== "constant" || value.otherwise.value !== 0) return undefined;
-  const inner = asView(value.then);
-  return inner && { load: inner.load, guards: [...value.guards, ...inner.guards] };
 }
 
 /** Whether the anchor is read at exactly the root's coordinates, axis by axis. */

@@ -25,7 +25,10 @@ interface Outcome {
 }
 
 function start(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return spawn(process.execPath, [main, ...args], { cwd: folder, env: { ...process.env, DEITC_DEBUG: "", ...env } });
+  const adapter = process.env["DEITC_ADAPTER"] ?? "swiftshader";
+  return spawn(process.execPath, [main, ...args], {
+    cwd: folder, env: { ...process.env, DEITC_DEBUG: "", DEITC_ADAPTER: adapter, ...env },
+  });
 }
 
 async function deitc(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ""): Promise<Outcome> {

@@ -80,7 +80,9 @@ async function measure(
       const loaded = performance.now();
       entrants.push({ session, load: (loaded - start) / 1000, first: 0, seconds: [] });
     }
-    for (const entrant of entrants) entrant.first = await runOnce(entrant.session, inputs);
+    for (const entrant of entrants) {
+      entrant.first = await withStatus(`first run of ${entrant.session.family}`, () => runOnce(entrant.session, inputs));
+    }
     const progress = new Progress(`batch ${batch}`, options.rounds, "rounds");
     for (let round = 0; round < options.rounds; round++) {
       for (const entrant of entrants) entrant.seconds.push(await runOnce(entrant.session, inputs));

@@ -8,6 +8,7 @@ import type { Compiled, PassRecord } from "../pipeline.js";
 import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
 import { DiagnosticsError, Exit, reportFault } from "./exit.js";
 import { stepCounts } from "./model.js";
+import { Printer } from "./printer.js";
 import { showSeconds } from "./progress.js";
 import { showBytes, showCount, table } from "./table.js";
 
@@ -49,19 +50,26 @@ export const compileCommand = (finish: Finish): Command =>
 async function compileOnce(file: string, options: Options): Promise<void> {
   const start = performance.now();
   const { readProgram } = await import("./source.js");
-  await compileRead(await readProgram(file), options, start);
+  const program = await readProgram(file);
+  const printer = new Printer();
+  try {
+    await compileRead(program, printer, options, start);
+  } finally {
+    await printer.end();
+  }
 }
 
-async function compileRead(program: Program, options: Options, start: number): Promise<void> {
+async function compileRead(program: Program, printer: Printer, options: Options, start: number): Promise<void> {
   const [{ compileProgram }, { compileModel }, { emitModule }, { writeFolder }] = await Promise.all([
     import("./source.js"), import("../pipeline.js"), import("../emit/index.js"), import("./folder.js"),
   ]);
-  const compiled = compileProgram(program, options.target, { overrides: options.set ?? {}, fuse: options.fuse }, compileModel);
+  const how = { overrides: options.set ?? {}, fuse: options.fuse };
+  const compiled = compileProgram(program, options.target, how, compileModel);
   const emitting = performance.now();
-  const files = await emitModule(compiled);
+  const files = await emitModule(compiled, (manifest) => printer.print(manifest));
   const writing = performance.now();
   const out = options.out ?? join("out", compiled.manifest.name);
-  const written = writeFolder(out, files, options.force ?? false);
+  const written = await writeFolder(out, files, options.force ?? false);
   const end = performance.now();
   const passes = [
     ...compiled.passes.map(({ name, ms }) => ({ name, ms })),
@@ -107,6 +115,7 @@ async function writeDump(folder: string, compiled: Compiled): Promise<void> {
 async function watchAndCompile(file: string, options: Options): Promise<never> {
   const [{ statSync }, { readProgram, sourceHost }] = await Promise.all([import("node:fs"), import("./source.js")]);
   const host = sourceHost();
+  const printer = new Printer();
   let watched: readonly string[] = [file];
   for (;;) {
     const start = performance.now();
@@ -116,7 +125,7 @@ async function watchAndCompile(file: string, options: Options): Promise<never> {
       const program = await readProgram(file);
       watched = program.sources.map((source) => host.fileOf(source.path));
       before = stamp();
-      await compileRead(program, options, start);
+      await compileRead(program, printer, options, start);
     } catch (error) {
       if (!(error instanceof DiagnosticsError)) throw error;
       reportFault(error);

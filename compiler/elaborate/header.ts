@@ -16,6 +16,8 @@ export interface OverrideRecord {
   /** `model deit_ti`, for the chain. */
   readonly label: string;
   readonly span: ast.Span;
+  /** Values the record may use besides those of the header, and before them: constants of the recipe it stands in. */
+  readonly names?: ReadonlyMap<string, Value>;
 }
 
 /** A model with what its bases say. */
@@ -94,7 +96,7 @@ function valueOf(
   if (override) {
     const { value: expr, by } = override;
     const place = new Frame({ ...frame.outside(), scope: by.scope, label: by.label, span: by.span });
-    for (const [known, value] of frame.names) place.names.set(known, value);
+    for (const [known, value] of [...frame.names, ...(by.names ?? [])]) place.names.set(known, value);
     const value = evaluate(place, expr);
     return checkScalar(place, param, fallback, { value, span: expr.span }, owner.text) ? value : ERROR;
   }

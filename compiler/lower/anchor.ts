@@ -3,11 +3,12 @@
  */
 import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { FamilyName } from "../../runtime/manifest.js";
-import { asView, operandsOf, type FusedKernel } from "../fuse.js";
+import type { FusedKernel } from "../fuse.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
 } from "../indices.js";
 import { invariant } from "../invariant.js";
+import { asView, operandsOf } from "../operands.js";
 import { Puller, type PulledAnchor } from "../pull.js";
 import type { Index, Term, Value } from "../value.js";
 import { attentionScalar, attentionWide } from "./attention_scalar.js";

@@ -3,9 +3,10 @@
  * queries; lanes load different keys and values and pass them round, so a lane always holds whole softmax rows and
  * needs no reduction across lanes. The running output lies in private memory, rescaled once a block of keys.
  */
+import { isConstant } from "../dim.js";
 import type { AttentionSpec, Extent, KernelText, Operand, Template } from "./template.js";
-import { atLeast, clamped, isMultiple, workgroups } from "./tile_extent.js";
-import { fromLane, multiply, rowInBlock, type Lanes, type Product } from "./tile_lanes.js";
+import { clamped, isMultiple, workgroups } from "./tile_extent.js";
+import { multiply, passRound, rowInBlock, type Lanes, type Product } from "./tile_lanes.js";
 import { component, range, reader, type Reader } from "./tile_operand.js";
 
 /** Below every score, above −∞: differences of two stay finite. */
@@ -18,10 +19,10 @@ interface Tile {
   readonly keys: number;
 }
 
-function tileOf({ queries, q, k, v }: AttentionSpec, lanes: Lanes): Tile {
-  const few = atLeast(queries) <= lanes && queries.dim.b === 0;
-  const four = k.vector === "row" || v.vector === "row" || lanes === 4;
-  return { lanes, queries: q.vector === "row" ? 4 : few ? 1 : lanes === 4 ? 4 : 2, keys: four ? 4 : 4 };
+/** Four keys a lane; queries so many that scores fill some 64 registers. */
+function tileOf({ queries, q }: AttentionSpec, lanes: Lanes): Tile {
+  const few = isConstant(queries.dim) && queries.dim.c <= lanes;
+  return { lanes, queries: q.vector === "row" ? 4 : few ? 1 : 16 / lanes, keys: 4 };
 }
 
 /** The four-lane kernel: any adapter with subgroups. */
@@ -29,7 +30,7 @@ export const attentionScalar: Template<AttentionSpec> = (spec) => attentionOfLan
 /** The eight-lane kernel, for adapters whose subgroups have eight lanes or more. */
 export const attentionWide: Template<AttentionSpec> = (spec) => attentionOfLanes(spec, 8);
 
-/** Names of the score of query i and key j of lane `lane ^ x`, and its key's slot among the block's. */
+/** Name of the score of query i and key j of lane `lane ^ x`. */
 const score = (i: number, j: number, x: number): string => `s${i}_${j}_${x}`;
 
 function attentionOfLanes(spec: AttentionSpec, lanes: Lanes): KernelText {
@@ -120,24 +121,19 @@ function tree(terms: readonly string[], combine: (a: string, b: string) => strin
 }
 
 /** out = out · decay + weights · V, four columns at a time. */
-function weighted({ valueWidth, v: operand }: AttentionSpec, { lanes, queries, keys }: Tile, v: Reader): string {
+function weighted({ valueWidth }: AttentionSpec, { lanes, queries }: Tile, v: Reader): string {
   const fours = Math.ceil(valueWidth / 4);
   const step = (depth: string, at: string, steps: 1 | 4): string => {
-    let text = v.load(depth, steps);
-    for (const i of range(queries)) text += `var o${i} = out[${i * fours} + ${at}] * decay${i};\n`;
-    for (const x of range(lanes)) {
-      const suffix = x === 0 ? "" : `_x${x}`;
-      const add = (j: number): string => range(queries).map((i) => {
-        if (steps === 1) return `o${i}.${component(valueWidth & 3)} += ${score(i, j, x)} * ${v.element(j, 0, 1, suffix)};\n`;
-        return `o${i} += ${score(i, j, x)} * ${v.depths(j, suffix)};\n`;
-      }).join("");
-      const move = (f: string): string => (x === 0 ? "" : `let ${f}${suffix} = ${fromLane(lanes, f, x)};\n`);
-      const fragments = v.fragments(steps);
-      if (operand.vector !== "row") range(keys).forEach((j) => (text += move(fragments[j] ?? "") + add(j)));
-      else text += fragments.map(move).join("") + range(keys).map(add).join("");
-    }
-    for (const i of range(queries)) text += `out[${i * fours} + ${at}] = o${i};\n`;
-    return text;
+    const add = (j: number, x: number, suffix: string): string => range(queries).map((i) => steps === 1
+      ? `o${i}.${component(valueWidth & 3)} += ${score(i, j, x)} * ${v.element(j, 0, 1, suffix)};\n`
+      : `o${i} += ${score(i, j, x)} * ${v.depths(j, suffix)};\n`).join("");
+    return [
+      v.prelude(depth, steps),
+      ...range(queries).map((i) => `var o${i} = out[${i * fours} + ${at}] * decay${i};\n`),
+      ...v.parts(depth, steps).map(({ load, fragments, rows }) =>
+        load + passRound(lanes, fragments, (x, suffix) => rows.map((j) => add(j, x, suffix)).join(""))),
+      ...range(queries).map((i) => `out[${i * fours} + ${at}] = o${i};\n`),
+    ].join("");
   };
   const whole = valueWidth & ~3;
   let text = whole > 0 ? `for (var c = 0; c < ${whole}; c += 4) {\n${step("c", "(c >> 2u)", 4)}}\n` : "";

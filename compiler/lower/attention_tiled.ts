@@ -113,7 +113,7 @@ function stage(operand: Operand, { threads }: Tile, { to, stride, start, extent,
     ...operand,
     elementGuard: (row, k, batch) => {
       const own = operand.elementGuard?.(row, k, batch);
-      return `(${k}) < ${depth}${own === undefined ? "" : ` && (${own})`}`;
+      return `((${k}) < ${depth})${own === undefined ? "" : ` & (${own})`}`;
     },
   };
   const count = operand.vector === "row" ? 4 : 1;

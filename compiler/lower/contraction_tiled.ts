@@ -99,7 +99,7 @@ function sideOf(
     ...operand,
     elementGuard: (row, k, batch) => {
       const own = operand.elementGuard?.(row, k, batch);
-      return `(${k}) < ${depth.wgsl}${own === undefined ? "" : ` && (${own})`}`;
+      return `((${k}) < ${depth.wgsl})${own === undefined ? "" : ` & (${own})`}`;
     },
   };
   const rowAt = (i: number): string => operand.vector === "row"
@@ -161,21 +161,23 @@ function main(spec: ContractionSpec, tile: Tile, a: Side, b: Side): string {
   ].join("\n");
   return [
     sums.map((c) => `var ${c} = vec4f();${long ? ` var total_${c} = vec4f();` : ""}`).join(" "),
-    loads(spec, tile, a, b, "0"),
-    `for (var k = 0; k < ${depth.wgsl}; k += ${tile.k}) {`,
-    "workgroupBarrier();",
-    `if (stores) {`,
-    `let stride = select(${b.fours}, ${a.fours}, thread < ${b.first});`,
-    ...range(4).map((l) => `shared_tile[store_at + ${l} * stride] = r${l};`),
-    "}",
-    "workgroupBarrier();",
+    // One turn more than there are blocks: the first only loads, so that the loads' text stands here once.
+    `for (var k = ${-tile.k}; k < ${depth.wgsl}; k += ${tile.k}) {`,
     `if (k + ${tile.k} < ${depth.wgsl}) {\n${loads(spec, tile, a, b, `(k + ${tile.k})`)}}`,
+    "if (k >= 0) {",
     `for (var ${group} = 0; ${group} < ${tile.k / 4}; ${group}++) {`,
     ...range(tile.fm).map((i) => `let row_at${i} = ${rowsAt(i)};`),
     ...range(tile.fn).map((j) => `let col_at${j} = ${colsAt(j)};`),
     ...range(4).map(step),
     "}",
     long ? `if (((k + ${tile.k}) & ${CHUNK - 1}) == 0) {\n${sums.map((c) => `total_${c} += ${c}; ${c} = vec4f();`).join(" ")}\n}` : "",
+    "}",
+    "workgroupBarrier();",
+    "if (stores) {",
+    `let stride = select(${b.fours}, ${a.fours}, thread < ${b.first});`,
+    ...range(4).map((l) => `shared_tile[store_at + ${l} * stride] = r${l};`),
+    "}",
+    "workgroupBarrier();",
     "}",
     long ? sums.map((c) => `${c} += total_${c};`).join(" ") : "",
   ].join("\n");

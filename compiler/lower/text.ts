@@ -61,17 +61,16 @@ function atomText(atom: Atom, names: Names, dynamic?: (value: Value) => string):
   }
 }
 
-/** `(e >= 0 && e < size)` of every guard, joined. */
+/** `(e >= 0) & (e < size)` of every guard, joined. Not `&&`: a branch each is what software adapters compile slowest. */
 export function guardText(guards: readonly Guard[], names: Names, dynamic?: (value: Value) => string): string {
-  return guards
-    .map((g) => {
-      const text = indexText(g.index, names, dynamic);
-      const { min, max } = bounds(g.index);
-      const low = min && atMost(dim(0), min) ? [] : [`${wrap(text)} >= 0`];
-      const high = max && atMost(max, subDim(g.size, dim(1))) ? [] : [`${wrap(text)} < ${dimText(g.size)}`];
-      return [...low, ...high].join(" && ") || "true";
-    })
-    .join(" && ");
+  const conditions = guards.flatMap((g) => {
+    const text = wrap(indexText(g.index, names, dynamic));
+    const { min, max } = bounds(g.index);
+    const low = min && atMost(dim(0), min) ? [] : [`(${text} >= 0)`];
+    const high = max && atMost(max, subDim(g.size, dim(1))) ? [] : [`(${text} < ${dimText(g.size)})`];
+    return [...low, ...high];
+  });
+  return conditions.join(" & ") || "true";
 }
 
 /** The storage a kernel binds, in order of first use. */

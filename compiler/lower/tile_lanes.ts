@@ -2,13 +2,13 @@
  * @file Exchange between the lanes of one small workgroup. On software adapters a load costs as much as 10 to 30
  * multiplications while a lane exchange costs one or two, so lanes load different rows and pass them round.
  */
-import { component, range, type Reader } from "./tile_operand.js";
+import { range, type Reader } from "./tile_operand.js";
 
 /** Lanes of a workgroup of the scalar family: a quad runs anywhere, eight need subgroups of eight or more. */
 export type Lanes = 4 | 8;
 
 /** `value` of lane `lane ^ x`. */
-export function fromLane(lanes: Lanes, value: string, x: number): string {
+function fromLane(lanes: Lanes, value: string, x: number): string {
   if (x === 0) return value;
   if (lanes === 8) return `subgroupShuffleXor(${value}, ${x}u)`;
   return `${["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"][x]}(${value})`;
@@ -41,26 +41,26 @@ export interface Product {
 
 /** Statements that add the products of one step (four depths, or one) to the accumulators. */
 export function multiply(product: Product, depth: string, steps: 1 | 4): string {
-  const { lanes, held, moved, heldCount, movedCount, dots, accumulator } = product;
-  let text = held.load(depth, steps) + moved.load(depth, steps);
-  const perRow = dots || steps === 1 ? moved.fragments(steps).length / movedCount : undefined;
-  const block = (rows: readonly number[], fragments: readonly string[]): void => {
-    for (const x of range(lanes)) {
-      const suffix = x === 0 ? "" : `_x${x}`;
-      if (x > 0) for (const f of fragments) text += `let ${f}${suffix} = ${fromLane(lanes, f, x)};\n`;
-      for (const v of rows) for (const h of range(heldCount)) text += update(h, v, x, suffix);
-    }
-  };
+  const { lanes, held, moved, heldCount, dots, accumulator } = product;
   const update = (h: number, v: number, x: number, suffix: string): string => {
     const sum = accumulator(h, v, x);
     if (dots && steps === 4) return `${sum} += dot(${held.depths(h)}, ${moved.depths(v, suffix)});\n`;
     const products = range(steps).map((l) => `${held.element(h, l, steps)} * ${moved.element(v, l, steps, suffix)}`);
     return `${sum} += ${products.join(" + ")};\n`;
   };
-  const fragments = moved.fragments(steps);
-  if (perRow === 1) range(movedCount).forEach((v) => block([v], fragments.slice(v, v + 1)));
-  else block(range(movedCount), fragments);
-  return text;
+  // Each moved row is loaded just before its use: software adapters have 16 registers and do not reorder.
+  const parts = moved.parts(depth, steps).map(({ load, fragments, rows }) => load + passRound(lanes, fragments,
+    (x, suffix) => rows.flatMap((v) => range(heldCount).map((h) => update(h, v, x, suffix))).join("")));
+  return held.load(depth, steps) + moved.prelude(depth, steps) + parts.join("");
 }
 
-export { component };
+/** Statements of `use` for each lane `lane ^ x` in turn, after the fragments came from it under `suffix`. */
+export function passRound(
+  lanes: Lanes, fragments: readonly string[], use: (x: number, suffix: string) => string,
+): string {
+  return range(lanes).map((x) => {
+    const suffix = x === 0 ? "" : `_x${x}`;
+    const moves = x === 0 ? [] : fragments.map((f) => `let ${f}${suffix} = ${fromLane(lanes, f, x)};\n`);
+    return moves.join("") + use(x, suffix);
+  }).join("");
+}

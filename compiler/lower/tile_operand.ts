@@ -8,17 +8,29 @@ const XYZW = ["x", "y", "z", "w"] as const;
 export const component = (i: number): string => XYZW[i & 3] ?? "x";
 export const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
+/** Rows whose loads belong together: one row, or the four of a row vector. */
+export interface Part {
+  readonly load: string;
+  /** Names that `load` declares: what lanes exchange. */
+  readonly fragments: readonly string[];
+  readonly rows: readonly number[];
+}
+
 /** Texts that read `count` rows of an operand, four (or one) depths at a time. */
 export interface Reader {
   /** Statements before the depth loop: row indices, bases, guards. */
   readonly setup: string;
-  /** Statements that load depths `depth … depth + steps - 1`; with 4 steps, `depth` is a multiple of four. */
+  /**
+   * Statements that load depths `depth … depth + steps - 1`; with 4 steps, `depth` is a multiple of four. Depth vectors
+   * are read four at a time only.
+   */
   load(depth: string, steps: 1 | 4): string;
-  /** Names that `load` declared (vec4f; f32 for one step of a row that is no row vector): what lanes exchange. */
-  fragments(steps: 1 | 4): readonly string[];
+  /** The same in pieces: what all rows share, then the rows, each to be loaded just before its use. */
+  prelude(depth: string, steps: 1 | 4): string;
+  parts(depth: string, steps: 1 | 4): readonly Part[];
   /** The f32 expression of row `row`, depth `depth + step`; `suffix` names an exchanged copy of the fragment. */
   element(row: number, step: number, steps: 1 | 4, suffix?: string): string;
-  /** The vec4f of four depths of a row, where the fragments are made so (not for row vectors). */
+  /** The vec4f of four depths of a row. */
   depths(row: number, suffix?: string): string;
 }
 
@@ -35,10 +47,10 @@ export interface ReaderOptions {
   readonly batch: string;
 }
 
-/** Both conditions, in parentheses (WGSL does not mix && and || without); undefined when there is none. */
+/** Both conditions, by `&`: `&&` would branch, and 16 branches a step cost more than what they skip. */
 function both(x: string | undefined, y: string | undefined): string | undefined {
   const all = [x, y].filter((c) => c !== undefined);
-  return all.length === 0 ? undefined : `(${all.map((c) => `(${c})`).join(" && ")})`;
+  return all.length === 0 ? undefined : all.map((c) => `(${c})`).join(" & ");
 }
 
 /** Reads an operand's rows; every load stays inside the buffer when the row and the depth do. */
@@ -46,78 +58,116 @@ export function reader(operand: Operand, options: ReaderOptions): Reader {
   return operand.vector === "row" ? rowReader(operand, options) : depthReader(operand, options);
 }
 
-/** Element offset of a row's depth, from what `setup` declared. */
-function offsetOf(operand: Operand, { name, batch }: ReaderOptions, i: number, depth: string): string {
-  if (operand.separable) return `${name}_p${i} + (${operand.step(depth)})`;
-  return operand.offset(`${name}_r${i}`, depth, batch);
-}
-
+/** Statement that declares row `i`'s index, and where it starts (in vec4f for vectors) if that can be told apart. */
 function rowSetup(operand: Operand, { name, batch, row }: ReaderOptions, i: number): string {
   const index = `${name}_r${i}`;
   let text = `let ${index} = ${row(i)};\n`;
-  if (operand.separable) text += `let ${name}_p${i} = ${operand.base(index, batch)};\n`;
-  if (operand.guard) text += `let ${name}_g${i} = ${operand.guard(index, batch)};\n`;
+  if (operand.separable) {
+    const base = operand.base(index, batch);
+    // Only base + step is aligned, so the first step goes with the base.
+    const start = operand.vector === "none" ? base : `(${base} + (${operand.step("0")})) >> 2u`;
+    text += `let ${name}_p${i} = ${start};\n`;
+  }
+  if (operand.guard && operand.vector !== "row") text += `let ${name}_g${i} = ${operand.guard(index, batch)};\n`;
   return text;
+}
+
+const depthsOf = (depth: string, steps: number): string[] =>
+  range(steps).map((l) => (l === 0 ? depth : `(${depth} + ${l})`));
+
+/** Statements that declare the steps to the depths, once for all rows: drivers of software adapters find no equals. */
+function stepsOf(operand: Operand, name: string, depths: readonly string[]): string {
+  if (!operand.separable) return "";
+  return depths.map((d, l) => {
+    const step = operand.step(d);
+    return `let ${name}_k${l} = ${operand.vector === "none" ? step : `((${step}) - (${operand.step("0")})) >> 2u`};\n`;
+  }).join("");
+}
+
+/** Index into the buffer of row `i` at the `l`-th depth, zero where `guard` is false. */
+function indexOf(
+  operand: Operand, { name, batch }: ReaderOptions, i: number, l: number, depth: string, guard: string | undefined,
+): string {
+  const offset = (): string => {
+    const elements = operand.offset(`${name}_r${i}`, depth, batch);
+    return operand.vector === "none" ? elements : `(${elements}) >> 2u`;
+  };
+  const index = operand.separable ? `${name}_p${i} + ${name}_k${l}` : offset();
+  return guard === undefined ? index : `select(0, ${index}, ${guard})`;
+}
+
+/** The reader whose parts are `part(i)` for each `i` of `parts`. */
+function assembled(
+  reads: Omit<Reader, "load" | "parts">, parts: readonly number[],
+  part: (i: number, depths: readonly string[], steps: 1 | 4) => Part,
+): Reader {
+  const partsAt = (depth: string, steps: 1 | 4): Part[] => parts.map((i) => part(i, depthsOf(depth, steps), steps));
+  return {
+    ...reads,
+    parts: partsAt,
+    load: (depth, steps) => reads.prelude(depth, steps) + partsAt(depth, steps).map((p) => p.load).join(""),
+  };
 }
 
 /** Rows of scalars or depth vectors: one fragment a row, its components are depths. */
 function depthReader(operand: Operand, options: ReaderOptions): Reader {
   const { name, batch, count } = options;
-  const guardOf = (i: number, depth: string): string | undefined =>
-    both(operand.guard ? `${name}_g${i}` : undefined, operand.elementGuard?.(`${name}_r${i}`, depth, batch));
-  const scalar = (i: number, depth: string): string => {
-    const offset = offsetOf(operand, options, i, depth);
-    const guard = guardOf(i, depth);
-    const load = (at: string): string =>
-      operand.vector === "depth" ? `${operand.buffer}[(${at}) >> 2u][(${at}) & 3]` : `${operand.buffer}[${at}]`;
-    return guard === undefined ? load(offset) : `select(0.0, ${load(`select(0, ${offset}, ${guard})`)}, ${guard})`;
+  const { vector, buffer, elementGuard } = operand;
+  const load = (i: number, depths: readonly string[], steps: 1 | 4): string => {
+    const rowGuard = operand.guard ? `${name}_g${i}` : undefined;
+    const guards = depths.map((_, l) => (elementGuard ? `${name}${i}_g${l}` : rowGuard));
+    const declared = !elementGuard ? "" : depths.map((d, l) =>
+      `let ${name}${i}_g${l} = ${both(rowGuard, elementGuard(`${name}_r${i}`, d, batch)) ?? "true"};\n`).join("");
+    const scalar = (d: string, l: number): string => {
+      const loaded = `${buffer}[${indexOf(operand, options, i, l, d, guards[l])}]`;
+      return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;
+    };
+    const vectors = (depth: string): string => {
+      const any = elementGuard ? guards.join(" | ") : rowGuard;
+      const loaded = `${buffer}[${indexOf(operand, options, i, 0, depth, any)}]`;
+      if (any === undefined) return loaded;
+      return `select(vec4f(), ${loaded}, ${elementGuard ? `vec4<bool>(${guards.join(", ")})` : any})`;
+    };
+    const [depth = "0"] = depths;
+    const scalars = depths.map(scalar);
+    const value = vector === "depth" ? vectors(depth) : steps === 1 ? scalars.join() : `vec4f(${scalars.join(", ")})`;
+    return `${declared}let ${name}${i} = ${value};\n`;
   };
-  const vector = (i: number, depth: string): string => {
-    const depths = [depth, ...[1, 2, 3].map((l) => `(${depth} + ${l})`)];
-    if (operand.vector !== "depth") return `vec4f(${depths.map((d) => scalar(i, d)).join(", ")})`;
-    const index = `(${offsetOf(operand, options, i, depth)}) >> 2u`;
-    if (operand.elementGuard) {
-      const guards = depths.map((d) => guardOf(i, d) ?? "true");
-      const any = guards.join(" || ");
-      return `select(vec4f(), ${operand.buffer}[select(0, ${index}, ${any})], vec4<bool>(${guards.join(", ")}))`;
-    }
-    if (!operand.guard) return `${operand.buffer}[${index}]`;
-    return `select(vec4f(), ${operand.buffer}[select(0, ${index}, ${name}_g${i})], ${name}_g${i})`;
-  };
-  return {
+  return assembled({
     setup: range(count).map((i) => rowSetup(operand, options, i)).join(""),
-    load: (depth, steps) =>
-      range(count).map((i) => `let ${name}${i} = ${steps === 4 ? vector(i, depth) : scalar(i, depth)};\n`).join(""),
-    fragments: () => range(count).map((i) => `${name}${i}`),
+    prelude: (depth, steps) => stepsOf(operand, name, depthsOf(depth, vector === "depth" ? 1 : steps)),
     element: (row, step, steps, suffix = "") => `${name}${row}${suffix}${steps === 4 ? `.${component(step)}` : ""}`,
     depths: (row, suffix = "") => `${name}${row}${suffix}`,
-  };
+  }, range(count), (i, depths, steps) => ({ load: load(i, depths, steps), fragments: [`${name}${i}`], rows: [i] }));
 }
 
 /** Four neighbouring rows at a time: one fragment for each depth, its components are rows. */
 function rowReader(operand: Operand, options: ReaderOptions): Reader {
   const { name, batch, count } = options;
-  const groups = range(count / 4);
-  const load = (g: number, depth: string): string => {
-    const i = 4 * g;
-    const guards = range(4).map((r) => {
-      const index = `(${name}_r${i} + ${r})`;
-      return both(operand.guard?.(index, batch), operand.elementGuard?.(index, depth, batch)) ?? "true";
+  const guarded = operand.guard !== undefined || operand.elementGuard !== undefined;
+  const load = (g: number, depth: string, l: number): string => {
+    const fragment = `${name}${g}_${l}`;
+    const at = (any?: string): string => `${operand.buffer}[${indexOf(operand, options, 4 * g, l, depth, any)}]`;
+    if (!guarded) return `let ${fragment} = ${at()};\n`;
+    const names = range(4).map((r) => `${fragment}_g${r}`);
+    const declared = names.map((named, r) => {
+      const row = `(${name}_r${4 * g} + ${r})`;
+      const guard = both(operand.guard?.(row, batch), operand.elementGuard?.(row, depth, batch)) ?? "true";
+      return `let ${named} = ${guard};\n`;
     });
-    const index = `(${offsetOf(operand, options, i, depth)}) >> 2u`;
-    if (!operand.guard && !operand.elementGuard) return `${operand.buffer}[${index}]`;
-    const any = guards.join(" || ");
-    return `select(vec4f(), ${operand.buffer}[select(0, ${index}, ${any})], vec4<bool>(${guards.join(", ")}))`;
+    const loaded = at(`(${names.join(" | ")})`);
+    return `${declared.join("")}let ${fragment} = select(vec4f(), ${loaded}, vec4<bool>(${names.join(", ")}));\n`;
   };
-  const unguarded: Operand = { ...operand, guard: undefined };
-  return {
-    setup: groups.map((g) => rowSetup(unguarded, options, 4 * g)).join(""),
-    load: (depth, steps) =>
-      groups.flatMap((g) => range(steps).map((l) =>
-        `let ${name}${g}_${l} = ${load(g, l === 0 ? depth : `(${depth} + ${l})`)};\n`)).join(""),
-    fragments: (steps) => groups.flatMap((g) => range(steps).map((l) => `${name}${g}_${l}`)),
-    element: (row, step, _steps, suffix = "") => `${name}${row >> 2}_${step}${suffix}.${component(row)}`,
-    depths: (row, suffix = "") =>
-      `vec4f(${range(4).map((l) => `${name}${row >> 2}_${l}${suffix}.${component(row)}`).join(", ")})`,
-  };
+  const fragment = (row: number, step: number, suffix: string): string =>
+    `${name}${row >> 2}_${step}${suffix}.${component(row)}`;
+  return assembled({
+    setup: range(count / 4).map((g) => rowSetup(operand, options, 4 * g)).join(""),
+    prelude: (depth, steps) => stepsOf(operand, name, depthsOf(depth, steps)),
+    element: (row, step, _steps, suffix = "") => fragment(row, step, suffix),
+    depths: (row, suffix = "") => `vec4f(${range(4).map((l) => fragment(row, l, suffix)).join(", ")})`,
+  }, range(count / 4), (g, depths) => ({
+    load: depths.map((d, l) => load(g, d, l)).join(""),
+    fragments: depths.map((_, l) => `${name}${g}_${l}`),
+    rows: range(4).map((r) => 4 * g + r),
+  }));
 }

@@ -1,0 +1,202 @@
+/**
+ * @file The optimizers: one record each, listed once. An update is an expression over one parameter, its gradient and
+ * its state, of any shape: it builds a node a parameter, or one over a lane of many.
+ */
+import type { OpFault } from "../op.js";
+import type { Node } from "../graph.js";
+import type { Algebra } from "../ops/algebra.js";
+import { fault } from "../ops/attributes.js";
+import type { Argument, Arguments } from "./settings.js";
+
+/** A number that the trainer gives anew at every optimizer step, a 0-d f32 input of the graph. */
+export type StepScalar =
+  /** The scheduled learning rate. */
+  | { readonly name: string; readonly kind: "learning_rate" }
+  /**
+   * 1 − beta^s at step s, counted from 1. Computed on the CPU in float64: in f32, 1 − 0.999 alone is 2e-5 off.
+   */
+  | { readonly name: string; readonly kind: "bias_correction"; readonly beta: number }
+  /** 1 / passes of a step: the weight of one pass's gradient among those accumulated. */
+  | { readonly name: string; readonly kind: "share" };
+
+/** What one parameter's update is computed from. States and scalars are under their record's names. */
+export interface Slots {
+  readonly parameter: Node;
+  readonly gradient: Node;
+  readonly states: Readonly<Record<string, Node>>;
+  readonly scalars: Readonly<Record<string, Node>>;
+  /** Whether weight decay applies. */
+  readonly decayed: boolean;
+}
+
+/** The values after the step. */
+export interface Next {
+  readonly parameter: Node;
+  readonly states: Readonly<Record<string, Node>>;
+}
+
+/** An optimizer with its numbers. */
+export interface Optimizer {
+  readonly kind: string;
+  /** What the schedule starts from. */
+  readonly lr: number;
+  readonly weightDecay: number;
+  /** Names of the tensors each parameter has, of its shape, zero at first. */
+  readonly states: readonly string[];
+  readonly scalars: readonly StepScalar[];
+  /** All gradients are divided by max(1, norm / limit) before the updates. */
+  readonly normLimit?: number;
+  /** Whether an update reads nothing but the same element of its slots, so that one kernel can run over a lane. */
+  readonly elementwise: boolean;
+  update(o: Algebra, slots: Slots): Next;
+}
+
+/** One optimizer. Its signature stands in the recipe's vocabulary under the same name. */
+export interface OptimizerRecord {
+  readonly name: string;
+  readonly doc: string;
+  /** The optimizer for the arguments of its signature, or what is wrong with them. */
+  create(given: Arguments): Optimizer | OpFault;
+}
+
+const LR: StepScalar = { name: "lr", kind: "learning_rate" };
+
+const slot = (nodes: Readonly<Record<string, Node>>, name: string): Node => nodes[name] as Node; // a record's own names
+
+const numberOf = (x: Argument | undefined): number => (typeof x === "number" ? x : NaN);
+
+/** Numbers with the range each must be in; the fault of the first that is not. */
+function outside(kind: string, numbers: readonly (readonly [string, number, number, number])[]): OpFault | undefined {
+  const bad = numbers.find(([, x, least, most]) => !(x >= least && x <= most));
+  if (!bad) return undefined;
+  const [name, x, least, most] = bad;
+  const range = most === Infinity ? `at least ${least}` : `between ${least} and ${most}`;
+  return fault("value_error", `\`${name}\` of \`${kind}\` is ${range}, got ${x}`);
+}
+
+/** The numbers of Adam's family. */
+interface Moments {
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+}
+
+/** Just below 1: a mean that never moves is a mistake. */
+const BELOW_ONE = 1 - Number.EPSILON;
+
+function momentsOf(kind: string, given: Arguments): Moments | OpFault {
+  const betas = given["betas"];
+  const [beta1, beta2, more] = Array.isArray(betas) ? (betas as readonly Argument[]) : []; // isArray loses readonly
+  const all: Moments = {
+    lr: numberOf(given["lr"]), weightDecay: numberOf(given["weight_decay"]), beta1: numberOf(beta1),
+    beta2: numberOf(beta2), eps: numberOf(given["eps"]),
+  };
+  if (more !== undefined) return fault("value_error", `\`betas\` of \`${kind}\` are two numbers`);
+  return outside(kind, [
+    ["lr", all.lr, 0, Infinity], ["weight_decay", all.weightDecay, 0, Infinity],
+    ["betas[0]", all.beta1, 0, BELOW_ONE], ["betas[1]", all.beta2, 0, BELOW_ONE], ["eps", all.eps, 0, Infinity],
+  ]) ?? all;
+}
+
+const corrections = ({ beta1, beta2 }: Moments): readonly StepScalar[] => [
+  LR, { name: "correction1", kind: "bias_correction", beta: beta1 },
+  { name: "correction2", kind: "bias_correction", beta: beta2 },
+];
+
+/** Means of the gradient and of its square, and the corrected first over the root of the corrected second. */
+function adam(o: Algebra, { beta1, beta2, eps }: Moments, { gradient: g, states, scalars }: Slots) {
+  const m = o.add(o.mul(slot(states, "m"), beta1), o.mul(g, 1 - beta1));
+  const v = o.add(o.mul(slot(states, "v"), beta2), o.mul(o.unary("square", g), 1 - beta2));
+  const root = o.div(o.unary("sqrt", v), o.unary("sqrt", slot(scalars, "correction2")));
+  return { m, v, direction: o.div(o.div(m, slot(scalars, "correction1")), o.add(root, eps)) };
+}
+
+const adamw: OptimizerRecord = {
+  name: "adamw",
+  doc: "Adam with decoupled weight decay: θ(1 − lr·decay) − lr·m̂ / (√v̂ + eps). " +
+    "Source: Loshchilov & Hutter 2019; torch.optim.AdamW.",
+  create(given) {
+    const moments = momentsOf("adamw", given);
+    if ("fault" in moments) return moments;
+    const { lr, weightDecay } = moments;
+    return {
+      kind: "adamw", lr, weightDecay, states: ["m", "v"], scalars: corrections(moments), elementwise: true,
+      update(o, slots) {
+        const rate = slot(slots.scalars, "lr");
+        const { m, v, direction } = adam(o, moments, slots);
+        const kept = slots.decayed && weightDecay !== 0
+          ? o.mul(slots.parameter, o.sub(1, o.mul(rate, weightDecay))) : slots.parameter;
+        return { parameter: o.sub(kept, o.mul(rate, direction)), states: { m, v } };
+      },
+    };
+  },
+};
+
+const sgd: OptimizerRecord = {
+  name: "sgd",
+  doc: "Stochastic gradient descent: g + decay·θ into the momentum, θ − lr·momentum; `nesterov` looks one step ahead. " +
+    "Source: Sutskever et al. 2013; torch.optim.SGD.",
+  create(given) {
+    const [lr, momentum, weightDecay] =
+      [numberOf(given["lr"]), numberOf(given["momentum"]), numberOf(given["weight_decay"])];
+    const wrong = outside("sgd",
+      [["lr", lr, 0, Infinity], ["momentum", momentum, 0, BELOW_ONE], ["weight_decay", weightDecay, 0, Infinity]]);
+    const nesterov = given["nesterov"] === true;
+    if (wrong) return wrong;
+    if (nesterov && momentum === 0) return fault("value_error", "`nesterov` of `sgd` needs a momentum", "leave it out");
+    const states = momentum === 0 ? [] : ["momentum"];
+    return {
+      kind: "sgd", lr, weightDecay, states, scalars: [LR], elementwise: true,
+      update(o, { parameter, gradient, states: known, scalars, decayed }): Next {
+        const rate = slot(scalars, "lr");
+        const g = decayed && weightDecay !== 0 ? o.add(gradient, o.mul(parameter, weightDecay)) : gradient;
+        const step = (direction: Node): Node => o.sub(parameter, o.mul(rate, direction));
+        if (momentum === 0) return { parameter: step(g), states: {} };
+        // Zero at first, so that the first step's momentum is g, as torch has it.
+        const next = o.add(o.mul(slot(known, "momentum"), momentum), g);
+        return { parameter: step(nesterov ? o.add(g, o.mul(next, momentum)) : next), states: { momentum: next } };
+      },
+    };
+  },
+};
+
+const lamb: OptimizerRecord = {
+  name: "lamb",
+  doc: "Adam's direction plus decay·θ, as long as the parameter: ratio ‖θ‖ / ‖direction‖, 1 where either is 0 or the " +
+    "parameter is not decayed. Gradients are divided by max(1, global norm). Source: You et al. 2020; timm 1.0.29 Lamb.",
+  create(given) {
+    const moments = momentsOf("lamb", given);
+    if ("fault" in moments) return moments;
+    const { lr, weightDecay } = moments;
+    return {
+      kind: "lamb", lr, weightDecay, states: ["m", "v"], scalars: corrections(moments), normLimit: 1,
+      elementwise: false,
+      update(o, slots) {
+        const { parameter, scalars } = slots;
+        const { m, v, direction } = adam(o, moments, slots);
+        const decayed = slots.decayed && weightDecay !== 0;
+        const step = decayed ? trusted(o, parameter, o.add(direction, o.mul(parameter, weightDecay))) : direction;
+        return { parameter: o.sub(parameter, o.mul(slot(scalars, "lr"), step)), states: { m, v } };
+      },
+    };
+  },
+};
+
+/** `direction` scaled to the length of `parameter`, as it is where one of the two is zero. */
+function trusted(o: Algebra, parameter: Node, direction: Node): Node {
+  const [weights, length] = [norm(o, parameter), norm(o, direction)];
+  const divisor = o.where(o.gt(length, 0), length, 1);
+  const ratio = o.where(o.gt(weights, 0), o.where(o.gt(length, 0), o.div(weights, divisor), 1), 1);
+  return o.mul(direction, ratio);
+}
+
+/** √Σ x² over all axes, each kept as 1. */
+const norm = (o: Algebra, x: Node): Node =>
+  o.unary("sqrt", o.sum(o.unary("square", x), x.shape.map((_, axis) => axis)));
+
+const all: readonly OptimizerRecord[] = [adamw, sgd, lamb];
+
+/** Every optimizer by its name. */
+export const OPTIMIZERS: ReadonlyMap<string, OptimizerRecord> = new Map(all.map((record) => [record.name, record]));

@@ -1,0 +1,211 @@
+/**
+ * @file A training step as a graph: forward, loss, gradients, bound, optimizer, moving average. In one piece
+ * (`trainingGraph`), or split at the gradients (`accumulationGraphs`) where a step takes several passes.
+ */
+import { makeOps } from "../build.js";
+import { differentiate } from "../differentiate.js";
+import type { Graph, Node, Parameter } from "../graph.js";
+import type { Ops } from "../op.js";
+import { algebra } from "../ops/algebra.js";
+import { clipped, globalNorm, limited, type Gradients } from "./clip.js";
+import { correctOf } from "./evaluation.js";
+import { predictionOf } from "./instances.js";
+import type { StepScalar } from "./optimizer.js";
+import type { ElaboratedRecipe } from "./recipe.js";
+import { emaPath, gradientPath, StateTable, statePath, type StateTensor } from "./state.js";
+
+/** A graph of a training step with everything needed to lower and to run it. */
+export interface TrainingGraph {
+  /**
+   * Outputs: `loss`, `correct` where there are classes, `grad_norm` (before clipping) where asked for or needed. Updates:
+   * the next value of every state tensor that changes. All updates read the values before the step.
+   */
+  readonly graph: Graph;
+  /** Names of the inputs that the data brings, in the order of the loss. */
+  readonly data: readonly string[];
+  /** 0-d f32 inputs that change from step to step; an input's name is `step.NAME`. */
+  readonly scalars: readonly StepScalar[];
+  /** All state, parameters of the models first; frozen models among them. */
+  readonly states: readonly StateTensor[];
+  /** Gradients by parameter path, before any bound; empty in the graph that applies accumulated ones. */
+  readonly gradients: ReadonlyMap<string, Node>;
+  /** Paths of trained parameters that are decayed, and of those that are not. */
+  readonly decayed: readonly string[];
+  readonly undecayed: readonly string[];
+}
+
+export interface StepOptions {
+  /** Gives `grad_norm` as an output even where nothing is clipped by it. Default false. */
+  readonly gradientNorm?: boolean;
+}
+
+/** Name of the input of a per-step scalar: no parameter of a loss can have a dot. */
+export const scalarInput = (scalar: StepScalar): string => `step.${scalar.name}`;
+
+const SHARE: StepScalar = { name: "share", kind: "share" };
+
+/** One optimizer step on one batch. */
+export function trainingGraph(recipe: ElaboratedRecipe, options: StepOptions = {}): TrainingGraph {
+  const draft = new Draft(recipe);
+  const gradients = draft.gradients();
+  draft.forward();
+  draft.apply(gradients, options);
+  return draft.finish(gradients);
+}
+
+/** A step in passes. */
+export interface AccumulationGraphs {
+  /** Run once a pass: adds `share` times its gradient to the `gradient/…` tensors. Buffers advance with every pass. */
+  readonly gather: TrainingGraph;
+  /** Run once after the passes: the optimizer on the sums, which it sets back to zero. Takes no data. */
+  readonly apply: TrainingGraph;
+}
+
+/** One optimizer step in several passes. With equal passes, `share` = 1 / passes, it is the step on their whole batch. */
+export function accumulationGraphs(recipe: ElaboratedRecipe, options: StepOptions = {}): AccumulationGraphs {
+  const gather = new Draft(recipe);
+  const gradients = gather.gradients();
+  gather.forward();
+  gather.accumulate(gradients);
+  const apply = new Draft(recipe);
+  apply.apply(apply.takeSums(), options);
+  return { gather: gather.finish(gradients), apply: apply.finish(new Map()) };
+}
+
+/** One graph being put together. */
+class Draft {
+  readonly #recipe: ElaboratedRecipe;
+  readonly #table: StateTable;
+  readonly #trained: readonly Parameter[];
+  readonly #inputs = new Map<string, Node>();
+  readonly #outputs = new Map<string, Node>();
+  readonly #updates = new Map<string, Node>();
+  readonly #scalars: StepScalar[] = [];
+  #data: readonly string[] = [];
+
+  constructor(recipe: ElaboratedRecipe) {
+    this.#recipe = recipe;
+    this.#table = new StateTable(this.#ops("state"));
+    const all = [...recipe.training.graph.parameters.values()];
+    this.#trained = all.filter((p) => p.trained);
+    for (const parameter of all) this.#table.keep(parameter);
+  }
+
+  #ops(path: string): Ops {
+    return makeOps(this.#recipe.training.builder, { path });
+  }
+
+  /** d loss / d each trained parameter. */
+  gradients(): Gradients {
+    const { builder, graph } = this.#recipe.training;
+    const loss = graph.outputs.get("loss") as Node; // a recipe has a loss
+    const { gradients } = differentiate(builder, loss, this.#trained.map((p) => p.node));
+    return new Map(this.#trained.map((p, i): [string, Node] => [p.path, gradients[i] as Node])); // one each
+  }
+
+  /** The data, the loss, the accuracy, and what the forward pass changes. */
+  forward(): void {
+    const { training: { graph }, predictions } = this.#recipe;
+    this.#data = [...graph.inputs.keys()];
+    for (const [name, node] of graph.inputs) this.#inputs.set(name, node);
+    for (const [path, node] of graph.updates) this.#updates.set(path, node);
+    this.#outputs.set("loss", graph.outputs.get("loss") as Node); // a recipe has a loss
+    const prediction = predictionOf(predictions);
+    const correct = this.#recipe.classes === undefined || !prediction ? undefined
+      : correctOf(this.#ops("correct"), prediction, graph.inputs);
+    if (correct) this.#outputs.set("correct", correct);
+  }
+
+  /** Adds this pass's gradients to the sums. */
+  accumulate(gradients: Gradients): void {
+    const share = this.#scalar(SHARE);
+    for (const parameter of this.#trained) {
+      const { path } = parameter;
+      const o = algebra(this.#ops(gradientPath(path)));
+      const sum = this.#sumOf(parameter);
+      this.#updates.set(gradientPath(path), o.add(sum, o.mul(gradients.get(path) as Node, share))); // one each
+    }
+  }
+
+  /** The sums as gradients, zero afterwards. */
+  takeSums(): Gradients {
+    return new Map(this.#trained.map((parameter): [string, Node] => {
+      const { path, node } = parameter;
+      const zero = this.#ops(gradientPath(path)).call("full", [], { shape: node.shape, value: 0 });
+      this.#updates.set(gradientPath(path), zero);
+      return [path, this.#sumOf(parameter)];
+    }));
+  }
+
+  #sumOf(parameter: Parameter): Node {
+    return this.#table.beside(parameter, gradientPath(parameter.path), "gradient", "Gradient summed over passes.");
+  }
+
+  #scalar(scalar: StepScalar): Node {
+    const name = scalarInput(scalar);
+    const node = this.#ops(name).call("input", [], { name, shape: [] });
+    this.#inputs.set(name, node);
+    this.#scalars.push(scalar);
+    return node;
+  }
+
+  /** Bounds, updates, and the moving average. */
+  apply(gradients: Gradients, options: StepOptions): void {
+    const { optimizer, settings: { ema } } = this.#recipe;
+    const bound = this.#bound(gradients, options);
+    const scalars = Object.fromEntries(optimizer.scalars.map((one) => [one.name, this.#scalar(one)]));
+    for (const parameter of this.#trained) {
+      const { path, node, decay } = parameter;
+      const states = Object.fromEntries(optimizer.states.map((state) => [
+        state, this.#table.beside(parameter, statePath(optimizer.kind, state, path), "optimizer",
+          `State \`${state}\` of ${optimizer.kind}.`),
+      ]));
+      const gradient = bound.get(path) as Node; // every trained parameter has one
+      const o = algebra(this.#ops(`${path}.${optimizer.kind}`));
+      const next = optimizer.update(o, { parameter: node, gradient, states, scalars, decayed: decay });
+      this.#updates.set(path, next.parameter);
+      for (const state of optimizer.states) {
+        this.#updates.set(statePath(optimizer.kind, state, path), next.states[state] as Node); // a record's own states
+      }
+    }
+    if (ema !== undefined) this.#average(ema);
+  }
+
+  #bound(gradients: Gradients, options: StepOptions): Gradients {
+    const { optimizer, settings: { clip } } = this.#recipe;
+    const ops = this.#ops("clip");
+    const nodes = new Map(this.#trained.map((p) => [p.path, p.node]));
+    const needed = options.gradientNorm === true || clip?.kind === "global_norm"
+      || (optimizer.normLimit !== undefined && !clip);
+    const norm = needed ? globalNorm(this.#ops("grad_norm"), gradients) : undefined;
+    if (norm) this.#outputs.set("grad_norm", norm);
+    const held = clip ? clipped(ops, gradients, clip, nodes, norm) : gradients;
+    if (optimizer.normLimit === undefined) return held;
+    return limited(ops, held, clip || !norm ? globalNorm(ops, held) : norm, optimizer.normLimit);
+  }
+
+  /** ema ← decay·ema + (1 − decay)·next, parameters and buffers of trained models alike; whole numbers are copied. */
+  #average(decay: number): void {
+    const { graph } = this.#recipe.training;
+    for (const parameter of graph.parameters.values()) {
+      const { path, node } = parameter;
+      if (!parameter.trained && !graph.updates.has(path)) continue;
+      const next = this.#updates.get(path) ?? node;
+      const average = this.#table.beside(parameter, emaPath(path), "ema", "Moving average.");
+      const o = algebra(this.#ops(emaPath(path)));
+      const moved = node.dtype === "f32" ? o.add(o.mul(average, decay), o.mul(next, 1 - decay)) : next;
+      this.#updates.set(emaPath(path), moved);
+    }
+  }
+
+  finish(gradients: Gradients): TrainingGraph {
+    const paths = (decay: boolean): string[] => this.#trained.filter((p) => p.decay === decay).map((p) => p.path);
+    return {
+      graph: {
+        inputs: this.#inputs, parameters: this.#table.parameters, outputs: this.#outputs, updates: this.#updates,
+      },
+      data: this.#data, scalars: this.#scalars, states: this.#table.tensors, gradients,
+      decayed: paths(true), undecayed: paths(false),
+    };
+  }
+}

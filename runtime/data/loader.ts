@@ -1,0 +1,286 @@
+/**
+ * @file Batches of a data set: what batch k of a run holds is a function of (data set, seed, k), so that a resumed run
+ * sees the same pixels. A few batches are prepared ahead, so that the device does not wait.
+ */
+
+import { InputError } from "../errors.js";
+import type { Pixels } from "../image/resize.js";
+import { normalize, preprocess } from "../image/transform.js";
+import type { Preprocess } from "../manifest.js";
+import { streamOf } from "../random.js";
+import { augment, sortAugmentations, type Augmentation, type Augmentations } from "../train/augment.js";
+import { Draws, epochOrder, repeatOrder } from "../train/draws.js";
+import { drawMix, mixImages, softTargets } from "../train/mix.js";
+
+/** One image of a data set, or why it cannot be had. */
+export type Sample =
+  | { readonly kind: "image"; readonly pixels: Pixels; readonly label: number }
+  | { readonly kind: "broken"; readonly name: string; readonly reason: string };
+
+/** Labelled images, each by its index. */
+export interface Dataset {
+  /** As messages call it. */
+  readonly name: string;
+  /** By label. */
+  readonly classes: readonly string[];
+  /** Images. */
+  readonly length: number;
+  /** Side in pixels when all images are squares of one size. */
+  readonly image: { readonly size: number | undefined; readonly channels: 3 };
+  /** The images at `indices`, decoded, in that order. */
+  read(indices: readonly number[]): Promise<readonly Sample[]>;
+}
+
+/** Images and labels of one step. The arrays are used again once the next batch is asked for. */
+export interface Batch {
+  /** [B, 3, size, size], normalized. */
+  readonly images: Float32Array;
+  /** [B]; 0 where there is only padding. */
+  readonly labels: Int32Array;
+  /** [B, classes], smoothed and mixed: a one-hot row where neither is asked for. */
+  readonly targets: Float32Array;
+  /** [B]: 1 for an image, 0 for padding or an image that is broken. */
+  readonly mask: Float32Array;
+  /** Images that are not padding. */
+  readonly count: number;
+}
+
+/** A broken image, as it is met for the first time. */
+export type BrokenImage = Sample & { readonly kind: "broken" };
+
+/** Counts broken images and gives up on too many. */
+class BrokenImages {
+  readonly #dataset: Dataset;
+  readonly #share: number;
+  readonly #tell: (broken: BrokenImage) => void;
+  readonly #known = new Set<number>();
+
+  constructor(dataset: Dataset, share: number, tell: (broken: BrokenImage) => void) {
+    this.#dataset = dataset;
+    this.#share = share;
+    this.#tell = tell;
+  }
+
+  add(index: number, broken: BrokenImage): void {
+    if (this.#known.has(index)) return;
+    this.#known.add(index);
+    this.#tell(broken);
+    const { length, name } = this.#dataset;
+    if (this.#known.size <= this.#share * length) return;
+    const share = `${this.#known.size} of ${length} images cannot be read, more than ${100 * this.#share} %`;
+    throw new InputError(`${name}: ${share}; the last is ${broken.name}: ${broken.reason}`, {
+      help: "repair or remove them",
+    });
+  }
+}
+
+/** What both kinds of loaders may be told. */
+interface CommonOptions {
+  /** Images in a batch. */
+  readonly batch: number;
+  /** Batches prepared ahead. */
+  readonly prefetch?: number;
+  /** Share of the data set that may be broken: 0.01 unless given. */
+  readonly brokenShare?: number;
+  /** Called once for each broken image. */
+  readonly onBroken?: (broken: BrokenImage) => void;
+}
+
+export interface TrainingOptions extends CommonOptions {
+  readonly seed: number;
+  /** Of the model: its side, mean and std hold unless the list normalizes. */
+  readonly preprocess: Pick<Preprocess, "size" | "mean" | "std">;
+  readonly augment?: readonly Augmentation[];
+}
+
+/** The arrays of batches that are no longer looked at, to be filled again. */
+class Arrays {
+  readonly #batch: number;
+  readonly #size: number;
+  readonly #classes: number;
+  readonly #free: Batch[] = [];
+
+  constructor(batch: number, size: number, classes: number) {
+    [this.#batch, this.#size, this.#classes] = [batch, size, classes];
+  }
+
+  take(): Batch {
+    const [batch, size, classes] = [this.#batch, this.#size, this.#classes];
+    return this.#free.pop() ?? {
+      images: new Float32Array(batch * 3 * size * size), labels: new Int32Array(batch),
+      targets: new Float32Array(batch * classes), mask: new Float32Array(batch), count: 0,
+    };
+  }
+
+  giveBack(batch: Batch): void {
+    this.#free.push(batch);
+  }
+}
+
+/** Runs `make` for 0, 1, … ahead of the consumer; results come in order, and so does a failure. */
+async function* ahead(
+  first: number, end: number, prefetch: number, make: (index: number) => Promise<Batch>, arrays: Arrays,
+): AsyncGenerator<Batch, void, undefined> {
+  const queue: Promise<Batch>[] = [];
+  let next = first;
+  const fill = (): void => {
+    while (queue.length <= prefetch && next < end) {
+      const made = make(next++);
+      // Awaited later; until then a failure must not count as unhandled.
+      made.catch(() => undefined);
+      queue.push(made);
+    }
+  };
+  for (fill(); queue.length > 0; fill()) {
+    const batch = await queue.shift();
+    if (batch === undefined) return;
+    // Before it is given away, so that the work overlaps with the step.
+    fill();
+    yield batch;
+    arrays.giveBack(batch);
+  }
+}
+
+function checkBatch(batch: number): void {
+  if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`a batch of ${batch} images is none`);
+}
+
+/** Shuffled, augmented batches; the last, partial one of an epoch is dropped. */
+export class TrainingLoader {
+  readonly dataset: Dataset;
+  /** Batches of an epoch. */
+  readonly stepsPerEpoch: number;
+  readonly #options: TrainingOptions;
+  readonly #how: Augmentations;
+  readonly #broken: BrokenImages;
+  readonly #arrays: Arrays;
+  #order: { readonly epoch: number; readonly indices: Uint32Array } | undefined;
+
+  /** Throws `InputError` when the data set has not enough images for one batch, or a mix needs an even one. */
+  constructor(dataset: Dataset, options: TrainingOptions) {
+    checkBatch(options.batch);
+    this.dataset = dataset;
+    this.#options = options;
+    this.#how = sortAugmentations(options.augment ?? []);
+    this.#broken = new BrokenImages(dataset, options.brokenShare ?? 0.01, options.onBroken ?? (() => undefined));
+    this.#arrays = new Arrays(options.batch, options.preprocess.size, dataset.classes.length);
+    if (this.#how.mix !== undefined && options.batch % 2 !== 0) {
+      throw new InputError(`mixup and cutmix need an even batch, not ${options.batch}`);
+    }
+    this.stepsPerEpoch = Math.floor(this.#orderOf(0).length / options.batch);
+    if (this.stepsPerEpoch === 0) {
+      throw new InputError(`${dataset.name} has ${dataset.length} images: not enough for a batch of ${options.batch}`);
+    }
+  }
+
+  #orderOf(epoch: number): Uint32Array {
+    if (this.#order?.epoch !== epoch) {
+      const { length } = this.dataset;
+      const order = epochOrder(length, this.#options.seed, epoch);
+      const indices = this.#how.repeat > 1 ? repeatOrder(order, this.#how.repeat) : order;
+      this.#order = { epoch, indices };
+    }
+    return this.#order.indices;
+  }
+
+  /** The image at `index`, or in its place the next one that can be read. */
+  async #read(indices: readonly number[]): Promise<(Sample & { readonly kind: "image" })[]> {
+    const samples = await this.dataset.read(indices);
+    return Promise.all(samples.map(async (sample, i) => {
+      let [found, index] = [sample, indices[i] ?? 0];
+      while (found.kind === "broken") {
+        this.#broken.add(index, found);
+        index = (index + 1) % this.dataset.length;
+        const [other] = await this.dataset.read([index]);
+        if (other === undefined) throw new InputError(`${this.dataset.name} has no image ${index}`);
+        found = other;
+      }
+      return found;
+    }));
+  }
+
+  /** The batch of optimizer step `step`, counted from 0 over all epochs. */
+  async #make(step: number): Promise<Batch> {
+    const { seed, batch, preprocess: wanted } = this.#options;
+    const epoch = Math.floor(step / this.stepsPerEpoch);
+    const start = (step % this.stepsPerEpoch) * batch;
+    const samples = await this.#read([...this.#orderOf(epoch).subarray(start, start + batch)]);
+    const { size } = wanted;
+    const { mean, std } = this.#how.normalize ?? wanted;
+    const made = this.#arrays.take();
+    const plane = 3 * size * size;
+    samples.forEach(({ pixels, label }, i) => {
+      const draws = new Draws({ seed, stream: streamOf("augment"), step: epoch }, start + i);
+      const target = made.images.subarray(i * plane, (i + 1) * plane);
+      augment(pixels, { pixels: this.#how.pixels, erase: this.#how.erase, mean, std, size }, draws, target);
+      made.labels[i] = label;
+    });
+    made.mask.fill(1);
+    const draws = new Draws({ seed, stream: streamOf("mix"), step: epoch }, start);
+    const mix = this.#how.mix === undefined ? undefined : drawMix(this.#how.mix, size, draws);
+    if (mix !== undefined) mixImages(made.images, batch, size, mix);
+    softTargets(made.labels, this.dataset.classes.length, this.#how.smoothing, mix?.share ?? 1, made.targets);
+    return { ...made, count: batch };
+  }
+
+  /** The batches of steps `first` to `end` − 1, prepared ahead. */
+  batches(first: number, end: number): AsyncGenerator<Batch, void, undefined> {
+    return ahead(first, end, this.#options.prefetch ?? 3, (step) => this.#make(step), this.#arrays);
+  }
+}
+
+export interface EvaluationOptions extends CommonOptions {
+  /** The evaluation transform: images of the data set's own size are only normalized when they fit the model. */
+  readonly preprocess: Preprocess;
+}
+
+/** All images in order by the evaluation transform; the last batch is padded and masked. */
+export class EvaluationLoader {
+  readonly dataset: Dataset;
+  /** Batches of one pass. */
+  readonly steps: number;
+  readonly #options: EvaluationOptions;
+  readonly #broken: BrokenImages;
+  readonly #arrays: Arrays;
+
+  constructor(dataset: Dataset, options: EvaluationOptions) {
+    checkBatch(options.batch);
+    this.dataset = dataset;
+    this.#options = options;
+    this.#broken = new BrokenImages(dataset, options.brokenShare ?? 0.01, options.onBroken ?? (() => undefined));
+    this.#arrays = new Arrays(options.batch, options.preprocess.size, dataset.classes.length);
+    this.steps = Math.ceil(dataset.length / options.batch);
+  }
+
+  async #make(step: number): Promise<Batch> {
+    const { batch, preprocess: how } = this.#options;
+    const first = step * batch;
+    const count = Math.min(batch, this.dataset.length - first);
+    const samples = await this.dataset.read(Array.from({ length: count }, (_, i) => first + i));
+    const made = this.#arrays.take();
+    const plane = 3 * how.size * how.size;
+    made.images.fill(0);
+    made.labels.fill(0);
+    made.mask.fill(0);
+    let read = 0;
+    samples.forEach((sample, i) => {
+      if (sample.kind === "broken") return this.#broken.add(first + i, sample);
+      const target = made.images.subarray(i * plane, (i + 1) * plane);
+      // Data sets of small images have no border to cut off: official code drops resize and crop for them too.
+      const fits = this.dataset.image.size === how.size;
+      if (fits) normalize(sample.pixels, how, target);
+      else preprocess(sample.pixels, how, target);
+      made.labels[i] = sample.label;
+      made.mask[i] = 1;
+      read++;
+      return undefined;
+    });
+    softTargets(made.labels, this.dataset.classes.length, 0, 1, made.targets);
+    return { ...made, count: read };
+  }
+
+  /** One pass over the data set, prepared ahead. */
+  batches(): AsyncGenerator<Batch, void, undefined> {
+    return ahead(0, this.steps, this.#options.prefetch ?? 3, (step) => this.#make(step), this.#arrays);
+  }
+}

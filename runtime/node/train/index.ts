@@ -1,0 +1,22 @@
+/** @file Training in Node, apart from the device: data, schedule, control loop, checkpoints, records and report. */
+export { CheckpointFolder, loadState } from "./checkpoints.js";
+export type { CheckpointOptions, LoadedState, LoadStateOptions } from "./checkpoints.js";
+export { diskFiles } from "./files.js";
+export { onInterrupt } from "./interrupt.js";
+export type { Interrupt } from "./interrupt.js";
+export { MetricsLog } from "./metrics_log.js";
+export { showDuration, showNumber, showRecord, TrainingProgress } from "./progress.js";
+export { reportPage, writeReport } from "./report.js";
+export type { ReportFacts } from "./report.js";
+export * from "../../train/loop.js";
+export * from "../../train/metrics.js";
+export type * from "../../train/state.js";
+export { learningRate, schedule, scheduleValue, scheduleWarning, STEPPINGS } from "../../train/schedule.js";
+export type { Schedule, Stepping } from "../../train/schedule.js";
+export type { Augmentation } from "../../train/augment.js";
+export { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
+export type { Batch, BrokenImage, Dataset, EvaluationOptions, Sample, TrainingOptions } from "../../data/loader.js";
+export { imageFolder } from "../../data/folder.js";
+export type { DataFiles, FolderOptions, Split } from "../../data/folder.js";
+export { cifar10, cifar100 } from "../../data/cifar.js";
+export { SHAPE_NAMES, shapes } from "../../data/shapes.js";

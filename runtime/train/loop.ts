@@ -1,0 +1,293 @@
+/**
+ * @file The course of a training run, for any engine that can do a step: learning rate, evaluation, checkpoints, stop
+ * and resumption. It knows no device, no file and no terminal: what happens comes out as events.
+ */
+
+import type { Batch } from "../data/loader.js";
+import { DeitcError } from "../errors.js";
+import { isBetter, type EpochRecord, type Evaluation, type MetricsRecord, type StepRecord } from "./metrics.js";
+import { learningRate, type Schedule } from "./schedule.js";
+import type { Best, EngineState, EpochSums, TrainingState } from "./state.js";
+
+/** Numbers that change from step to step. */
+export interface StepScalars {
+  /** Optimizer steps done before this one: keys its random numbers. */
+  readonly step: number;
+  readonly lr: number;
+}
+
+/** Means over the steps since they were last asked for. */
+export interface StepMetrics {
+  readonly loss: number;
+  /** Of the last step, before clipping. */
+  readonly gradNorm?: number;
+  /** The first value that was not finite: step, counted from 0, and the path of the tensor. */
+  readonly nonFinite?: { readonly step: number; readonly tensor: string };
+}
+
+/** Sums over the images of a batch whose mask is 1. */
+export interface EvaluationSums {
+  readonly loss: number;
+  readonly top1: number;
+  readonly top5: number;
+}
+
+/** What does the arithmetic. Calls never overlap. */
+export interface StepEngine {
+  /** Whether it keeps a moving average of the weights. */
+  readonly hasEma: boolean;
+  /** One optimizer step; it may still be under way when the promise resolves, but the batch is no longer needed. */
+  step(batch: Batch, scalars: StepScalars): Promise<void>;
+  /** Waits for the steps so far. */
+  metrics(): Promise<StepMetrics>;
+  evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums>;
+  readState(): Promise<EngineState>;
+  writeState(state: EngineState): Promise<void>;
+}
+
+/** Where checkpoints go. */
+export interface CheckpointStore {
+  /** Keeps a state. @param best which weights of it are the best so far. Throws when it could not be kept. */
+  save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint>;
+}
+
+export interface SavedCheckpoint {
+  /** What a later run is told to resume from. */
+  readonly path: string;
+  /** What is worth saying, as sentences: that it is not where it should be, say. */
+  readonly notes: readonly string[];
+}
+
+/** What is to be done. */
+export interface TrainingPlan {
+  /** Digest of the recipe. */
+  readonly recipe: string;
+  readonly schedule: Schedule;
+  /** Optimizer steps of the whole run, and of an epoch. */
+  readonly steps: number;
+  readonly stepsPerEpoch: number;
+  /** Images of an optimizer step. */
+  readonly batch: number;
+  /** Steps between two records. */
+  readonly logEvery: number;
+  /** A checkpoint is kept at the end of each epoch, and besides after so many steps or seconds. */
+  readonly saveEvery?: { readonly steps?: number; readonly seconds?: number };
+}
+
+/** What a run works with. */
+export interface TrainingParts {
+  readonly engine: StepEngine;
+  readonly training: { batches(first: number, end: number): AsyncIterable<Batch> };
+  readonly evaluation?: { readonly steps: number; batches(): AsyncIterable<Batch> };
+  readonly store?: CheckpointStore;
+  /** Aborted to stop after the step under way. */
+  readonly signal?: AbortSignal;
+  /** Seconds, for throughput. */
+  readonly clock?: () => number;
+}
+
+/** What happens, as it happens. */
+export type TrainingEvent =
+  | { readonly kind: "record"; readonly record: MetricsRecord }
+  | { readonly kind: "step"; readonly step: number; readonly lr: number }
+  | { readonly kind: "evaluating"; readonly weights: Best["weights"]; readonly done: number; readonly total: number }
+  | { readonly kind: "saved"; readonly path: string; readonly step: number; readonly best: boolean }
+  | { readonly kind: "warning"; readonly text: string };
+
+/** How a run ended. */
+export interface TrainingOutcome {
+  /** False when it was stopped before its last step. */
+  readonly finished: boolean;
+  readonly step: number;
+  readonly records: readonly MetricsRecord[];
+  readonly best: Best | undefined;
+  /** The last checkpoint, to resume from. */
+  readonly checkpoint: string | undefined;
+}
+
+/** The loss or a tensor is no longer finite; nothing of it was saved. */
+export class DivergedError extends DeitcError {
+  override readonly name = "DivergedError";
+  /** Optimizer step, counted from 0. */
+  readonly step: number;
+  readonly tensor: string | undefined;
+  readonly checkpoint: string | undefined;
+  constructor(step: number, tensor: string | undefined, checkpoint: string | undefined) {
+    const where = tensor === undefined ? "the loss is not finite" : `'${tensor}' is the first tensor that is not finite`;
+    const from = checkpoint === undefined ? "no checkpoint was kept before it" : `the last good checkpoint is ${checkpoint}`;
+    super("diverged", "input", `training diverged at step ${step}: ${where}; ${from}`, {
+      help: "lower the learning rate, lengthen the warm-up or clip the gradients, then resume from the checkpoint",
+    });
+    [this.step, this.tensor, this.checkpoint] = [step, tensor, checkpoint];
+  }
+}
+
+const systemClock = (): number => performance.now() / 1000;
+
+/** One run; its methods are the parts of `train`. */
+class Run {
+  readonly #plan: TrainingPlan;
+  readonly #parts: TrainingParts;
+  readonly #records: MetricsRecord[] = [];
+  readonly #clock: () => number;
+  #best: Best | undefined;
+  #checkpoint: string | undefined;
+  #step = 0;
+  /** Steps of the interval since the last record, and when it began. */
+  #interval = 0;
+  #began: number;
+  #savedAt: number;
+  #sums: EpochSums = { loss: 0, steps: 0, seconds: 0, total: 0 };
+
+  constructor(plan: TrainingPlan, parts: TrainingParts) {
+    [this.#plan, this.#parts, this.#clock] = [plan, parts, parts.clock ?? systemClock];
+    this.#began = this.#savedAt = this.#clock();
+  }
+
+  async resume(state: TrainingState, from: string | undefined): Promise<void> {
+    await this.#parts.engine.writeState(state.engine);
+    this.#records.push(...state.records);
+    [this.#step, this.#best, this.#sums, this.#checkpoint] = [state.step, state.best, state.sums, from];
+  }
+
+  #lr(step: number): number {
+    return learningRate(this.#plan.schedule, step, this.#plan.stepsPerEpoch);
+  }
+
+  /** Closes the interval: waits for its steps and checks that they are finite. */
+  async #measure(): Promise<StepRecord | undefined> {
+    if (this.#interval === 0) return undefined;
+    const { loss, gradNorm, nonFinite } = await this.#parts.engine.metrics();
+    if (nonFinite !== undefined || !Number.isFinite(loss)) {
+      throw new DivergedError(nonFinite?.step ?? this.#step - 1, nonFinite?.tensor, this.#checkpoint);
+    }
+    const now = this.#clock();
+    const seconds = now - this.#began;
+    const { loss: sum, steps, seconds: before, total } = this.#sums;
+    this.#sums = {
+      loss: sum + loss * this.#interval, steps: steps + this.#interval, seconds: before + seconds, total: total + seconds,
+    };
+    const record: StepRecord = {
+      kind: "step", step: this.#step, epoch: this.#step / this.#plan.stepsPerEpoch, lr: this.#lr(this.#step - 1), loss,
+      ...(gradNorm === undefined ? {} : { gradNorm }),
+      imagesPerSecond: (this.#interval * this.#plan.batch) / Math.max(seconds, 1e-9), seconds: this.#sums.total,
+    };
+    [this.#interval, this.#began] = [0, now];
+    this.#records.push(record);
+    return record;
+  }
+
+  async *#evaluate(weights: Best["weights"]): AsyncGenerator<TrainingEvent, Evaluation | undefined> {
+    const { engine, evaluation } = this.#parts;
+    if (evaluation === undefined || (weights === "ema" && !engine.hasEma)) return undefined;
+    let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
+    for await (const batch of evaluation.batches()) {
+      const sums = await engine.evaluate(batch, weights === "ema");
+      [loss, top1, top5, count] = [loss + sums.loss, top1 + sums.top1, top5 + sums.top5, count + batch.count];
+      yield { kind: "evaluating", weights, done: ++done, total: evaluation.steps };
+    }
+    if (count === 0) return undefined;
+    return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
+  }
+
+  /** Ends an epoch: evaluates, records. Returns which weights are the best so far, if they are this epoch's. */
+  async *#endEpoch(): AsyncGenerator<TrainingEvent, Best["weights"] | undefined> {
+    const model = yield* this.#evaluate("model");
+    const ema = yield* this.#evaluate("ema");
+    const { loss, steps, seconds, total } = this.#sums;
+    const record: EpochRecord = {
+      kind: "epoch", epoch: Math.ceil(this.#step / this.#plan.stepsPerEpoch) - 1, step: this.#step,
+      lr: this.#lr(this.#step - 1), loss: loss / Math.max(1, steps),
+      imagesPerSecond: (steps * this.#plan.batch) / Math.max(seconds, 1e-9), seconds: total,
+      ...(model === undefined ? {} : { model }), ...(ema === undefined ? {} : { ema }),
+    };
+    this.#records.push(record);
+    this.#sums = { loss: 0, steps: 0, seconds: 0, total };
+    yield { kind: "record", record };
+    let found: Best["weights"] | undefined;
+    for (const [weights, evaluation] of [["model", model], ["ema", ema]] as const) {
+      if (evaluation === undefined || !isBetter(evaluation, this.#best?.evaluation)) continue;
+      this.#best = { step: this.#step, weights, evaluation };
+      found = weights;
+    }
+    return found;
+  }
+
+  /** Keeps a checkpoint. A failure is a warning where the run goes on, and an error at its end. */
+  async *#save(best: Best["weights"] | undefined, last: boolean): AsyncGenerator<TrainingEvent, void> {
+    const { store, engine } = this.#parts;
+    if (store === undefined) return;
+    const { recipe } = this.#plan;
+    const state: TrainingState = {
+      recipe, step: this.#step, engine: await engine.readState(), records: [...this.#records], sums: this.#sums,
+      best: this.#best,
+    };
+    try {
+      const { path, notes } = await store.save(state, best);
+      this.#checkpoint = path;
+      for (const text of notes) yield { kind: "warning", text };
+      yield { kind: "saved", path, step: this.#step, best: best !== undefined };
+    } catch (error) {
+      if (last || !(error instanceof DeitcError)) throw error;
+      const kept = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
+      yield { kind: "warning", text: `no checkpoint at step ${this.#step}: ${error.message}; ${kept}; training goes on` };
+    }
+    // Also after a failure: it is not tried again at every step.
+    this.#savedAt = this.#clock();
+  }
+
+  #isDue(): boolean {
+    const { steps, seconds } = this.#plan.saveEvery ?? {};
+    return (steps !== undefined && this.#step % steps === 0) ||
+      (seconds !== undefined && this.#clock() - this.#savedAt >= seconds);
+  }
+
+  async *#afterStep(stopping: boolean): AsyncGenerator<TrainingEvent, void> {
+    const { steps, stepsPerEpoch, logEvery } = this.#plan;
+    const last = this.#step === steps;
+    const epochEnds = last || this.#step % stepsPerEpoch === 0;
+    const due = epochEnds || stopping || this.#isDue();
+    if (due || this.#step % logEvery === 0) {
+      const record = await this.#measure();
+      if (record !== undefined) yield { kind: "record", record };
+    }
+    const best = epochEnds ? yield* this.#endEpoch() : undefined;
+    if (due) yield* this.#save(best, last || stopping);
+    // What came between is no training time.
+    if (this.#interval === 0) this.#began = this.#clock();
+  }
+
+  async *go(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+    const { engine, training, signal } = this.#parts;
+    const { steps } = this.#plan;
+    const stopped = (): boolean => signal?.aborted === true;
+    if (this.#step < steps && !stopped()) {
+      this.#began = this.#savedAt = this.#clock();
+      for await (const batch of training.batches(this.#step, steps)) {
+        const lr = this.#lr(this.#step);
+        await engine.step(batch, { step: this.#step, lr });
+        this.#step++;
+        this.#interval++;
+        yield { kind: "step", step: this.#step, lr };
+        const stopping = stopped();
+        yield* this.#afterStep(stopping);
+        if (stopping) break;
+      }
+    }
+    const [step, records, best, checkpoint] = [this.#step, this.#records, this.#best, this.#checkpoint];
+    return { finished: step >= steps, step, records, best, checkpoint };
+  }
+}
+
+/**
+ * Trains, from the beginning or from a state. The same plan, engine and batches give the same weights bit for bit, in
+ * one go or resumed. Throws `DivergedError`, and what engine, data or the last checkpoint throw.
+ * @param resumed a state, and the path it came from, for messages
+ */
+export async function* train(
+  plan: TrainingPlan, parts: TrainingParts, resumed?: { readonly state: TrainingState; readonly path?: string },
+): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+  const run = new Run(plan, parts);
+  if (resumed !== undefined) await run.resume(resumed.state, resumed.path);
+  return yield* run.go();
+}

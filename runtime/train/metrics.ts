@@ -1,0 +1,92 @@
+/** @file What a run reports: one record an interval and one an epoch, written as JSON lines. */
+
+import { InputError } from "../errors.js";
+
+/** Figures of one pass over the evaluation data. */
+export interface Evaluation {
+  /** Mean over its images. */
+  readonly loss: number;
+  /** Shares in [0, 1]. */
+  readonly top1: number;
+  readonly top5: number;
+  /** Images. */
+  readonly count: number;
+}
+
+/** An interval of optimizer steps. */
+export interface StepRecord {
+  readonly kind: "step";
+  /** Optimizer steps done. */
+  readonly step: number;
+  /** Epochs done, with the fraction. */
+  readonly epoch: number;
+  /** Of the last step. */
+  readonly lr: number;
+  /** Mean over the interval. */
+  readonly loss: number;
+  /** Global norm of the last step's gradients, before clipping. */
+  readonly gradNorm?: number;
+  readonly imagesPerSecond: number;
+  /** Training time since the run began, without evaluation, over all resumptions. */
+  readonly seconds: number;
+}
+
+/** An epoch, or what was trained of the last one. */
+export interface EpochRecord {
+  readonly kind: "epoch";
+  /** Counted from 0. */
+  readonly epoch: number;
+  readonly step: number;
+  readonly lr: number;
+  /** Mean over its steps. */
+  readonly loss: number;
+  readonly imagesPerSecond: number;
+  readonly seconds: number;
+  /** Of the trained weights, and of their moving average. */
+  readonly model?: Evaluation;
+  readonly ema?: Evaluation;
+}
+
+export type MetricsRecord = StepRecord | EpochRecord;
+
+/** A record as one line of JSON, without its end; numbers that are not finite become null. */
+export function metricsLine(record: MetricsRecord): string {
+  return JSON.stringify(record);
+}
+
+const numbers: Readonly<Record<MetricsRecord["kind"], readonly string[]>> = {
+  step: ["step", "epoch", "lr", "loss", "imagesPerSecond", "seconds"],
+  epoch: ["epoch", "step", "lr", "loss", "imagesPerSecond", "seconds"],
+};
+
+function isRecord(value: unknown): value is MetricsRecord {
+  if (typeof value !== "object" || value === null || !("kind" in value)) return false;
+  const { kind } = value;
+  if (kind !== "step" && kind !== "epoch") return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  return numbers[kind].every((name) => typeof fields.get(name) === "number");
+}
+
+/** Reads JSON lines back; null becomes NaN. Throws `InputError` naming the line that is no record. */
+export function parseMetrics(text: string, file = "metrics"): MetricsRecord[] {
+  const records: MetricsRecord[] = [];
+  for (const [at, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(line, (_, item: unknown) => (item === null ? Number.NaN : item));
+    } catch {
+      value = undefined;
+    }
+    if (!isRecord(value)) throw new InputError(`${file}: line ${at + 1} is no record of a run`);
+    records.push(value);
+  }
+  return records;
+}
+
+/** Whether `a` is better: more images right, else a lower loss; a loss that is no number is never better. */
+export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
+  if (!Number.isFinite(a.loss)) return false;
+  if (b === undefined) return true;
+  return a.top1 === b.top1 ? a.loss < b.loss : a.top1 > b.top1;
+}

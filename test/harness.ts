@@ -1,0 +1,181 @@
+/**
+ * @file Runs compiled graphs and models on one adapter, beside the interpreter. SwiftShader unless DEITC_ADAPTER names
+ * another; calls are validated, accesses bounded, storage starts as NaN.
+ */
+import { resolve } from "node:path";
+import { renderDiagnostics } from "../dsl/diagnostics.js";
+import { loadProgram, type SourceHost } from "../dsl/resolve.js";
+import { nodeHost } from "../compiler/cli/host.js";
+import { evalDim, type Dim, type Shape } from "../compiler/dim.js";
+import type { Graph, Node } from "../compiler/graph.js";
+import { callableNames } from "../compiler/index.js";
+import { interpret } from "../compiler/interpret.js";
+import type { Tensor } from "../compiler/op.js";
+import { unit } from "../compiler/ops/samples.js";
+import {
+  compileGraph, compileModel, graphManifest, type Compiled, type CompiledGraph, type CompileOptions,
+} from "../compiler/pipeline.js";
+import { chooseFamily, type Device } from "../runtime/device.js";
+import type { FamilyName, Manifest } from "../runtime/manifest.js";
+import { FAMILY_NAMES } from "../runtime/manifest.js";
+import { load, openDevice } from "../runtime/node/index.js";
+import type { Session } from "../runtime/session.js";
+
+/** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
+export const openTestDevice = (): Promise<Device> =>
+  openDevice({ checked: true, adapter: process.env["DEITC_ADAPTER"] ?? "swiftshader" });
+
+/** Numbers by input name and by parameter path. */
+export interface Feeds {
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly parameters: ReadonlyMap<string, Tensor>;
+}
+
+/** What is run: shader texts and the manifest that orders them. */
+export interface Module {
+  readonly manifest: Manifest;
+  readonly wgsl: ReadonlyMap<string, string>;
+}
+
+export const shapeAt = (shape: Shape, batch: number): number[] => shape.map((d) => evalDim(d, batch));
+const sizeAt = (shape: readonly Dim[], batch: number): number => shape.reduce((n, d) => n * evalDim(d, batch), 1);
+
+/** A seed for a name. */
+export const seedOf = (name: string): number =>
+  [...name].reduce((h, c) => Math.imul(h ^ c.charCodeAt(0), 0x01000193), 0x811c9dc5) >>> 0;
+
+/** Numbers in [low, high) for a leaf, whole for i32, 0 or 1 for bool; the name and the position decide. */
+export function drawn(node: Node, name: string, batch: number, low = -2, high = 2): Tensor {
+  const shape = shapeAt(node.shape, batch);
+  const [length, seed] = [sizeAt(node.shape, batch), seedOf(name)];
+  const value = (_: unknown, i: number): number => low + (high - low) * unit(seed, i);
+  if (node.dtype === "f32") return { shape, data: Float32Array.from({ length }, value) };
+  if (node.dtype === "bool") return { shape, data: Int32Array.from({ length }, (_, i) => Number(unit(seed, i) < 0.5)) };
+  return { shape, data: Int32Array.from({ length }, (_, i) => Math.floor(value(_, i))) };
+}
+
+/** Numbers for every input and parameter of a graph. @param ranges by name; [-2, 2) for the others. */
+export function feedsOf(
+  graph: Graph, batch: number, ranges: Readonly<Record<string, readonly [number, number]>> = {},
+): Feeds {
+  const tensors = (nodes: Iterable<readonly [string, Node]>): Map<string, Tensor> =>
+    new Map([...nodes].map(([name, node]) => [name, drawn(node, name, batch, ...(ranges[name] ?? []))]));
+  return {
+    inputs: tensors(graph.inputs),
+    parameters: tensors([...graph.parameters].map(([path, p]) => [path, p.node] as const)),
+  };
+}
+
+/** Why `device` cannot run `module` as `family`; undefined when it can. */
+export function obstacleOf(device: Device, module: Module, family: FamilyName): string | undefined {
+  const lanes = device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;
+  const needed = { scalar: 4, wide: 8, tiled: 0 }[family];
+  if (lanes < needed) return `${family} kernels need subgroups of ${needed} lanes, there are ${lanes}`;
+  try {
+    chooseFamily(device, module.manifest, family);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** The families that `device` runs `module` with. */
+export const familiesOn = (device: Device, module: Module): readonly FamilyName[] =>
+  FAMILY_NAMES.filter((family) => obstacleOf(device, module, family) === undefined);
+
+/** A module on the test's device. Destroy it. */
+export function openSession(
+  device: Device, module: Module, family: FamilyName, batch: number, parameters: Feeds["parameters"],
+): Promise<Session> {
+  const weights = new Map([...parameters].map(([path, t]) => [path, Float32Array.from(t.data)]));
+  const wgsl = (name: string, kernel: string): Promise<string> => {
+    const text = module.wgsl.get(`${name}/${kernel}`);
+    return text === undefined ? Promise.reject(new Error(`no text of ${name}/${kernel}`)) : Promise.resolve(text);
+  };
+  return load({ manifest: module.manifest, wgsl }, { device, family, batch, weights, poison: true });
+}
+
+export type Results = ReadonlyMap<string, Float32Array | Int32Array>;
+
+/** The outputs of one call. */
+export async function runModule(
+  device: Device, module: Module, family: FamilyName, batch: number, feeds: Feeds,
+): Promise<Results> {
+  const session = await openSession(device, module, family, batch, feeds.parameters);
+  try {
+    return await inferWith(session, feeds);
+  } finally {
+    session.destroy();
+  }
+}
+
+export async function inferWith(session: Session, feeds: Feeds): Promise<Results> {
+  const numbers = (t: Tensor): Float32Array | Int32Array =>
+    t.data instanceof Float64Array ? Float32Array.from(t.data) : t.data;
+  const inputs = Object.fromEntries([...feeds.inputs].map(([name, t]) => [name, numbers(t)]));
+  return new Map(Object.entries(await session.infer(inputs)));
+}
+
+/** The graph's outputs by the interpreter, rounding each op to f32 unless told otherwise. */
+export const expected = (
+  graph: Graph, batch: number, feeds: Feeds, precision: "f32" | "f64" = "f32",
+): ReadonlyMap<string, Tensor> => interpret(graph, { batch, ...feeds, precision }).outputs;
+
+/** A graph as a module. */
+export function moduleOf(
+  graph: Graph, title = "test", options: Omit<CompileOptions, "overrides"> = {},
+): Module & { compiled: CompiledGraph } {
+  const compiled = compileGraph(graph, title, options);
+  return { compiled, manifest: graphManifest(title, compiled), wgsl: compiled.wgsl };
+}
+
+/** A model of a file, with the other files it imports. @throws Error with the rendered diagnostics. */
+export const compileFile = (file: string, target?: string, options: CompileOptions = {}): Compiled =>
+  compileEntry(file, nodeHost(resolve("models")), target, options);
+
+/** A model given as text. It may import shipped models. @throws Error with the rendered diagnostics. */
+export function compileText(text: string, target?: string, options: CompileOptions = {}): Compiled {
+  const host = nodeHost(resolve("models"));
+  const entry = "entry.deit";
+  return compileEntry(entry, {
+    resolve: (from, path) => from === undefined ? { path: entry } : host.resolve(from, path),
+    read: (path) => path === entry ? { text } : host.read(path),
+  }, target, options);
+}
+
+function compileEntry(path: string, host: SourceHost, target: string | undefined, options: CompileOptions): Compiled {
+  const { program, diagnostics } = loadProgram(path, host, { opNames: callableNames() });
+  if (!program || diagnostics.length > 0) throw new Error(renderDiagnostics(diagnostics));
+  const made = compileModel(program, target, options);
+  if (!made.compiled) throw new Error(renderDiagnostics(made.diagnostics));
+  return made.compiled;
+}
+
+/**
+ * Greatest difference over the greatest finite magnitude expected (0.1 at least: what cancels to nearly nothing keeps
+ * the error of what it was made from). Infinite where something was not written, is NaN or infinite alone, or has
+ * another length.
+ */
+export function errorOf(got: ArrayLike<number> | undefined, want: ArrayLike<number>): number {
+  if (got?.length !== want.length) return Infinity;
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < want.length; i++) {
+    const [g, w] = [got[i] ?? NaN, want[i] ?? NaN];
+    if (Number.isFinite(w)) size = Math.max(size, Math.abs(w));
+    if (Object.is(g, w) || g === w) continue;
+    const d = Math.abs(g - w);
+    difference = Math.max(difference, Number.isNaN(d) ? Infinity : d);
+  }
+  return difference / Math.max(size, 0.1);
+}
+
+/** Lines on every output that differs by more than `tolerance`: empty when all agree. */
+export function disagreements(got: Results, want: ReadonlyMap<string, Tensor>, tolerance: number): string[] {
+  return [...want].flatMap(([name, { data }]) => {
+    const found = got.get(name);
+    const error = errorOf(found, data);
+    if (error <= tolerance) return [];
+    const at = [...data].findIndex((w, i) => !(Math.abs((found?.[i] ?? NaN) - w) <= tolerance * Math.max(1, Math.abs(w))));
+    return [`${name}: error ${error.toExponential(2)}, at ${at} ${found?.[at]} for ${data[at]} (of ${data.length})`];
+  });
+}

@@ -1,0 +1,73 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { InputError } from "../runtime/errors.js";
+import {
+  learningRate, schedule, scheduleValue, scheduleWarning, type Schedule,
+} from "../runtime/train/schedule.js";
+import { SHARED } from "./golden.js";
+
+interface Golden {
+  readonly lr: number;
+  readonly epochs: number;
+  readonly warmup_epochs: number;
+  readonly warmup_lr: number;
+  readonly min_lr: number;
+  readonly value_at: readonly number[];
+  readonly used_by_official_loop_in_epoch: readonly number[];
+}
+
+const close = (got: number, want: number): boolean => Math.abs(got - want) <= 1e-12 * Math.abs(want);
+
+const planOf = (g: Golden, stepping: Schedule["stepping"]): Schedule => schedule({
+  kind: "cosine", lr: g.lr, length: g.epochs, warmup: g.warmup_epochs, warmupLr: g.warmup_lr, minLr: g.min_lr, stepping,
+});
+
+(SHARED === undefined ? test.skip : test)("cosine with warm-up is timm's to 1e-12, in both steppings", (t) => {
+  const text = readFileSync(join(SHARED ?? "", "fixtures", "schedule.json"), "utf8");
+  const { schedules } = JSON.parse(text) as { schedules: Record<string, Golden> }; // the fixture's own layout
+  t.is(Object.keys(schedules).length, 3);
+  for (const [name, golden] of Object.entries(schedules)) {
+    const [epochs, official, steps] = (["epochs", "official", "steps"] as const).map((how) => planOf(golden, how));
+    if (!epochs || !official || !steps) return t.fail();
+    golden.value_at.forEach((want, at) => {
+      t.true(close(scheduleValue(epochs, at), want), `${name} at ${at}`);
+      for (const inside of [0, 6]) t.true(close(learningRate(epochs, at * 7 + inside, 7), want));
+      // A step on an epoch's border has the epoch's value.
+      t.true(close(learningRate(steps, at * 7, 7), want));
+    });
+    golden.used_by_official_loop_in_epoch.forEach((want, epoch) => {
+      for (const inside of [0, 6]) {
+        t.true(close(learningRate(official, epoch * 7 + inside, 7), want), `${name}, official epoch ${epoch}`);
+      }
+    });
+  }
+  return undefined;
+});
+
+test("stepping by steps moves inside an epoch", (t) => {
+  const plan = schedule({ kind: "cosine", lr: 1, minLr: 0, length: 2, warmup: 0.5, warmupLr: 0, stepping: "steps" });
+  const values = Array.from({ length: 20 }, (_, step) => learningRate(plan, step, 10));
+  t.deepEqual(values.slice(0, 5), [0, 0.2, 0.4, 0.6000000000000001, 0.8]);
+  t.true(close(values[5] ?? 0, 0.5 * (1 + Math.cos(Math.PI * 5 / 20))));
+  t.true(values.slice(5).every((value, i, all) => i === 0 || value < (all[i - 1] ?? 0)));
+  t.is(learningRate(plan, 20, 10), 0);
+});
+
+test("step falls by its factor, constant stays", (t) => {
+  const step = schedule({ kind: "step", lr: 0.4, length: 9, every: 3, factor: 0.5, warmup: 1, warmupLr: 0.1 });
+  t.deepEqual([0, 1, 2, 3, 5, 6, 8].map((e) => scheduleValue(step, e)), [0.1, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
+  const constant = schedule({ kind: "constant", lr: 0.25, length: 3 });
+  t.deepEqual([0, 2, 7].map((e) => scheduleValue(constant, e)), [0.25, 0.25, 0.25]);
+});
+
+test("odd schedules are said aloud, senseless ones refused", (t) => {
+  const base = { kind: "cosine", lr: 5e-6, length: 30, warmup: 5 } as const;
+  t.regex(scheduleWarning(schedule({ ...base, minLr: 5e-6 })) ?? "", /min_lr = 0\.000005 .* stays constant/u);
+  t.regex(scheduleWarning(schedule({ ...base, minLr: 1e-5 })) ?? "", /min_lr = 0\.00001 .* rises/u);
+  t.regex(scheduleWarning(schedule({ ...base, lr: 1e-3, warmup: 30 })) ?? "", /warm-up of 30 epochs/u);
+  t.regex(scheduleWarning(schedule({ ...base, lr: 1e-3, warmupLr: 1 })) ?? "", /warmup_lr = 1 /u);
+  t.is(scheduleWarning(schedule({ ...base, lr: 1e-3 })), undefined);
+  t.throws(() => schedule({ ...base, length: 0 }), { instanceOf: InputError });
+  t.throws(() => schedule({ ...base, lr: Number.NaN }), { instanceOf: InputError });
+});

@@ -1,0 +1,74 @@
+/**
+ * @file House rules as tests: sizes, directions of imports, and no model's name in the compiler.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import test from "ava";
+import { VERSION } from "../compiler/version.js";
+
+const FOLDERS = ["dsl", "compiler", "runtime", "test"] as const;
+const sources = FOLDERS.flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts")).map((f) => join(folder, f)));
+const text = new Map(sources.map((file) => [file, readFileSync(file, "utf8")]));
+/** Tables of names are long lists of facts. */
+const DATA = /runtime[\\/]data[\\/]imagenet\.ts$/;
+
+test("files stay under 400 lines", (t) => {
+  const long = [...text].filter(([file, code]) => !DATA.test(file) && code.split("\n").length > 401).map(([file]) => file);
+  t.deepEqual(long, []);
+});
+
+test("lines of the product stay within 120 columns", (t) => {
+  const product = [...text].filter(([file]) => !file.startsWith("test") && !DATA.test(file));
+  t.deepEqual(linesWhere(product, (line) => [...line].length > 120), []);
+});
+
+/** `file:line` of every line that `is` holds for. */
+const linesWhere = (files: readonly (readonly [string, string])[], is: (line: string) => boolean): string[] =>
+  files.flatMap(([file, code]) => code.split("\n").flatMap((line, i) => (is(line) ? [`${file}:${i + 1}`] : [])));
+
+/** Files and packages that `file` imports: relative ones as paths from the top, types included unless `values`. */
+function imports(file: string, values: boolean): string[] {
+  const code = text.get(file) ?? "";
+  const found: string[] = [];
+  for (const [, type, from] of code.matchAll(/^(?:import|export)\s+(type\s)?[^;]*?from\s+"([^"]+)"/gms)) {
+    if (values && type) continue;
+    if (from) found.push(from.startsWith(".") ? normalize(join(dirname(file), from)) : from);
+  }
+  for (const [, from] of code.matchAll(/import\("([^"]+)"\)/g)) if (from) found.push(from.startsWith(".") ? normalize(join(dirname(file), from)) : from);
+  return found;
+}
+
+test("imports point down: dsl ← compiler → (types) runtime, and only the command line sees both sides", (t) => {
+  for (const file of sources) {
+    const [folder] = file.split(/[\\/]/);
+    const cli = file.startsWith(join("compiler", "cli"));
+    for (const from of imports(file, false)) {
+      if (folder === "dsl") t.true(from.startsWith("dsl") || from === "chevrotain", `${file} imports ${from}`);
+      if (folder === "runtime") t.false(from.startsWith("compiler") || from.startsWith("dsl"), `${file} imports ${from}`);
+      if (folder === "runtime" && !file.startsWith(join("runtime", "node"))) {
+        t.true(from.startsWith("runtime") && !from.startsWith(join("runtime", "node")), `${file} imports ${from}: the core takes nothing from outside`);
+      }
+    }
+    if (folder === "compiler" && !cli) for (const from of imports(file, true)) t.false(from.startsWith("runtime"), `${file} loads ${from}`);
+  }
+});
+
+test("the compiler knows ops, never models", (t) => {
+  const names = /\b(deit_?(ti|s|b|iii|3|tiny|small|base)|vit_|regnet|resnet|efficientnet|cls_token|dist_token|pos_embed|qkv)\b/i;
+  /** The one home of checkpoint names. */
+  const allowed = /runtime[\\/]weights[\\/](names|posembed|match)\.ts$/;
+  const product = [...text].filter(([file]) => !file.startsWith("test") && !allowed.test(file) && !DATA.test(file));
+  // A comment or an example of a command may name a model.
+  const harmless = /^\s*(\/\/|\*|\/\*)|\bexamples?\b|\.deit\b|deitc |\/\*\*/;
+  t.deepEqual(linesWhere(product, (line) => names.test(line) && !harmless.test(line)), []);
+});
+
+test("nothing is promised, skipped or escaped", (t) => {
+  const words = new RegExp(["TO" + "DO", "FIX" + "ME", "not implem" + "ented", "@ts-ig" + "nore", ": an" + "y\\s*[;,)=\\]]", "as an" + "y\\b"].join("|"));
+  t.deepEqual(linesWhere([...text], (line) => words.test(line)), []);
+});
+
+test("the compiler's version is the package's", (t) => {
+  t.is(VERSION, (JSON.parse(readFileSync("package.json", "utf8")) as { version: string }).version);
+});
