@@ -6,6 +6,9 @@ import { GraphBuilder, rootsOf, topological, type Graph, type Node, type Paramet
 import { invariant } from "./invariant.js";
 import type { OpRecord } from "./op.js";
 
+/** Inputs of one op, so that a kernel can bind them all with its output, and one more. */
+const MOST_INPUTS = 6;
+
 /** The same graph without composite ops; paths and spans stay those of the composite. */
 export function expandComposites(graph: Graph, records: ReadonlyMap<string, OpRecord>): Graph {
   const builder = new GraphBuilder();
@@ -13,6 +16,9 @@ export function expandComposites(graph: Graph, records: ReadonlyMap<string, OpRe
   const expand = (node: Node): Node => {
     const record = records.get(node.op);
     invariant(record, `op ${node.op} has a record`);
+    if (record.narrow && node.inputs.length > MOST_INPUTS) {
+      return settle(record.narrow(makeOps(builder, node.origin), node.inputs, node.attrs, MOST_INPUTS));
+    }
     if (record.kind !== "composite") return node;
     invariant(record.expand, `composite ${node.op} has an expansion`);
     return settle(record.expand(makeOps(builder, node.origin), node.inputs, node.attrs));

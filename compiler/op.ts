@@ -78,6 +78,8 @@ export interface OpRecord {
   readonly cost?: number;
   /** Movement: the element at coordinates `at`, through `read(input, coordinates)`. */
   pull?(node: Node, at: readonly Index[], read: (input: number, at: readonly Index[]) => Value): Value;
+  /** Movement of any number of inputs: the same value by calls of at most `most` inputs each. */
+  narrow?(ops: Ops, inputs: readonly Node[], attrs: Attrs, most: number): Node;
   /** Leaf: its numbers, row-major, where they are known when compiling; they become a constant of the kernel. */
   embedded?(node: Node): readonly number[];
   /** Reduction: identity element, JavaScript fold and WGSL fold. `attrs.axes` are the folded axes, `attrs.keep` as in torch. */

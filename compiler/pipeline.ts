@@ -95,7 +95,7 @@ export function compileGraph(graph: Graph, title: string, options: Omit<CompileO
   const stored = new Set(fusion.kernels.map((k) => k.root));
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
-      `lower ${name}`, () => lowerAll(fusion.kernels, name, { records: OPS, stored }),
+      `lower ${name}`, () => lowerAll(fusion.kernels, { family: name, records: OPS, stored }),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
     const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, title), (p) => printPlan(p.family));

@@ -172,6 +172,7 @@ class Planner {
         workgroupSize: first.workgroupSize,
         workgroupBytes: first.workgroupBytes,
         features: first.features,
+        ...(first.subgroup === undefined ? {} : { subgroup: first.subgroup }),
       });
       wgsl.set(name, `${this.#header(group)}${text}`);
     }

@@ -194,6 +194,10 @@ function obstacle(device: Device, family: Family): string | undefined {
   for (const kernel of family.kernels) {
     const missing = kernel.features.find((name) => !device.features.has(name));
     if (missing !== undefined) return `kernel '${kernel.name}' needs the feature ${missing}`;
+    const lanes = device.info.subgroupMinSize ?? 0;
+    if ((kernel.subgroup ?? 0) > lanes) {
+      return `kernel '${kernel.name}' needs subgroups of ${kernel.subgroup} lanes, it has ${lanes}`;
+    }
     const needs = [
       [kernel.workgroupSize, "maxComputeInvocationsPerWorkgroup"],
       [kernel.workgroupBytes, "maxComputeWorkgroupStorageSize"],

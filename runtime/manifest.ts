@@ -90,6 +90,8 @@ export interface KernelInfo {
   readonly workgroupBytes: number;
   /** WebGPU features it needs beyond the core (`subgroups`, `shader-f16`). */
   readonly features: readonly string[];
+  /** Fewest lanes of a subgroup that its numbers are right on; absent when it uses none. */
+  readonly subgroup?: number;
 }
 
 export interface SlotInfo {

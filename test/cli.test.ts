@@ -168,6 +168,7 @@ const broken: readonly BadInput[] = [
   { title: "an unknown command", args: () => ["compyle"], code: 2, says: /unknown command.*compile/s },
   { title: "an unknown option", args: () => ["compile", "--fast", "x.deit"], code: 2, says: /unknown option/ },
   { title: "a batch that is no number", args: () => ["bench", "x", "--batch", "two"], code: 2, says: /whole number/ },
+  { title: "a tolerance that is none", args: () => ["verify", "x", "--tolerance", "low"], code: 2, says: /at least 0/ },
   { title: "an unknown model of a file", args: () => ["compile", model("deit_ti"), "--target", "deit_x"], code: 1, says: /deit_x/ },
   { title: "an override nobody has", args: () => ["compile", model("deit_ti"), "--set", "dept=3"], code: 1, says: /dept/ },
   { title: "a module's folder without a manifest", args: (folder) => {

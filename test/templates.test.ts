@@ -77,11 +77,26 @@ const CONTRACTIONS: readonly ContractionForm[] = [
   { name: "long", rows: dim(8), cols: dim(9), depth: dim(4101), a: ROW, b: PLAIN },
   { name: "long by the batch", rows: dim(20), cols: dim(12), depth: { b: 1100, c: 0 } },
   { name: "batches", batches: { b: 2, c: 1 }, rows: dim(33), cols: dim(36), depth: dim(16), b: ROW, a: PLAIN },
-  { name: "not separable", rows: { b: 11, c: 0 }, cols: dim(20), depth: dim(20), a: { vector: "none", mixed: true }, b: { vector: "depth", mixed: true } },
-  { name: "row guards", rows: { b: 30, c: 0 }, cols: dim(32), depth: dim(24), a: { ...DEPTH, rowGuard: true }, b: { ...ROW, rowGuard: true } },
-  { name: "plain row guard", rows: { b: 30, c: 3 }, cols: dim(31), depth: dim(9), a: { ...PLAIN, rowGuard: true }, b: PLAIN },
-  { name: "element guards", rows: { b: 22, c: 0 }, cols: dim(20), depth: dim(13), a: { ...PLAIN, elementGuard: true, mixed: true }, b: { ...ROW, elementGuard: true } },
-  { name: "guarded vectors", rows: { b: 22, c: 0 }, cols: dim(20), depth: dim(16), a: { ...DEPTH, elementGuard: true, rowGuard: true }, b: { ...PLAIN, elementGuard: true } },
+  {
+    name: "not separable", rows: { b: 11, c: 0 }, cols: dim(20), depth: dim(20),
+    a: { vector: "none", mixed: true }, b: { vector: "depth", mixed: true },
+  },
+  {
+    name: "row guards", rows: { b: 30, c: 0 }, cols: dim(32), depth: dim(24),
+    a: { ...DEPTH, rowGuard: true }, b: { ...ROW, rowGuard: true },
+  },
+  {
+    name: "plain row guard", rows: { b: 30, c: 3 }, cols: dim(31), depth: dim(9),
+    a: { ...PLAIN, rowGuard: true }, b: PLAIN,
+  },
+  {
+    name: "element guards", rows: { b: 22, c: 0 }, cols: dim(20), depth: dim(13),
+    a: { ...PLAIN, elementGuard: true, mixed: true }, b: { ...ROW, elementGuard: true },
+  },
+  {
+    name: "guarded vectors", rows: { b: 22, c: 0 }, cols: dim(20), depth: dim(16),
+    a: { ...DEPTH, elementGuard: true, rowGuard: true }, b: { ...PLAIN, elementGuard: true },
+  },
 ];
 
 function contractionCase(form: ContractionForm, B: number): ContractionCase {
@@ -113,27 +128,38 @@ const ATTENTIONS: readonly AttentionForm[] = [
   { name: "exact blocks", queries: dim(64), keys: dim(64), width: 32, valueWidth: 32, logSumExp: true },
   { name: "wide heads", queries: dim(18), keys: dim(35), width: 80, valueWidth: 80 },
   { name: "unequal widths", queries: dim(9), keys: dim(13), width: 8, valueWidth: 20 },
-  { name: "odd widths", queries: dim(11), keys: dim(7), width: 6, valueWidth: 5, q: PLAIN, k: PLAIN, v: PLAIN, logSumExp: true },
+  {
+    name: "odd widths", queries: dim(11), keys: dim(7), width: 6, valueWidth: 5,
+    q: PLAIN, k: PLAIN, v: PLAIN, logSumExp: true,
+  },
   { name: "narrow", queries: dim(5), keys: dim(5), width: 3, valueWidth: 3, q: PLAIN, k: PLAIN, v: PLAIN },
   { name: "class token", queries: dim(1), keys: dim(50), width: 48, valueWidth: 48, logSumExp: true },
   { name: "by the batch", queries: { b: 6, c: 1 }, keys: { b: 17, c: 2 }, width: 16, valueWidth: 16 },
   { name: "transposed keys", queries: dim(13), keys: dim(44), width: 12, valueWidth: 8, k: ROW },
   { name: "transposed values", queries: dim(13), keys: dim(44), width: 12, valueWidth: 7, v: ROW },
   { name: "transposed queries", queries: dim(20), keys: dim(21), width: 10, valueWidth: 8, q: ROW, k: PLAIN },
-  { name: "guards", queries: dim(17), keys: dim(19), width: 8, valueWidth: 8, q: { ...DEPTH, rowGuard: true }, k: { ...PLAIN, elementGuard: true }, v: { ...DEPTH, mixed: true, rowGuard: true } },
+  {
+    name: "guards", queries: dim(17), keys: dim(19), width: 8, valueWidth: 8,
+    q: { ...DEPTH, rowGuard: true }, k: { ...PLAIN, elementGuard: true },
+    v: { ...DEPTH, mixed: true, rowGuard: true },
+  },
 ];
 
 function attentionCase(form: AttentionForm, B: number): AttentionCase {
   const { name, width, valueWidth, q = DEPTH, k = DEPTH, v = DEPTH, logSumExp } = form;
   const batches: Dim = { b: 2, c: 0 };
   const [z, m, n] = [evalDim(batches, B), evalDim(form.queries, B), evalDim(form.keys, B)];
-  const sources = [operand("t0", q, [z, m, width], 3), operand("t1", k, [z, n, width], 4), operand("t2", v, [z, n, valueWidth], 5)] as const;
+  const sources = [
+    operand("t0", q, [z, m, width], 3), operand("t1", k, [z, n, width], 4), operand("t2", v, [z, n, valueWidth], 5),
+  ] as const;
   for (const s of sources.slice(0, 2)) for (let i = 0; i < s.data.length; i++) s.data[i] = (s.data[i] ?? NaN) * 4;
   const queries = extent(form.queries);
+  const statistics: AttentionSpec["logSumExp"] = ({ row, batch, value }) =>
+    `statistics[${batch} * ${queries.wgsl} + ${row}] = ${value};`;
   const spec: AttentionSpec = {
     batches: extent(batches), queries, keys: extent(form.keys), width, valueWidth, scale: width ** -0.5,
     q: sources[0].operand, k: sources[1].operand, v: sources[2].operand, epilogue: storeAt(queries, String(valueWidth)),
-    ...(logSumExp ? { logSumExp: ({ row, batch, value }) => `statistics[${batch} * ${queries.wgsl} + ${row}] = ${value};` } : {}),
+    ...(logSumExp ? { logSumExp: statistics } : {}),
   };
   return { name, spec, sources, B };
 }
@@ -153,7 +179,8 @@ const inputsOf = (sources: readonly Source[]) =>
   sources.map((s) => ({ name: s.operand.buffer, vector: s.operand.vector !== "none", data: s.data }));
 
 async function results(
-  device: Device, kernel: KernelText, sources: readonly Source[], outputs: readonly { name: string; size: number }[], B: number,
+  device: Device, kernel: KernelText, sources: readonly Source[],
+  outputs: readonly { readonly name: string; readonly size: number }[], B: number,
 ): Promise<readonly Float32Array[]> {
   const prepared = await Prepared.make(device, kernel, inputsOf(sources), outputs, B);
   await prepared.run();
@@ -189,7 +216,8 @@ function expectedProducts(c: ContractionCase): number[] {
 }
 
 /** Batches to try: what does not know the batch compiles to the same kernel for all. */
-const batchesOf = (dims: readonly (Dim | undefined)[]): readonly number[] => dims.some((d) => d && d.b !== 0) ? [1, 3] : [3];
+const batchesOf = (dims: readonly (Dim | undefined)[]): readonly number[] =>
+  dims.some((d) => d && d.b !== 0) ? [1, 3] : [3];
 
 let device: Device;
 test.before(async () => {
@@ -204,7 +232,8 @@ for (const family of FAMILIES) {
       for (const B of batchesOf([form.batches, form.rows, form.cols, form.depth])) {
         const c = contractionCase(form, B);
         const want = expectedProducts(c);
-        const [got] = await results(device, family.contraction(c.spec), c.sources, [{ name: "result", size: want.length }], B);
+        const outputs = [{ name: "result", size: want.length }];
+        const [got] = await results(device, family.contraction(c.spec), c.sources, outputs, B);
         const error = errorOf(got ?? new Float32Array(), want);
         t.true(error < TOLERANCE, `B = ${B}: error ${error}`);
       }
@@ -235,7 +264,8 @@ test("every kernel fits what every device offers, and Dawn accepts it without on
   try {
     for (const family of FAMILIES) {
       const kernels = [
-        ...CONTRACTIONS.map((f) => contractionCase(f, 1)).map((c) => [family.contraction(c.spec), c.sources, ["result"]] as const),
+        ...CONTRACTIONS.map((f) => contractionCase(f, 1)).map((c) =>
+          [family.contraction(c.spec), c.sources, ["result"]] as const),
         ...ATTENTIONS.map((f) => attentionCase(f, 1)).map((c) =>
           [family.attention(c.spec), c.sources, c.spec.logSumExp ? ["result", "statistics"] : ["result"]] as const),
       ];

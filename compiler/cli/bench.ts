@@ -23,11 +23,16 @@ export const benchCommand = (finish: Finish): Command =>
     .description("Measures a model on an adapter: images/s, GFLOP/s, and ms per kernel.")
     .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
     .option("--batch <list>", "batches, with commas between", wholeNumbers, [1])
-    .option("--family <list>", "kernel families to measure side by side: scalar,wide,tiled (default: the adapter's)", families)
+    .option("--family <list>", "kernel families side by side: scalar,wide,tiled (default: the adapter's)", families)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
     .option("--kernels <n>", "kernels to list, the slowest first", wholeNumber(0), 12))
-    .addHelpText("after", `\nWeights do not change the speed: untrained ones are taken unless --weights says otherwise.${
-      examples("deitc bench models/deit_ti.deit --batch 1,8 --family scalar,tiled", "deitc bench out/deit_s --adapter gpu --json")}`)
+    .addHelpText(
+      "after", "\nWeights do not change the speed: untrained ones are taken unless --weights says otherwise.",
+    )
+    .addHelpText("after", examples(
+      "deitc bench models/deit_ti.deit --batch 1,8 --family scalar,tiled",
+      "deitc bench out/deit_s --adapter gpu --json",
+    ))
     .action(async (model: string, options: Options) => {
       await bench(model, options);
       finish(Exit.done);
@@ -56,9 +61,13 @@ async function bench(path: string, options: Options): Promise<void> {
   try {
     const chosen = options.family ?? [chooseFamily(device, definition.manifest)];
     const results: Measured[] = [];
-    for (const batch of options.batch) results.push(...await measure(definition, device, batch, chosen, options, notes));
+    for (const batch of options.batch) {
+      results.push(...await measure(definition, device, batch, chosen, options, notes));
+    }
     const adapter = adapterName(device.info);
-    if (options.json) printJsonValue({ model: definition.manifest.name, adapter, notes, results: results.map(forJson) });
+    if (options.json) {
+      printJsonValue({ model: definition.manifest.name, adapter, notes, results: results.map(forJson) });
+    }
     else process.stdout.write(report(definition.manifest, adapter, results, options));
   } finally {
     device.destroy();
@@ -67,7 +76,8 @@ async function bench(path: string, options: Options): Promise<void> {
 
 /** All families at one batch, taking turns, so that what disturbs the machine disturbs them alike. */
 async function measure(
-  definition: ModuleDefinition, device: Device, batch: number, chosen: readonly FamilyName[], options: Options, notes: string[],
+  definition: ModuleDefinition, device: Device, batch: number, chosen: readonly FamilyName[], options: Options,
+  notes: string[],
 ): Promise<Measured[]> {
   const { load } = await import("../../runtime/node/module.js");
   const inputs = randomInputs(definition.manifest, batch, options.seed);
@@ -76,12 +86,16 @@ async function measure(
   try {
     for (const family of chosen) {
       const start = performance.now();
-      const session = await withStatus(`loading ${family}`, () => load(definition, { ...loadOptions(weights, notes), device, batch, family }));
+      const session = await withStatus(
+        `loading ${family}`, () => load(definition, { ...loadOptions(weights, notes), device, batch, family }),
+      );
       const loaded = performance.now();
       entrants.push({ session, load: (loaded - start) / 1000, first: 0, seconds: [] });
     }
     for (const entrant of entrants) {
-      entrant.first = await withStatus(`first run of ${entrant.session.family}`, () => runOnce(entrant.session, inputs));
+      entrant.first = await withStatus(
+        `first run of ${entrant.session.family}`, () => runOnce(entrant.session, inputs),
+      );
     }
     const progress = new Progress(`batch ${batch}`, options.rounds, "rounds");
     for (let round = 0; round < options.rounds; round++) {
@@ -93,7 +107,9 @@ async function measure(
     for (const { session, load: loading, first, seconds } of entrants) {
       const steps = definition.manifest.families[session.family].programs.infer;
       const flops = steps.reduce((n, { flops: { b, c } }) => n + b * batch + c, 0);
-      measured.push({ batch, family: session.family, seconds, load: loading, first, flops, profile: await session.profile() });
+      measured.push(
+        { batch, family: session.family, seconds, load: loading, first, flops, profile: await session.profile() },
+      );
     }
     return measured;
   } finally {
@@ -129,14 +145,16 @@ function byKernel({ rows }: Profile): KernelTime[] {
     const sum = sums.get(kernel) ?? { kernel, dispatches: 0, ms: 0, gflop: 0, gb: 0 };
     const seconds = ms / 1000;
     sums.set(kernel, {
-      kernel, dispatches: sum.dispatches + 1, ms: sum.ms + ms, gflop: sum.gflop + gflops * seconds, gb: sum.gb + gbs * seconds,
+      kernel, dispatches: sum.dispatches + 1, ms: sum.ms + ms,
+      gflop: sum.gflop + gflops * seconds, gb: sum.gb + gbs * seconds,
     });
   }
   return [...sums.values()].sort((a, b) => b.ms - a.ms);
 }
 
 const forJson = (m: Measured): unknown => ({
-  batch: m.batch, family: m.family, seconds: m.seconds, medianSeconds: median(m.seconds), imagesPerSecond: m.batch / median(m.seconds),
+  batch: m.batch, family: m.family,
+  seconds: m.seconds, medianSeconds: median(m.seconds), imagesPerSecond: m.batch / median(m.seconds),
   gflops: m.flops / median(m.seconds) / 1e9, loadSeconds: m.load, firstSeconds: m.first, clock: m.profile.clock,
   kernels: byKernel(m.profile).map(({ kernel, dispatches, ms, gflop, gb }) => ({
     kernel, dispatches, ms, gflops: ms > 0 ? (gflop / ms) * 1000 : 0, gbs: ms > 0 ? (gb / ms) * 1000 : 0,
@@ -147,12 +165,14 @@ function report(manifest: Manifest, adapter: string, results: readonly Measured[
   const rows = results.map((m) => {
     const seconds = median(m.seconds);
     return [
-      String(m.batch), m.family, showNumber(m.batch / seconds), showSeconds(seconds), showSeconds(Math.min(...m.seconds)),
+      String(m.batch), m.family,
+      showNumber(m.batch / seconds), showSeconds(seconds), showSeconds(Math.min(...m.seconds)),
       showNumber(m.flops / seconds / 1e9), showSeconds(m.load), showSeconds(m.first),
     ];
   });
   const head = ["batch", "family", "images/s", "median", "fastest", "GFLOP/s", "load", "first run"];
-  const summary = `${manifest.name} on ${adapter}, ${options.rounds} rounds\n\n${table([head, ...rows], [0, 2, 3, 4, 5, 6, 7])}`;
+  const figures = table([head, ...rows], [0, 2, 3, 4, 5, 6, 7]);
+  const summary = `${manifest.name} on ${adapter}, ${options.rounds} rounds\n\n${figures}`;
   if (options.kernels === 0) return summary;
   return summary + results.map((m) => kernelTable(m, options.kernels)).join("");
 }
@@ -162,9 +182,11 @@ function kernelTable({ batch, family, profile }: Measured, most: number): string
   const total = kernels.reduce((n, k) => n + k.ms, 0);
   const clock = profile.clock === "timestamps" ? "GPU timestamps" : "one submit a kernel, its launch included";
   const rows = kernels.slice(0, most).map(({ kernel, dispatches, ms, gflop, gb }) => [
-    kernel, `${dispatches}×`, showNumber(ms), `${((100 * ms) / total).toFixed(1)} %`, showNumber((gflop / ms) * 1000), showNumber((gb / ms) * 1000),
+    kernel, `${dispatches}×`, showNumber(ms), `${((100 * ms) / total).toFixed(1)} %`,
+    showNumber((gflop / ms) * 1000), showNumber((gb / ms) * 1000),
   ]);
   const rest = kernels.length > most ? `… and ${kernels.length - most} more kernels\n` : "";
   const head = ["kernel", "", "ms", "share", "GFLOP/s", "GB/s"];
-  return `\nbatch ${batch}, ${family}: ${showNumber(total)} ms in kernels (${clock})\n${table([head, ...rows], [1, 2, 3, 4, 5])}${rest}`;
+  const title = `batch ${batch}, ${family}: ${showNumber(total)} ms in kernels (${clock})`;
+  return `\n${title}\n${table([head, ...rows], [1, 2, 3, 4, 5])}${rest}`;
 }

@@ -59,6 +59,8 @@ async function checkFile(file: string, target: string | undefined): Promise<stri
     return `${file}: ${name}, ${showCount(count)} parameters in ${parameters.length} tensors\n`;
   });
   const others = program.blocks.length + program.recipes.length + program.models.length - concrete.length;
-  if (target === undefined && others > 0) lines.push(`${file}: ${others} further declaration${others === 1 ? "" : "s"}\n`);
+  if (target === undefined && others > 0) {
+    lines.push(`${file}: ${others} further declaration${others === 1 ? "" : "s"}\n`);
+  }
   return lines.length === 0 ? `${file}: nothing is declared\n` : lines.join("");
 }

@@ -7,7 +7,8 @@ import type { ExitCode } from "./exit.js";
 export type Finish = (code: ExitCode) => void;
 
 /** Help text of examples, one a line. */
-export const examples = (...lines: readonly string[]): string => `\nExamples:\n${lines.map((l) => `  ${l}`).join("\n")}`;
+export const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((l) => `  ${l}`).join("\n")}`;
 
 /** Option parser: a whole number of at least `least`. */
 export const wholeNumber = (least: number) => (text: string): number => {
@@ -18,11 +19,19 @@ export const wholeNumber = (least: number) => (text: string): number => {
   return value;
 };
 
+/** Option parser: a number of at least 0. */
+export function amount(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0)) throw new InvalidArgumentError("A number of at least 0 is needed.");
+  return value;
+}
+
 /** Option parser: whole numbers of at least 1, with commas between. */
 export const wholeNumbers = (text: string): number[] => text.split(",").map((part) => wholeNumber(1)(part.trim()));
 
 /** Prints a value for programs to read. */
-export const printJsonValue = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+export const printJsonValue = (value: unknown): void =>
+  void process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 
 /** Option parser, called once a use: `depth=6`, `distilled=true`, `widths=[1,2]` as header parameters. */
 export function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {

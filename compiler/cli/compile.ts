@@ -4,6 +4,7 @@ import { Command } from "commander";
 import type { Program } from "../../dsl/program.js";
 import { FAMILY_NAMES, type FamilyName } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
+import { parameterCount } from "../emit/facts.js";
 import type { Compiled, PassRecord } from "../pipeline.js";
 import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
 import { DiagnosticsError, Exit, reportFault } from "./exit.js";
@@ -38,7 +39,8 @@ export const compileCommand = (finish: Finish): Command =>
     .option("--force", "replace the folder even if deitc did not write what is in it")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
-      "deitc compile models/deit_b.deit", "deitc compile models/deit_ti.deit --out generated/ti --set classes=10 --watch",
+      "deitc compile models/deit_b.deit",
+      "deitc compile models/deit_ti.deit --out generated/ti --set classes=10 --watch",
     ))
     .action(async (file: string, options: Options) => {
       if (options.watch) await watchAndCompile(file, options);
@@ -78,7 +80,8 @@ async function compileRead(program: Program, printer: Printer, options: Options,
   if (options.dump !== undefined) await writeDump(options.dump === true ? `${out}.dump` : options.dump, compiled);
   const bytes = [...files.values()].reduce((n, text) => n + Buffer.byteLength(text), 0);
   if (options.json) {
-    printJsonValue({ out, written, ms: end - start, files: files.size, bytes, ...summary(compiled), ...(options.time ? { passes } : {}) });
+    const told = { out, written, ms: end - start, files: files.size, bytes, ...summary(compiled) };
+    printJsonValue(options.time ? { ...told, passes } : told);
     return;
   }
   if (options.time) process.stdout.write(table(passes.map(({ name, ms }) => [name, `${ms.toFixed(1)} ms`]), [1]));
@@ -92,13 +95,13 @@ async function compileRead(program: Program, printer: Printer, options: Options,
 }
 
 function summary({ manifest }: Compiled): { parameters: number; kernels: Record<FamilyName, number> } {
-  const parameters = manifest.parameters.filter((p) => p.trained).reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
-  return { parameters, kernels: stepCounts(manifest) };
+  return { parameters: parameterCount(manifest), kernels: stepCounts(manifest) };
 }
 
 /** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
 async function writeDump(folder: string, compiled: Compiled): Promise<void> {
-  const [{ mkdirSync, writeFileSync }, { drawGraph, drawPlan }] = await Promise.all([import("node:fs"), import("./svg.js")]);
+  const { mkdirSync, writeFileSync } = await import("node:fs");
+  const { drawGraph, drawPlan } = await import("./svg.js");
   mkdirSync(folder, { recursive: true });
   let before: string | undefined;
   compiled.passes.forEach((pass: PassRecord, i) => {

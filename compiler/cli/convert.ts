@@ -36,17 +36,23 @@ async function convert(from: string, to: string, options: Options): Promise<void
     import("node:fs"), import("../../runtime/node/files.js"), import("../../runtime/weights/checkpoint.js"),
     import("../../runtime/weights/safetensors.js"),
   ]);
-  if (existsSync(to) && !options.force) throw new CommandError(`${to}: is there already`, "choose another name, or replace it with --force");
+  if (existsSync(to) && !options.force) {
+    throw new CommandError(`${to}: is there already`, "choose another name, or replace it with --force");
+  }
   const file = await openFile(from);
   try {
     const checkpoint = await openCheckpoint(file, { ema: options.ema ?? false });
     const { tensors, notes } = await renamedTensors(checkpoint);
     await writeFileAtomic(to, encodeSafetensors(tensors, { format: "pt" }));
-    const bytes = tensors.reduce((n, { data }) => n + (data instanceof Float32Array ? data.byteLength : data.bytes.byteLength), 0);
+    const bytes = tensors.reduce(
+      (n, { data }) => n + (data instanceof Float32Array ? data.byteLength : data.bytes.byteLength), 0,
+    );
     if (options.json) printJsonValue({ from, to, format: checkpoint.format, tensors: tensors.length, bytes, notes });
     else {
       for (const note of notes) process.stdout.write(`note: ${note}\n`);
-      process.stdout.write(`${to}: ${showCount(tensors.length)} tensors, ${showBytes(bytes)}, from ${checkpoint.format}\n`);
+      process.stdout.write(
+        `${to}: ${showCount(tensors.length)} tensors, ${showBytes(bytes)}, from ${checkpoint.format}\n`,
+      );
     }
   } finally {
     await file.close();
@@ -87,19 +93,29 @@ async function renamedTensors(checkpoint: Checkpoint): Promise<{ tensors: Tensor
   return { tensors, notes };
 }
 
-async function stacked(file: string, path: string, parts: readonly (StoredTensor | undefined)[]): Promise<TensorToWrite> {
+async function stacked(
+  file: string, path: string, parts: readonly (StoredTensor | undefined)[],
+): Promise<TensorToWrite> {
   const present = parts.filter((part) => part !== undefined);
   const [first] = present;
   if (first === undefined || present.length < parts.length) {
-    throw new CommandError(`${file}: '${path}' is made of ${parts.length} tensors, only ${present.map((p) => p.name).join(", ")} is there`);
+    throw new CommandError(
+      `${file}: '${path}' is made of ${parts.length} tensors, only ${present.map((p) => p.name).join(", ")} is there`,
+    );
   }
-  if (present.length === 1) return { name: path, shape: first.shape, data: { dtype: first.dtype, bytes: await first.read() } };
+  if (present.length === 1) {
+    return { name: path, shape: first.shape, data: { dtype: first.dtype, bytes: await first.read() } };
+  }
   const rest = (tensor: StoredTensor): string => `${tensor.dtype} ${tensor.shape.slice(1).join("×")}`;
-  if (present.some((part) => rest(part) !== rest(first))) throw new CommandError(`${file}: the parts of '${path}' do not fit together`);
+  if (present.some((part) => rest(part) !== rest(first))) {
+    throw new CommandError(`${file}: the parts of '${path}' do not fit together`);
+  }
   const shape = [present.reduce((n, part) => n + (part.shape[0] ?? 0), 0), ...first.shape.slice(1)];
   return { name: path, shape, data: { dtype: first.dtype, bytes: await joined(present) } };
 }
 
-async function joined(parts: readonly { readonly dtype: ElementType; read(): Promise<Uint8Array> }[]): Promise<Uint8Array> {
+async function joined(
+  parts: readonly { readonly dtype: ElementType; read(): Promise<Uint8Array> }[]
+): Promise<Uint8Array> {
   return Buffer.concat(await Promise.all(parts.map((part) => part.read())));
 }

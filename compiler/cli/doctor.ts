@@ -7,13 +7,17 @@ import { showBytes, showCount, table } from "./table.js";
 
 export const doctorCommand = (finish: Finish): Command =>
   new Command("doctor")
-    .description("Lists the adapters of this machine with their features and limits, and says what would make it faster.")
+    .description(
+      "Lists the adapters of this machine with their features and limits, and says what would make it faster.",
+    )
     .option("--json", "print JSON")
     .addHelpText("after", examples("deitc doctor", "deitc doctor --json"))
     .action(async (options: { json?: boolean }) => {
       const { listAdapters } = await import("../../runtime/node/adapters.js");
       const report = await listAdapters();
-      if (options.json) printJsonValue({ node: process.version, platform: `${process.platform} ${process.arch}`, ...report });
+      if (options.json) {
+        printJsonValue({ node: process.version, platform: `${process.platform} ${process.arch}`, ...report });
+      }
       else {
         process.stdout.write(`Node ${process.version} on ${process.platform} ${process.arch}\n`);
         report.adapters.forEach((adapter, i) => process.stdout.write(`\n${describeAdapter(adapter, i === 0)}`));
@@ -37,7 +41,9 @@ function describeAdapter(adapter: AdapterListing, taken: boolean): string {
   const rows = [
     ["kind", `${adapter.type}, by ${adapter.backend}, ${adapter.family} kernels`],
     ["driver", [adapter.vendor, adapter.architecture, adapter.description].filter((part) => part !== "").join(", ")],
-    ...SHOWN_LIMITS.map(([name, label, bytes]) => [label, bytes ? showBytes(adapter.limits[name]) : showCount(adapter.limits[name])]),
+    ...SHOWN_LIMITS.map(
+      ([name, label, bytes]) => [label, bytes ? showBytes(adapter.limits[name]) : showCount(adapter.limits[name])],
+    ),
     ["lanes", most === 0 ? "not told" : least === most ? String(most) : `${least} to ${most}`],
     ["features", adapter.features.join(" ")],
   ];

@@ -84,7 +84,9 @@ export function reportFault(error: unknown): ExitCode {
     return Exit.input;
   }
   const what = error instanceof CompilerBug ? `this should hold and does not: ${error.message}` : describeError(error);
-  write(`error[bug]: ${what}\n  This is a bug of deitc. Please report the command line, the .deit file, the output of\n`);
+  write(
+    `error[bug]: ${what}\n  This is a bug of deitc. Please report the command line, the .deit file, the output of\n`,
+  );
   write("  `deitc doctor`, and what the same command prints with DEITC_DEBUG=1 set.\n");
   return Exit.bug;
 }

@@ -43,21 +43,27 @@ export const explainCommand = (finish: Finish): Command =>
 async function explainName(what: string): Promise<string | undefined> {
   if (/[./\\]/.test(what)) return undefined;
   const [{ OPS }, { FUNCTIONS }, { isCode, messages }, { suggest }] = await Promise.all([
-    import("../ops/index.js"), import("../elaborate/index.js"), import("../../dsl/messages.js"), import("../../dsl/suggest.js"),
+    import("../ops/index.js"), import("../elaborate/index.js"),
+    import("../../dsl/messages.js"), import("../../dsl/suggest.js"),
   ]);
   const op = OPS.get(what);
   if (op) return explainOp(op);
   const builtin = FUNCTIONS.get(what);
   if (builtin) return `${builtin.name}${builtin.signature}\n\nComputed while the model is compiled.\n`;
   if (isCode(what)) return `error[${what}]\n\n${messages[what].explain}\n`;
-  const near = suggest(what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes");
+  const near = suggest(
+    what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes",
+  );
   throw new CommandError(`\`${what}\` is no op, no error code and no .deit file`, near);
 }
 
 function explainOp(op: OpRecord): string {
-  const gradient = op.gradient === "none" ? "none flows" : op.gradient === "expand" ? "that of its expansion" : "its own rule";
-  const meaning = op.expand ? "defined by simpler ops" : op.scalar || op.evaluate || op.fold ? "a reference in TypeScript" : "given by its kind";
-  const wgsl = op.wgsl ? op.wgsl(...["a", "b", "c"].slice(0, Math.max(1, op.samples[0]?.inputs.length ?? 1))) : undefined;
+  const gradients = new Map<unknown, string>([["none", "none flows"], ["expand", "that of its expansion"]]);
+  const gradient = gradients.get(op.gradient) ?? "its own rule";
+  const computed = op.scalar ?? op.evaluate ?? op.fold;
+  const meaning = op.expand ? "defined by simpler ops" : computed ? "a reference in TypeScript" : "given by its kind";
+  const operands = ["a", "b", "c"].slice(0, Math.max(1, op.samples[0]?.inputs.length ?? 1));
+  const wgsl = op.wgsl?.(...operands);
   const rows = [
     ["kind", op.kind], ["meaning", meaning], ["gradient", gradient], ...(wgsl === undefined ? [] : [["WGSL", wgsl]]),
     ...(op.internal ? [["", "made by the compiler; not callable from .deit text"]] : []),
@@ -95,29 +101,36 @@ function kernelText({ manifest, wgsl }: Compiled, part: string, names: readonly 
     const steps = [...family.programs.prepare, ...family.programs.infer];
     const wanted = family.kernels.filter((kernel, i) =>
       kernel.name.includes(part) || steps.some((step) => step.kernel === i && step.path.includes(part)));
-    return wanted.map((kernel) => `// kernels/${name}/${kernel.name}.wgsl\n${wgsl.get(`${name}/${kernel.name}`) ?? ""}`);
+    return wanted.map(
+      (kernel) => `// kernels/${name}/${kernel.name}.wgsl\n${wgsl.get(`${name}/${kernel.name}`) ?? ""}`
+    );
   });
   if (texts.length > 0) return texts.join("\n");
   throw new CommandError(`no kernel has \`${part}\` in its name or path`, "`deitc explain FILE` lists the kernels");
 }
 
-const affine = ({ b, c }: Size): string => (b === 0 ? showCount(c) : `${showCount(b)}·B${c === 0 ? "" : ` + ${showCount(c)}`}`);
+const affine = ({ b, c }: Size): string =>
+  (b === 0 ? showCount(c) : `${showCount(b)}·B${c === 0 ? "" : ` + ${showCount(c)}`}`);
 const add = (sizes: readonly Size[]): Size => sizes.reduce((x, y) => ({ b: x.b + y.b, c: x.c + y.c }), { b: 0, c: 0 });
 
 /** Bytes by kind, affine in B, and at a few batches. */
 function memoryText(manifest: Manifest, name: FamilyName): string {
   const family: Family = manifest.families[name];
-  const slots = (kind: "activation" | "derived"): Size => add(family.slots.filter((s) => s.kind === kind).map((s) => s.bytes));
+  const slots = (kind: "activation" | "derived"): Size =>
+    add(family.slots.filter((s) => s.kind === kind).map((s) => s.bytes));
   const bytes = (shape: readonly Size[]): Size =>
     shape.reduce((n, d) => ({ b: n.b * d.c + n.c * d.b, c: n.c * d.c }), { b: 0, c: 4 });
   const parameters = { b: 0, c: manifest.parameters.reduce((n, p) => n + 4 * p.shape.reduce((m, d) => m * d, 1), 0) };
   const rows: [string, Size][] = [
     ["parameters", parameters], ["derived from parameters", slots("derived")], ["activations", slots("activation")],
-    ["inputs", add(manifest.inputs.map((t) => bytes(t.shape)))], ["outputs", add(manifest.outputs.map((t) => bytes(t.shape)))],
+    ["inputs", add(manifest.inputs.map((t) => bytes(t.shape)))],
+    ["outputs", add(manifest.outputs.map((t) => bytes(t.shape)))],
   ];
   rows.push(["peak", add(rows.map(([, size]) => size))]);
   const at = [1, 8, 64];
-  const cells = rows.map(([label, size]) => [label, affine(size), ...at.map((batch) => showBytes(size.b * batch + size.c))]);
+  const cells = rows.map(
+    ([label, size]) => [label, affine(size), ...at.map((batch) => showBytes(size.b * batch + size.c))],
+  );
   const used = family.slots.reduce((n, slot) => n + slot.tensors.length, 0);
   return `${manifest.name}, ${name}: ${used} tensors share ${family.slots.length} slots\n` +
     table([["", "bytes", ...at.map((batch) => `B = ${batch}`)], ...cells], [1, 2, 3, 4]);
@@ -133,7 +146,9 @@ function parametersText({ parameters }: Manifest): string {
 function forJson({ manifest, fusion, firings }: Compiled): unknown {
   return {
     model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
-    kernels: fusion.kernels.map(({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
+    kernels: fusion.kernels.map(
+      ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) }),
+    ),
     stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
     rules: Object.fromEntries(firings), steps: stepCounts(manifest),
   };

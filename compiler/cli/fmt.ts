@@ -15,7 +15,10 @@ export const fmtCommand = (finish: Finish): Command =>
     .argument("<files...>", "the .deit files; - is standard input")
     .option("--write", "rewrite the files in place")
     .option("--check", "write nothing; exit code 1 and the names of files that would change")
-    .addHelpText("after", examples("deitc fmt --write models/*.deit", "deitc fmt --check models/*.deit", "deitc fmt - < model.deit"))
+    .addHelpText(
+      "after",
+      examples("deitc fmt --write models/*.deit", "deitc fmt --check models/*.deit", "deitc fmt - < model.deit"),
+    )
     .action(async (files: string[], options: Options) => finish(await fmt(files, options)));
 
 async function fmt(files: readonly string[], options: Options): Promise<ExitCode> {

@@ -12,6 +12,8 @@ import { CommandError } from "./exit.js";
 /** What became of the folder. */
 export type Written = "created" | "replaced" | "unchanged";
 
+const ELSEWHERE = "choose another --out, or replace all of it with --force";
+
 /** Files that show a folder to be somebody's project: never replaced, not even by force. */
 const PROJECT_MARKS = ["package.json", ".git", "node_modules"];
 
@@ -29,7 +31,9 @@ const isOurs = (path: string): boolean =>
 
 /** Refuses to replace what is not a compiled module. @throws CommandError */
 function checkReplaceable(folder: string, shown: string, force: boolean): void {
-  if (!statSync(folder).isDirectory()) throw new CommandError(`${shown}: is a file, a folder is written`, "choose another --out");
+  if (!statSync(folder).isDirectory()) {
+    throw new CommandError(`${shown}: is a file, a folder is written`, "choose another --out");
+  }
   const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)));
   if (mark !== undefined || `${process.cwd()}${sep}`.startsWith(`${folder}${sep}`)) {
     const why = mark === undefined ? "is the current folder or one around it" : `holds ${mark}`;
@@ -39,10 +43,10 @@ function checkReplaceable(folder: string, shown: string, force: boolean): void {
   const files = filesBelow(folder);
   const foreign = files.find((path) => !isOurs(path));
   if (foreign !== undefined) {
-    throw new CommandError(`${shown}: holds ${foreign}, which deitc did not write`, "choose another --out, or replace all of it with --force");
+    throw new CommandError(`${shown}: holds ${foreign}, which deitc did not write`, ELSEWHERE);
   }
   if (files.length > 0 && !files.includes("manifest.json")) {
-    throw new CommandError(`${shown}: is not a compiled module`, "choose another --out, or replace all of it with --force");
+    throw new CommandError(`${shown}: is not a compiled module`, ELSEWHERE);
   }
 }
 
@@ -65,7 +69,7 @@ async function writeAll(folder: string, files: ReadonlyMap<string, string>): Pro
 }
 
 /**
- * Makes `target` hold exactly `files` (relative path → text). All of it appears at once; on any fault the old folder stays.
+ * Makes `target` hold exactly `files` (relative path → text), all at once; on any fault the old folder stays.
  * @throws CommandError when `target` holds something else and `force` is not given
  */
 export async function writeFolder(

@@ -23,7 +23,9 @@ export function definitionOf({ manifest, wgsl }: Pick<Compiled, "manifest" | "wg
     manifest,
     wgsl: (family, kernel) => {
       const text = wgsl.get(`${family}/${kernel}`);
-      return text === undefined ? Promise.reject(new CommandError(`there is no kernel ${family}/${kernel}`)) : Promise.resolve(text);
+      return text === undefined
+        ? Promise.reject(new CommandError(`there is no kernel ${family}/${kernel}`))
+        : Promise.resolve(text);
     },
   };
 }
@@ -69,7 +71,9 @@ export const withRunOptions = (command: Command): Command =>
 /** The weights and the adapter that the options name; notes are collected. */
 export function loadOptions(options: RunOptions, notes: string[]): LoadOptions {
   const { weights, randomWeights, seed, ema, allowHeadMismatch, adapter } = options;
-  if (weights !== undefined && randomWeights) throw new UsageError("give either --weights or --random-weights, not both");
+  if (weights !== undefined && randomWeights) {
+    throw new UsageError("give either --weights or --random-weights, not both");
+  }
   return {
     ...(weights === undefined ? {} : { weights }),
     ...(randomWeights ? { randomWeights: { seed } } : {}),
@@ -82,11 +86,15 @@ export function loadOptions(options: RunOptions, notes: string[]): LoadOptions {
 
 /** Says which weights were used, never posing untrained ones as a model. */
 export const weightsWords = ({ weights, seed }: RunOptions): string =>
-  weights === undefined ? `random weights (seed ${seed}): an untrained model, its answers mean nothing` : `weights ${weights}`;
+  weights === undefined
+    ? `random weights (seed ${seed}): an untrained model, its answers mean nothing`
+    : `weights ${weights}`;
 
 /** Dispatches of one forward, by family. */
 export const stepCounts = ({ families }: Manifest): Record<FamilyName, number> => ({
-  scalar: families.scalar.programs.infer.length, wide: families.wide.programs.infer.length, tiled: families.tiled.programs.infer.length,
+  scalar: families.scalar.programs.infer.length,
+  wide: families.wide.programs.infer.length,
+  tiled: families.tiled.programs.infer.length,
 });
 
 /** Option parser: kernel families with commas between. */

@@ -12,18 +12,23 @@ export async function generatedPhoto(seed: number): Promise<Uint8Array> {
   const draw = (index: number): number => uniformAt({ seed, stream: STREAM, step: 0 }, index);
   const sun = { x: WIDTH * (0.2 + 0.6 * draw(0)), y: HEIGHT * (0.15 + 0.2 * draw(1)), radius: 20 + 20 * draw(2) };
   const hills = [0, 1, 2].map((i) => ({
-    level: HEIGHT * (0.5 + 0.15 * i), height: 15 + 25 * draw(3 + 3 * i), waves: 1 + 3 * draw(4 + 3 * i), shift: 6.28 * draw(5 + 3 * i),
+    level: HEIGHT * (0.5 + 0.15 * i), height: 15 + 25 * draw(3 + 3 * i),
+    waves: 1 + 3 * draw(4 + 3 * i), shift: 6.28 * draw(5 + 3 * i),
   }));
   const pixels = new Uint8Array(3 * WIDTH * HEIGHT);
   for (let y = 0; y < HEIGHT; y++) {
     for (let x = 0; x < WIDTH; x++) {
-      const hill = hills.findLastIndex((h) => y > h.level + h.height * Math.sin(h.shift + (h.waves * 6.28 * x) / WIDTH));
+      const hill = hills.findLastIndex(
+        (h) => y > h.level + h.height * Math.sin(h.shift + (h.waves * 6.28 * x) / WIDTH)
+      );
       const inSun = Math.hypot(x - sun.x, y - sun.y) < sun.radius;
       const grain = 12 * (draw(64 + y * WIDTH + x) - 0.5);
       const sky = [90 + 100 * (y / HEIGHT), 140 + 80 * (y / HEIGHT), 235];
       const land = [60 + 15 * hill, 130 - 25 * hill, 50 + 10 * hill];
       const colour = hill >= 0 ? land : inSun ? [255, 240, 170] : sky;
-      colour.forEach((value, c) => (pixels[3 * (y * WIDTH + x) + c] = Math.max(0, Math.min(255, Math.round(value + grain)))));
+      colour.forEach((value, c) => {
+        pixels[3 * (y * WIDTH + x) + c] = Math.max(0, Math.min(255, Math.round(value + grain)));
+      });
     }
   }
   return new Uint8Array(await sharp(pixels, { raw: { width: WIDTH, height: HEIGHT, channels: 3 } }).png().toBuffer());

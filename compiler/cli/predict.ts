@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { Manifest, Preprocess, TensorInfo } from "../../runtime/manifest.js";
 import type { ScoredClass } from "../../runtime/labels.js";
 import type { Session } from "../../runtime/session.js";
+import { parameterCount } from "../emit/facts.js";
 import { examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
 import { CommandError, Exit, UsageError } from "./exit.js";
 import { loadOptions, openModel, weightsWords, withRunOptions, type RunOptions } from "./model.js";
@@ -37,7 +38,9 @@ export const predictCommand = (finish: Finish): Command =>
 
 async function predict(path: string, images: readonly string[], options: Options): Promise<void> {
   if (options.weights === undefined && !options.randomWeights) {
-    throw new UsageError("no weights are given", "name a checkpoint with --weights FILE, or take an untrained model with --random-weights");
+    throw new UsageError(
+      "no weights are given", "name a checkpoint with --weights FILE, or take an untrained model with --random-weights",
+    );
   }
   if (images.length === 0 && !options.generatedPhoto) throw new UsageError("name an image, or add --generated-photo");
   const notes: string[] = [];
@@ -47,7 +50,9 @@ async function predict(path: string, images: readonly string[], options: Options
   const { preprocess, output, classes } = imageModel(manifest);
   const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));
   const batch = options.batch ?? Math.min(decoded.value.names.length, MOST_AT_ONCE);
-  const [{ load }, { adapterName }] = await Promise.all([import("../../runtime/node/module.js"), import("../../runtime/device.js")]);
+  const [{ load }, { adapterName }] = await Promise.all([
+    import("../../runtime/node/module.js"), import("../../runtime/device.js"),
+  ]);
   const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, batch })));
   const session = loaded.value;
   try {
@@ -58,7 +63,9 @@ async function predict(path: string, images: readonly string[], options: Options
       image: name, classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, labels),
     }));
     const seconds = { decode: decoded.seconds, compile: compiling, load: loaded.seconds, infer: inferred.seconds };
-    const run = { adapter: adapterName(session.device.info), software: session.device.software, family: session.family, batch };
+    const run = {
+      adapter: adapterName(session.device.info), software: session.device.software, family: session.family, batch,
+    };
     if (options.json) {
       const weights = options.weights ?? { random: true, seed: options.seed };
       printJsonValue({ model: manifest.name, weights, ...run, seconds, notes, images: rows });
@@ -74,7 +81,10 @@ function imageModel(manifest: Manifest): { preprocess: Preprocess; output: Tenso
   const output = outputs.find((o) => o.name === "prediction") ?? outputs[0];
   const classes = output?.shape.length === 2 ? (output.shape[1]?.c ?? 0) : 0;
   if (!preprocess || inputs.length !== 1 || !output || classes < 1) {
-    throw new CommandError(`${name} is not a classifier of images`, "predict needs a model with `preprocess`, one input and a `prediction` [B, classes]");
+    throw new CommandError(
+      `${name} is not a classifier of images`,
+      "predict needs a model with `preprocess`, one input and a `prediction` [B, classes]",
+    );
   }
   return { preprocess, output, classes };
 }
@@ -91,7 +101,9 @@ async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
 }
 
 /** All images as one block [images, 3, size, size]. @throws ImageError or FileError naming the first broken one */
-async function decode(paths: readonly string[], options: Options, how: Preprocess): Promise<{ names: string[]; pixels: Float32Array }> {
+async function decode(
+  paths: readonly string[], options: Options, how: Preprocess,
+): Promise<{ names: string[]; pixels: Float32Array }> {
   const [{ decodeImage, loadImages }, { preprocess }] = await Promise.all([
     import("../../runtime/node/images.js"), import("../../runtime/image/transform.js"),
   ]);
@@ -107,7 +119,9 @@ async function decode(paths: readonly string[], options: Options, how: Preproces
 }
 
 /** The rows of one output for all images, batch by batch. */
-async function inferAll(session: Session, manifest: Manifest, pixels: Float32Array, output: string, batch: number): Promise<Float32Array> {
+async function inferAll(
+  session: Session, manifest: Manifest, pixels: Float32Array, output: string, batch: number,
+): Promise<Float32Array> {
   const input = manifest.inputs[0]?.name ?? "";
   const size = (manifest.inputs[0]?.shape ?? []).slice(1).reduce((n, d) => n * d.c, 1);
   const images = pixels.length / size;
@@ -115,8 +129,11 @@ async function inferAll(session: Session, manifest: Manifest, pixels: Float32Arr
   const parts: Float32Array[] = [];
   for (let first = 0; first < images; first += batch) {
     const count = Math.min(batch, images - first);
-    const onProgress = (done: number, total: number): void => progress.update(first + Math.floor((count * done) / total));
-    const results = await session.infer({ [input]: pixels.subarray(first * size, (first + count) * size) }, { onProgress });
+    const onProgress = (done: number, total: number): void =>
+      progress.update(first + Math.floor((count * done) / total));
+    const results = await session.infer(
+      { [input]: pixels.subarray(first * size, (first + count) * size) }, { onProgress },
+    );
     parts.push(results[output] ?? new Float32Array());
   }
   progress.end();
@@ -126,14 +143,17 @@ async function inferAll(session: Session, manifest: Manifest, pixels: Float32Arr
 }
 
 function report(
-  manifest: Manifest, options: Options, notes: readonly string[], rows: readonly { image: string; classes: readonly ScoredClass[] }[],
+  manifest: Manifest, options: Options, notes: readonly string[],
+  rows: readonly { image: string; classes: readonly ScoredClass[] }[],
   run: { adapter: string; software: boolean; family: string; batch: number }, seconds: Readonly<Record<string, number>>,
 ): string {
-  const parameters = manifest.parameters.filter((p) => p.trained).reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
-  const head = `${manifest.name}, ${showCount(parameters)} parameters, ${weightsWords(options)}\n`;
-  const tables = rows.map(({ image, classes }) =>
-    `\n${image}\n${table(classes.map((c, i) => [`  ${i + 1}`, `${(100 * c.score).toFixed(2)} %`, String(c.index), c.label]), [1, 2])}`);
-  const adapter = `\n${run.adapter}${run.software ? " (software: no GPU is used)" : ""}, ${run.family} kernels, batch ${run.batch}\n`;
+  const head = `${manifest.name}, ${showCount(parameterCount(manifest))} parameters, ${weightsWords(options)}\n`;
+  const tables = rows.map(({ image, classes }) => {
+    const lines = classes.map((c, i) => [`  ${i + 1}`, `${(100 * c.score).toFixed(2)} %`, String(c.index), c.label]);
+    return `\n${image}\n${table(lines, [1, 2])}`;
+  });
+  const software = run.software ? " (software: no GPU is used)" : "";
+  const adapter = `\n${run.adapter}${software}, ${run.family} kernels, batch ${run.batch}\n`;
   const times = `${Object.entries(seconds).map(([stage, s]) => `${stage} ${showSeconds(s)}`).join("   ")}\n`;
   return `${head}${notes.map((note) => `note: ${note}\n`).join("")}${tables.join("")}${adapter}${times}`;
 }

@@ -1,6 +1,6 @@
 /**
- * @file All commands put together. A command's file holds its options and help; what it needs to run is imported when it
- * runs, so that each starts fast.
+ * @file All commands put together. A command's file holds its options and help; what it needs to run is imported when
+ * it runs, so that each starts fast.
  */
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.js";
@@ -16,7 +16,8 @@ import { predictCommand } from "./predict.js";
 import { verifyCommand } from "./verify.js";
 
 const COMMANDS = [
-  compileCommand, checkCommand, fmtCommand, explainCommand, predictCommand, benchCommand, verifyCommand, convertCommand, doctorCommand,
+  compileCommand, checkCommand, fmtCommand, explainCommand,
+  predictCommand, benchCommand, verifyCommand, convertCommand, doctorCommand,
 ];
 
 const EXAMPLES = `
@@ -34,7 +35,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     code = result;
   };
   const program = new Command("deitc")
-    .description("Compiles vision transformers written in .deit files to WGSL and a typed module, and runs them on any GPU.")
+    .description(
+      "Compiles vision transformers written in .deit files to WGSL and a typed module, and runs them on any GPU.",
+    )
     .version(VERSION)
     .addHelpText("after", EXAMPLES)
     .exitOverride()
@@ -45,7 +48,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     return code;
   } catch (error) {
     // Commander has printed its message; help and version end here too, with its own exit code 0.
-    if (error instanceof CommanderError) return error.exitCode === 0 || error.code === "commander.help" ? Exit.done : Exit.usage;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.done : Exit.usage;
     return reportFault(error);
   }
 }

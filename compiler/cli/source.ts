@@ -1,4 +1,4 @@
-/** @file From a path on the command line to a checked program or a compiled model; mistakes become one fault with all of them. */
+/** @file From a path on the command line to a checked program or a compiled model; all mistakes become one fault. */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
 import { loadProgram } from "../../dsl/resolve.js";
@@ -25,14 +25,17 @@ export async function readProgram(file: string): Promise<Program> {
 }
 
 /** Compiles one model of a file. @throws DiagnosticsError */
-export async function compileFile(file: string, target: string | undefined, options: CompileOptions = {}): Promise<Compiled> {
+export async function compileFile(
+  file: string, target: string | undefined, options: CompileOptions = {},
+): Promise<Compiled> {
   const [program, { compileModel }] = await Promise.all([readProgram(file), import("../pipeline.js")]);
   return compileProgram(program, target, options, compileModel);
 }
 
 /** Compiles one model of a program that is read already. @throws DiagnosticsError */
 export function compileProgram(
-  program: Program, target: string | undefined, options: CompileOptions, compileModel: typeof import("../pipeline.js").compileModel,
+  program: Program, target: string | undefined, options: CompileOptions,
+  compileModel: typeof import("../pipeline.js").compileModel,
 ): Compiled {
   const { compiled, diagnostics } = compileModel(program, target, options);
   refuse(diagnostics);

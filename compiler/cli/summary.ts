@@ -1,6 +1,7 @@
 /** @file What `deitc explain FILE` prints of a model: its header, its kernels, and every fusion taken and refused. */
 import type { FamilyName, Step } from "../../runtime/manifest.js";
 import { showShape } from "../dim.js";
+import { parameterCount } from "../emit/facts.js";
 import type { Compiled } from "../pipeline.js";
 import { showCount, showNumber, table } from "./table.js";
 
@@ -8,19 +9,24 @@ const ROW_LIMIT = 120;
 
 /** Everything about a compiled model that fits a few screens. */
 export function summaryText(compiled: Compiled, names: readonly FamilyName[]): string {
-  return [headText(compiled), ...names.map((name) => stepsText(compiled, name)), fusedText(compiled), refusedText(compiled), rulesText(compiled)].join("\n");
+  return [
+    headText(compiled), ...names.map((name) => stepsText(compiled, name)), fusedText(compiled), refusedText(compiled),
+    rulesText(compiled),
+  ].join("\n");
 }
 
 function headText({ manifest, model }: Compiled): string {
   const trained = manifest.parameters.filter((p) => p.trained);
-  const count = trained.reduce((n, p) => n + p.shape.reduce((m, d) => m * d, 1), 0);
-  const tensors = [...manifest.inputs.map((t) => ["input", t] as const), ...manifest.outputs.map((t) => ["output", t] as const)];
+  const tensors = [
+    ...manifest.inputs.map((t) => ["input", t] as const), ...manifest.outputs.map((t) => ["output", t] as const)
+  ];
   const rows = [
     ...[...model.header].map(([name, value]) => ["", name, headerValue(value)]),
     ...tensors.map(([kind, t]) => [kind, t.name, `${t.dtype} ${showShape(t.shape)}`]),
   ];
   const doc = manifest.doc === "" ? "" : `${manifest.doc}\n`;
-  return `${manifest.name}: ${showCount(count)} parameters in ${trained.length} tensors\n${doc}${table(rows)}`;
+  const count = showCount(parameterCount(manifest));
+  return `${manifest.name}: ${count} parameters in ${trained.length} tensors\n${doc}${table(rows)}`;
 }
 
 /** A header value as the file would spell it. */
@@ -34,12 +40,16 @@ function headerValue(value: unknown): string {
 function stepsText({ manifest }: Compiled, name: FamilyName): string {
   const { programs, kernels } = manifest.families[name];
   const row = (program: string, { path, kernel, flops, bytes }: Step): string[] => [
-    program, path, kernels[kernel]?.name ?? "", showNumber((flops.b + flops.c) / 1e6), showNumber((bytes.b + bytes.c) / 1e6),
+    program, path, kernels[kernel]?.name ?? "", showNumber((flops.b + flops.c) / 1e6),
+    showNumber((bytes.b + bytes.c) / 1e6),
   ];
   const rows = [...programs.prepare.map((s) => row("prepare", s)), ...programs.infer.map((s) => row("infer", s))];
-  const shown = rows.length > ROW_LIMIT ? [...rows.slice(0, ROW_LIMIT), ["", `… and ${rows.length - ROW_LIMIT} more`, "", "", ""]] : rows;
+  const shown = rows.length > ROW_LIMIT
+    ? [...rows.slice(0, ROW_LIMIT), ["", `… and ${rows.length - ROW_LIMIT} more`, "", "", ""]]
+    : rows;
   const head = ["", "path", "kernel", "MFLOP", "MB"];
-  return `${name}: ${programs.infer.length} dispatches a forward, ${kernels.length} kernels (figures at one image)\n${table([head, ...shown], [3, 4])}`;
+  const title = `${name}: ${programs.infer.length} dispatches a forward, ${kernels.length} kernels`;
+  return `${title} (figures at one image)\n${table([head, ...shown], [3, 4])}`;
 }
 
 /** Kernels of the same make together: `12 ×  contraction: matmul add gelu  blocks.0.mlp.fc1 …`. */
@@ -60,7 +70,9 @@ function refusedText({ fusion, refusals }: Compiled): string {
   for (const { node, reason } of fusion.refusals) note(`${node.op}: ${reason}`, node.origin.path);
   for (const refusal of refusals) note(`rule ${refusal.rule}: ${refusal.reason}`, refusal.origin.path);
   const rows = [...groups].map(([reason, paths]) => [`${paths.length} ×`, reason, paths[0] ?? ""]);
-  return rows.length === 0 ? "Not fused: nothing\n" : `Not fused: why a tensor is stored, and the first such\n${table(rows, [0])}`;
+  return rows.length === 0
+    ? "Not fused: nothing\n"
+    : `Not fused: why a tensor is stored, and the first such\n${table(rows, [0])}`;
 }
 
 function rulesText({ firings }: Compiled): string {

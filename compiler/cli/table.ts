@@ -27,4 +27,5 @@ export function showBytes(bytes: number): string {
 export const showCount = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, " ");
 
 /** Three significant digits: `12.3`, `0.0456`, `1230`. */
-export const showNumber = (x: number): string => (x === 0 ? "0" : x >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3))));
+export const showNumber = (x: number): string =>
+  (x === 0 ? "0" : x >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3))));

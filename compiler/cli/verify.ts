@@ -7,7 +7,7 @@ import type { Graph, Node } from "../graph.js";
 import type { Tensor } from "../op.js";
 import type { Compiled } from "../pipeline.js";
 import { invariant } from "../invariant.js";
-import { examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
+import { amount, examples, printJsonValue, wholeNumber, type Finish } from "./command.js";
 import { Exit, type ExitCode } from "./exit.js";
 import { randomInputs } from "./inputs.js";
 import { definitionOf, families, loadOptions, withRunOptions, type RunOptions } from "./model.js";
@@ -29,14 +29,18 @@ const TOLERANCE = 1e-4;
 
 export const verifyCommand = (finish: Finish): Command =>
   withRunOptions(new Command("verify")
-    .description("Runs every kernel of a model on an adapter and compares each stored tensor with the interpreter's float64.")
+    .description(
+      "Runs every kernel of a model on an adapter and compares each stored tensor with the interpreter's float64."
+    )
     .argument("<file>", "the .deit file")
     .option("--batch <n>", "images", wholeNumber(1), 1)
     .option("--family <list>", "kernel families: scalar,wide,tiled (default: the adapter's)", families)
-    .option("--tolerance <x>", "greatest relative error that passes", Number, TOLERANCE)
+    .option("--tolerance <x>", "greatest relative error that passes", amount, TOLERANCE)
     .option("--no-fuse", "verify with every op as a kernel of its own"))
-    .addHelpText("after", `\nWithout --weights every parameter is random, biases too. Exit code 3 when a tensor is wrong.${
-      examples("deitc verify models/deit_ti.deit", "deitc verify models/deit_s.deit --weights deit_s.safetensors --adapter gpu")}`)
+    .addHelpText("after", "\nWithout --weights every parameter is random, biases too. Exit code 3: a tensor is wrong.")
+    .addHelpText("after", examples(
+      "deitc verify models/deit_ti.deit", "deitc verify models/deit_s.deit --weights deit_s.safetensors --adapter gpu",
+    ))
     .action(async (file: string, options: Options) => finish(await verify(file, options)));
 
 /** One tensor compared. */
@@ -56,13 +60,19 @@ async function verify(file: string, options: Options): Promise<ExitCode> {
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
   ]);
-  const device = await openDevice({ checked: true, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
+  const device = await openDevice(
+    { checked: true, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) },
+  );
   try {
     const results: Compared[] = [];
-    for (const family of options.family ?? [chooseFamily(device, compiled.manifest)]) results.push(...await verifyFamily(compiled, family, device, options));
+    for (const family of options.family ?? [chooseFamily(device, compiled.manifest)]) {
+      results.push(...await verifyFamily(compiled, family, device, options));
+    }
     const wrong = results.filter((r) => r.wrong).length;
     const adapter = adapterName(device.info);
-    if (options.json) printJsonValue({ model: compiled.manifest.name, adapter, tolerance: options.tolerance, wrong, tensors: results });
+    if (options.json) {
+      printJsonValue({ model: compiled.manifest.name, adapter, tolerance: options.tolerance, wrong, tensors: results });
+    }
     else process.stdout.write(report(compiled.manifest.name, adapter, results, options.tolerance));
     return wrong > 0 ? Exit.device : Exit.done;
   } finally {
@@ -70,7 +80,9 @@ async function verify(file: string, options: Options): Promise<ExitCode> {
   }
 }
 
-async function verifyFamily(compiled: Compiled, family: FamilyName, device: Device, options: Options): Promise<Compared[]> {
+async function verifyFamily(
+  compiled: Compiled, family: FamilyName, device: Device, options: Options,
+): Promise<Compared[]> {
   const { interpret } = await import("../interpret.js");
   const tapped = await withTaps(compiled, family);
   const inputs = randomInputs(compiled.manifest, options.batch, options.seed);
@@ -85,7 +97,9 @@ async function verifyFamily(compiled: Compiled, family: FamilyName, device: Devi
   const parameters = tensorsOf(compiled.manifest.parameters, taps.parameters);
   const how = { batch: options.batch, inputs: new Map(given), parameters, precision: "f64" as const };
   const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)));
-  const check = (name: string, output: boolean, actual: ArrayLike<number> = [], expected: Tensor | undefined): Compared => {
+  const check = (
+    name: string, output: boolean, actual: ArrayLike<number> = [], expected: Tensor | undefined,
+  ): Compared => {
     invariant(expected !== undefined, `the interpreter gives ${name}`);
     return compare(family, name, output, actual, expected, options.tolerance);
   };
@@ -101,8 +115,8 @@ async function verifyFamily(compiled: Compiled, family: FamilyName, device: Devi
 
 /** Outputs of one run, and the parameters it ran with as the device has them. */
 async function runModule(
-  module: Pick<Compiled, "manifest" | "wgsl">, family: FamilyName, inputs: Readonly<Record<string, Float32Array | Int32Array>>,
-  device: Device, options: Options,
+  module: Pick<Compiled, "manifest" | "wgsl">, family: FamilyName,
+  inputs: Readonly<Record<string, Float32Array | Int32Array>>, device: Device, options: Options,
 ): Promise<{ outputs: Readonly<Record<string, Float32Array>>; parameters: ReadonlyMap<string, Float32Array> }> {
   const { load } = await import("../../runtime/node/module.js");
   const weights = options.weights === undefined && !options.randomWeights
@@ -138,14 +152,16 @@ async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped>
   const graph: Graph = { ...compiled.expanded, outputs, updates: new Map() };
   const planned = plan(graph, compiled.families[family].lowered, `${compiled.manifest.name}, every tensor kept`);
   const infos = [...outputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-  const manifest = { ...compiled.manifest, outputs: infos, families: { ...compiled.manifest.families, [family]: planned.family } };
+  const manifest = {
+    ...compiled.manifest, outputs: infos, families: { ...compiled.manifest.families, [family]: planned.family }
+  };
   const wgsl = new Map([...planned.wgsl].map(([name, text]) => [`${family}/${name}`, text]));
   return { manifest, wgsl, graph };
 }
 
 /**
- * Weights that hide nothing: initial values with noise on top, since a bias of zero or a scale of one would let a kernel
- * leave it out.
+ * Weights that hide nothing: initial values with noise on top, since a bias of zero or a scale of one would let a
+ * kernel leave it out.
  */
 async function unsettledWeights(manifest: Manifest, seed: number): Promise<Map<string, Float32Array>> {
   const [{ initialize }, { streamOf, uniformAt }] = await Promise.all([
@@ -154,7 +170,7 @@ async function unsettledWeights(manifest: Manifest, seed: number): Promise<Map<s
   return new Map(manifest.parameters.map((info) => {
     const values = initialize(info, seed);
     const key = { seed, stream: streamOf(`noise:${info.path}`), step: 0 };
-    const flat = info.initializer.kind === "zeros" || info.initializer.kind === "ones" || info.initializer.kind === "constant";
+    const flat = ["zeros", "ones", "constant"].includes(info.initializer.kind);
     return [info.path, flat ? values.map((value, i) => value + 0.1 * (2 * uniformAt(key, i) - 1)) : values];
   }));
 }
@@ -174,7 +190,9 @@ function compare(
     size += wanted * wanted;
   }
   const relative = difference === 0 ? 0 : Math.sqrt(difference / size);
-  return { family, tensor, output, maxAbs, relative, wrong: !(relative <= tolerance) || actual.length !== expected.data.length };
+  return {
+    family, tensor, output, maxAbs, relative, wrong: !(relative <= tolerance) || actual.length !== expected.data.length,
+  };
 }
 
 function report(model: string, adapter: string, results: readonly Compared[], tolerance: number): string {
@@ -182,11 +200,12 @@ function report(model: string, adapter: string, results: readonly Compared[], to
   const worst = results.toSorted((a, b) => b.relative - a.relative).slice(0, 5);
   const shown = results.filter((r) => r.wrong || r.output || worst.includes(r)).slice(0, 40);
   const rows = shown.map((r) => [
-    r.wrong ? "WRONG" : "ok", r.family, r.output ? `output ${r.tensor}` : r.tensor, r.maxAbs.toExponential(1), r.relative.toExponential(1),
+    r.wrong ? "WRONG" : "ok", r.family, r.output ? `output ${r.tensor}` : r.tensor,
+    r.maxAbs.toExponential(1), r.relative.toExponential(1),
   ]);
   const verdict = wrong.length === 0
     ? `all ${results.length} tensors agree within ${tolerance}`
-    : `${wrong.length} of ${results.length} tensors are wrong by more than ${tolerance}; the first is ${wrong[0]?.tensor ?? ""}`;
+    : `${wrong.length} of ${results.length} tensors are off by more than ${tolerance}, first ${wrong[0]?.tensor ?? ""}`;
   const head = ["", "family", "tensor", "max abs", "relative"];
   return `${model} on ${adapter}, against the interpreter in float64\n${table([head, ...rows], [3, 4])}${verdict}\n`;
 }

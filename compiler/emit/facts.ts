@@ -27,7 +27,8 @@ export function tensorDoc(info: TensorInfo): string {
 
 /** Names the generated text itself refers to: a class of one of them would stand in its own way. */
 const TAKEN = new Set([
-  "Float32Array", "InferOptions", "Int32Array", "LoadOptions", "Preprocess", "Profile", "Promise", "Session", "Symbol", "URL",
+  "Float32Array", "InferOptions", "Int32Array", "LoadOptions", "Preprocess", "Profile", "Promise", "Session",
+  "Symbol", "URL",
 ]);
 
 /** The class's name: the manifest's, with `Model` in front where that is taken or no name. */
@@ -48,7 +49,10 @@ export const shapesValue = (tensors: readonly TensorInfo[]): string =>
 /** The same as a type. */
 export const shapesType = (tensors: readonly TensorInfo[]): string =>
   `{ ${tensors
-    .map((t) => `readonly ${key(t.name)}: { readonly shape: readonly ${sizes(t)}; readonly dtype: ${JSON.stringify(t.dtype)} }`)
+    .map(
+      (t) =>
+        `readonly ${key(t.name)}: { readonly shape: readonly ${sizes(t)}; readonly dtype: ${JSON.stringify(t.dtype)} }`
+    )
     .join("; ")} }`;
 
 /** Number of trained values. */

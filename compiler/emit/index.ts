@@ -19,7 +19,9 @@ export const kernelPath = (name: string): string => `kernels/${name}.wgsl`;
  * All files of a compiled model: relative path (with `/`) → text, sorted by path. The same model gives the same bytes.
  * @param print prints the module; the command line does so in a thread of its own
  */
-export async function emitModule(compiled: Emittable, print = printModule): Promise<ReadonlyMap<string, string>> {
+export async function emitModule(
+  compiled: Emittable, print = printModule,
+): Promise<ReadonlyMap<string, string>> {
   const { ts, js, dts } = await print(compiled.manifest);
   const files = new Map([
     ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts], ["manifest.json", printManifest(compiled.manifest)],

@@ -18,7 +18,9 @@ function numberText(x: number): string {
 }
 
 /** An object's present fields: those of `order` first, in that order, then the others by name. */
-function fields(value: { readonly [key: string]: Json | undefined }, rank: ReadonlyMap<string, number>): [string, Json][] {
+function fields(
+  value: { readonly [key: string]: Json | undefined }, rank: ReadonlyMap<string, number>,
+): [string, Json][] {
   const present = Object.entries(value).filter((e): e is [string, Json] => e[1] !== undefined);
   const place = (key: string): number => rank.get(key) ?? rank.size;
   return present.sort(([x], [y]) => place(x) - place(y) || (x < y ? -1 : x > y ? 1 : 0));

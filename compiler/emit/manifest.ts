@@ -6,9 +6,11 @@ import { printJson, type Json } from "./json.js";
 
 /** Keys in the order of runtime/manifest.ts: what says what a thing is comes before what it holds. */
 const ORDER = [
-  "format", "compiler", "kind", "name", "className", "path", "index", "kernel", "shape", "size", "dtype", "sameAs", "trained", "decay",
-  "resize", "mean", "std", "doc", "b", "c", "per", "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
-  "inputs", "outputs", "parameters", "initializer", "preprocess", "families", "kernels", "slots", "programs", "prepare", "infer",
+  "format", "compiler", "kind", "name", "className", "path", "index", "kernel", "shape", "size", "dtype", "sameAs",
+  "trained", "decay", "resize", "mean", "std", "doc", "b", "c", "per",
+  "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
+  "inputs", "outputs", "parameters", "initializer", "preprocess", "families",
+  "kernels", "slots", "programs", "prepare", "infer",
 ];
 
 /** The manifest as JSON text ending in a newline; `JSON.parse` gives the same manifest back, bit for bit. */

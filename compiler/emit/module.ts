@@ -8,7 +8,9 @@ import type {
   SourceFile, StatementStructures,
 } from "ts-morph";
 import type { Manifest, TensorInfo } from "../../runtime/manifest.js";
-import { arrayType, classCount, key, moduleClass, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc } from "./facts.js";
+import {
+  arrayType, classCount, key, moduleClass, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc,
+} from "./facts.js";
 
 /** ts-morph as a module value: loaded only when something is emitted. */
 type Morph = typeof import("ts-morph");
@@ -50,7 +52,9 @@ function statics(morph: Morph, manifest: Manifest): PropertyDeclarationStructure
   const classes = classCount(manifest);
   return [
     constant("model", model, model, "Name of the model in its `.deit` file."),
-    constant("inputs", shapesType(manifest.inputs), shapesValue(manifest.inputs), "Shapes of the inputs; `B` is the batch."),
+    constant(
+      "inputs", shapesType(manifest.inputs), shapesValue(manifest.inputs), "Shapes of the inputs; `B` is the batch.",
+    ),
     constant("outputs", shapesType(manifest.outputs), shapesValue(manifest.outputs), "Shapes of the outputs."),
     constant("parameterCount", count, count, "Number of trained values."),
     ...(classes === undefined
@@ -58,7 +62,12 @@ function statics(morph: Morph, manifest: Manifest): PropertyDeclarationStructure
       : [constant("classes", String(classes), String(classes), "Scores an image gets in the prediction.")]),
     ...(manifest.preprocess === undefined
       ? []
-      : [constant("preprocess", "Preprocess", preprocessValue(manifest.preprocess), "How an image becomes an input: for `loadImages`.")]),
+      : [
+        constant(
+          "preprocess", "Preprocess", preprocessValue(manifest.preprocess),
+          "How an image becomes an input: for `loadImages`.",
+        ),
+      ]),
   ];
 }
 
@@ -76,14 +85,21 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
         `const definition = await openModule(new URL("./", import.meta.url));`,
         `return new ${name}(await load<${name}Inputs, ${name}Outputs>(definition, options));`,
       ],
-      docs: ["Loads the model onto an adapter. The batch, the weights and the adapter are chosen here, without compiling again.\n" +
-        "@throws WeightsError, AdapterError or OutOfMemoryError, each saying what to do."],
+      docs: [[
+        "Loads the model onto an adapter. Batch, weights and adapter are chosen here, without compiling again.",
+        "@throws WeightsError, AdapterError or OutOfMemoryError, each saying what to do.",
+      ].join("\n")],
     }),
     method({
       name: "infer", returnType: `Promise<${name}Outputs>`, 
-      parameters: [{ name: "inputs", type: `${name}Inputs` }, { name: "options", type: "InferOptions", hasQuestionToken: true }],
+      parameters: [
+        { name: "inputs", type: `${name}Inputs` }, { name: "options", type: "InferOptions", hasQuestionToken: true },
+      ],
       statements: ["return this.session.infer(inputs, options);"],
-      docs: [`Runs the model on one batch and reads ${outputs} back.\n@throws InputError when a length does not fit its shape.`],
+      docs: [[
+        `Runs the model on one batch and reads ${outputs} back.`,
+        "@throws InputError when a length does not fit its shape.",
+      ].join("\n")],
     }),
     method({
       name: "profile", returnType: "Promise<Profile>", statements: ["return this.session.profile();"],
@@ -94,7 +110,8 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
       docs: ["Frees the device. The process can end after this."],
     }),
     method({
-      name: "[Symbol.asyncDispose]", isAsync: true, returnType: "Promise<void>", statements: ["this.session.destroy();"],
+      name: "[Symbol.asyncDispose]", isAsync: true, returnType: "Promise<void>",
+      statements: ["this.session.destroy();"],
       docs: [`For \`await using\`: the same as \`destroy()\`.`],
     }),
   ];
@@ -156,7 +173,8 @@ export async function printModule(manifest: Manifest): Promise<ModuleText> {
     skipLoadingLibFiles: true,
     manipulationSettings: { indentationText: morph.IndentationText.TwoSpaces, newLineKind: morph.NewLineKind.LineFeed },
   });
-  const head = `// ${manifest.name}, compiled by deitc ${manifest.compiler}. Made from a .deit file: change that, not this.`;
+  const origin = `${manifest.name}, compiled by deitc ${manifest.compiler}`;
+  const head = `// ${origin}. Made from a .deit file: change that, not this.`;
   const print = (path: string, first: string, statements: StatementStructures[]): string => {
     const file: SourceFile = project.createSourceFile(path, { statements });
     return `${first}\n${file.getFullText()}`;

@@ -2,7 +2,6 @@
  * @file Kernels around a contraction or attention: gives the hand-tuned templates their operands and epilogue as text.
  */
 import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FamilyName } from "../../runtime/manifest.js";
 import type { FusedKernel } from "../fuse.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
@@ -22,7 +21,7 @@ import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./tex
 const CONTRACTION = { scalar: contractionScalar, wide: contractionWide, tiled: contractionTiled } as const;
 const ATTENTION = { scalar: attentionScalar, wide: attentionWide, tiled: attentionTiled } as const;
 
-export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: LowerContext): LoweredKernel {
+export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredKernel {
   const { root, anchor: node } = fused;
   invariant(node, "the kernel has an anchor");
   const record = context.records.get(node.op);
@@ -55,7 +54,7 @@ export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: Low
       width: width.c, valueWidth: columns.c, scale: record.attend.scale(node),
       q: q as Operand, k: k as Operand, v: v as Operand, epilogue, // three operands
     };
-    return assemble(fused, ATTENTION[family](spec), bindings, functions, context);
+    return assemble(fused, ATTENTION[context.family](spec), bindings, functions, context);
   }
   invariant(record.contract, `${node.op} is a contraction`);
   const depth = record.contract.depth(node);
@@ -67,7 +66,7 @@ export function lowerAnchor(fused: FusedKernel, family: FamilyName, context: Low
     batches: extent(sizeOf(walk.batchShape)), rows: extent(sizeOf(walk.rowShape)), cols: extent(sizeOf(walk.colShape)),
     depth: extent(depth), a: a as Operand, b: b as Operand, epilogue, // two operands
   };
-  return assemble(fused, CONTRACTION[family](spec), bindings, functions, context);
+  return assemble(fused, CONTRACTION[context.family](spec), bindings, functions, context);
 }
 
 type Node_ = PulledAnchor["node"];

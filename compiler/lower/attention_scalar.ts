@@ -42,8 +42,10 @@ function attentionOfLanes(spec: AttentionSpec, lanes: Lanes): KernelText {
     { name: "batch", extent: spec.batches, per: 1 },
   ]);
   const rows = (operand: Operand, start: string, extent: Extent, per: number) => (i: number): string =>
-    clamped(`${start} + ${rowInBlock(operand.vector, lanes, i, "lane")}`, extent, per, operand.vector === "row" ? 4 : 1);
-  const q = reader(spec.q, { name: "q", count: tile.queries, batch: "batch", row: rows(spec.q, "query_start", spec.queries, perQuery) });
+    clamped(`${start} + ${rowInBlock(operand.vector, lanes, i, "lane")}`, extent, per,
+      operand.vector === "row" ? 4 : 1);
+  const queryRow = rows(spec.q, "query_start", spec.queries, perQuery);
+  const q = reader(spec.q, { name: "q", count: tile.queries, batch: "batch", row: queryRow });
   // Keys and values must agree on which lane holds which key, or the scores meet other keys' values.
   const order: Operand["vector"] = spec.k.vector === "row" || spec.v.vector === "row" ? "row" : "depth";
   const keyRow = (operand: Operand) => (i: number): string =>
@@ -70,13 +72,15 @@ function attentionOfLanes(spec: AttentionSpec, lanes: Lanes): KernelText {
   return { enables: ["enable subgroups;"], declarations: "", workgroupSize: lanes, body, grid };
 }
 
-function scores({ width, q: qSpec, k: kSpec }: AttentionSpec, { lanes, queries, keys }: Tile, q: Reader, k: Reader): string {
+function scores(spec: AttentionSpec, { lanes, queries, keys }: Tile, q: Reader, k: Reader): string {
+  const { width } = spec;
   const product: Product = {
     lanes, held: q, heldCount: queries, moved: k, movedCount: keys, accumulator: score,
-    dots: qSpec.vector !== "row" && kSpec.vector !== "row",
+    dots: spec.q.vector !== "row" && spec.k.vector !== "row",
   };
   const whole = width & ~3;
-  const zero = range(queries).flatMap((i) => range(keys).flatMap((j) => range(lanes).map((x) => `var ${score(i, j, x)} = 0.0;`)));
+  const zero = range(queries).flatMap((i) =>
+    range(keys).flatMap((j) => range(lanes).map((x) => `var ${score(i, j, x)} = 0.0;`)));
   let text = `${zero.join(" ")}\n`;
   if (whole > 0) text += `for (var d = 0; d < ${whole}; d += 4) {\n${multiply(product, "d", 4)}}\n`;
   if (whole < width) text += `for (var d = ${whole}; d < ${width}; d++) {\n${multiply(product, "d", 1)}}\n`;
@@ -84,7 +88,9 @@ function scores({ width, q: qSpec, k: kSpec }: AttentionSpec, { lanes, queries, 
 }
 
 /** Turns scores into weights under the new maximum; scales by powers of two, whose exponential is cheapest. */
-function softmax({ scale, keys: extent }: AttentionSpec, { lanes, queries, keys }: Tile, order: Operand["vector"]): string {
+function softmax(
+  { scale, keys: extent }: AttentionSpec, { lanes, queries, keys }: Tile, order: Operand["vector"],
+): string {
   const factor = scale * Math.LOG2E;
   const slots = range(keys).flatMap((j) => range(lanes).map((x) => [j, x] as const));
   let text = "";
@@ -99,16 +105,17 @@ function softmax({ scale, keys: extent }: AttentionSpec, { lanes, queries, keys 
       const scaled = `${score(i, j, x)} * ${factor}`;
       text += `${score(i, j, x)} = ${whole ? scaled : `select(${LEAST}, ${scaled}, real_${j}_${x})`};\n`;
     }
-    text += `let top${i} = ${tree(slots.map(([j, x]) => score(i, j, x)), (a, b) => `max(${a}, ${b})`, `most${i}`)};\n`;
+    const all = slots.map(([j, x]) => score(i, j, x));
+    text += `let top${i} = max(most${i}, ${tree(all, (a, b) => `max(${a}, ${b})`)});\n`;
     text += `let decay${i} = exp2(most${i} - top${i}); most${i} = top${i};\n`;
     for (const [j, x] of slots) text += `${score(i, j, x)} = exp2(${score(i, j, x)} - top${i});\n`;
-    text += `sum${i} = sum${i} * decay${i} + ${tree(slots.map(([j, x]) => score(i, j, x)), (a, b) => `(${a} + ${b})`)};\n`;
+    text += `sum${i} = sum${i} * decay${i} + ${tree(all, (a, b) => `(${a} + ${b})`)};\n`;
   }
   return text;
 }
 
 /** Combines terms pairwise: short chains, small rounding errors. */
-function tree(terms: readonly string[], combine: (a: string, b: string) => string, last?: string): string {
+function tree(terms: readonly string[], combine: (a: string, b: string) => string): string {
   let level = [...terms];
   while (level.length > 1) {
     level = range(Math.ceil(level.length / 2)).map((i) => {
@@ -116,53 +123,52 @@ function tree(terms: readonly string[], combine: (a: string, b: string) => strin
       return b === undefined ? a : combine(a, b);
     });
   }
-  const [all = "0.0"] = level;
-  return last === undefined ? all : combine(all, last);
+  return level[0] ?? "0.0";
 }
 
 /** out = out · decay + weights · V, four columns at a time. */
 function weighted({ valueWidth }: AttentionSpec, { lanes, queries }: Tile, v: Reader): string {
   const fours = Math.ceil(valueWidth / 4);
-  const step = (depth: string, at: string, steps: 1 | 4): string => {
-    const add = (j: number, x: number, suffix: string): string => range(queries).map((i) => steps === 1
-      ? `o${i}.${component(valueWidth & 3)} += ${score(i, j, x)} * ${v.element(j, 0, 1, suffix)};\n`
-      : `o${i} += ${score(i, j, x)} * ${v.depths(j, suffix)};\n`).join("");
+  // `only`: the one component of the vec4f that this step is about; the first of them decays the whole.
+  const step = (depth: string, at: string, only?: number): string => {
+    const steps = only === undefined ? 4 : 1;
+    const decays = only === undefined || only === 0;
+    const add = (j: number, x: number, suffix: string): string => range(queries).map((i) => only === undefined
+      ? `o${i} += ${score(i, j, x)} * ${v.depths(j, suffix)};\n`
+      : `o${i}.${component(only)} += ${score(i, j, x)} * ${v.element(j, 0, 1, suffix)};\n`).join("");
     return [
       v.prelude(depth, steps),
-      ...range(queries).map((i) => `var o${i} = out[${i * fours} + ${at}] * decay${i};\n`),
+      ...range(queries).map((i) => `var o${i} = out[${i * fours} + ${at}]${decays ? ` * decay${i}` : ""};\n`),
       ...v.parts(depth, steps).map(({ load, fragments, rows }) =>
         load + passRound(lanes, fragments, (x, suffix) => rows.map((j) => add(j, x, suffix)).join(""))),
       ...range(queries).map((i) => `out[${i * fours} + ${at}] = o${i};\n`),
     ].join("");
   };
   const whole = valueWidth & ~3;
-  let text = whole > 0 ? `for (var c = 0; c < ${whole}; c += 4) {\n${step("c", "(c >> 2u)", 4)}}\n` : "";
-  if (whole < valueWidth) {
-    const tail = step("column", String(fours - 1), 1);
-    for (const l of range(valueWidth - whole)) {
-      // Each column of the last, partial four: the decay must count once.
-      const once = l === 0 ? tail : tail.replaceAll(/ \* decay\d+;/g, ";");
-      text += `{\nlet column = ${whole + l};\n${once.replaceAll(`.${component(valueWidth & 3)} +=`, `.${component(l)} +=`)}}\n`;
-    }
-  }
-  return text;
+  const main = whole > 0 ? `for (var c = 0; c < ${whole}; c += 4) {\n${step("c", "(c >> 2u)")}}\n` : "";
+  const tail = range(valueWidth - whole).map((l) => `{\n${step(String(whole + l), String(fours - 1), l)}}\n`);
+  return main + tail.join("");
 }
 
 function stores(spec: AttentionSpec, { lanes, queries }: Tile): string {
-  const { valueWidth } = spec;
+  const { valueWidth, logSumExp } = spec;
   const fours = Math.ceil(valueWidth / 4);
-  const store = (l: number): string => spec.epilogue({ row: "row", col: `(c + ${l})`, batch: "batch", value: `o.${component(l)}` });
-  const rest = valueWidth & 3;
+  const whole = valueWidth & ~3;
+  const store = (l: number): string =>
+    spec.epilogue({ row: "row", col: `(c + ${l})`, batch: "batch", value: `o.${component(l)}` });
+  const four = (i: number, at: string, count: number): string =>
+    `let o = out[${i * fours} + ${at}] * inverse;\n${range(count).map(store).join("\n")}`;
+  const statistics = (i: number): string => logSumExp === undefined ? "" :
+    `let log_sum = (most${i} + log2(sum${i})) * ${Math.LN2};\n` +
+    logSumExp({ row: "row", batch: "batch", value: "log_sum" });
   return range(queries).map((i) => [
     "{",
     `let row = query_start + ${rowInBlock(spec.q.vector, lanes, i, "lane")};`,
     isMultiple(spec.queries, lanes * queries) ? "{" : `if (row < ${spec.queries.wgsl}) {`,
     `let inverse = 1.0 / sum${i};`,
-    spec.logSumExp ? `let total = (most${i} + log2(sum${i})) * ${Math.LN2};\n${spec.logSumExp({ row: "row", batch: "batch", value: "total" })}` : "",
-    `for (var c = 0; c < ${valueWidth & ~3}; c += 4) {\nlet o = out[${i * fours} + (c >> 2u)] * inverse;`,
-    ...range(4).map(store),
-    "}",
-    rest === 0 ? "" : `{\nlet c = ${valueWidth & ~3};\nlet o = out[${i * fours + fours - 1}] * inverse;\n${range(rest).map(store).join("\n")}\n}`,
+    statistics(i),
+    `for (var c = 0; c < ${whole}; c += 4) {\n${four(i, "(c >> 2u)", 4)}\n}`,
+    whole === valueWidth ? "" : `{\nlet c = ${whole};\n${four(i, String(fours - 1), valueWidth - whole)}\n}`,
     "}\n}",
   ].join("\n")).join("\n");
 }

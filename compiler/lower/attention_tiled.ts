@@ -106,7 +106,7 @@ interface Stage {
   readonly depth: number;
 }
 
-/** Copies `rows` rows from `start` on into workgroup memory, zeros beyond the depth, the last row again beyond the end. */
+/** Copies `rows` rows from `start` on into workgroup memory: zeros beyond the depth, the last row again at the end. */
 function stage(operand: Operand, { threads }: Tile, { to, stride, start, extent, rows, depth }: Stage): string {
   const fours = Math.ceil(depth / 4);
   const cut: Operand = depth % 4 === 0 || operand.vector === "depth" ? operand : {
@@ -211,7 +211,8 @@ function stores(spec: AttentionSpec, tile: Tile): string {
     }
     for (const c of range(columnsOf(tile))) {
       const four = `(share + ${c * SHARE})`;
-      lines.push(tile.valueWidth % SHARE === 0 ? "{" : `if (${four} < ${tile.valueWidth}) {`, `let o = o${i}_${c} * inverse;`);
+      lines.push(tile.valueWidth % SHARE === 0 ? "{" : `if (${four} < ${tile.valueWidth}) {`);
+      lines.push(`let o = o${i}_${c} * inverse;`);
       for (const l of range(4)) {
         const column = `${four} * 4 + ${l}`;
         const test = valueWidth % 4 === 0 || l === 0 ? "" : `if (${column} < ${valueWidth}) `;

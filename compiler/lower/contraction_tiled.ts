@@ -61,7 +61,8 @@ export const contractionTiled: Template<ContractionSpec> = (spec) => {
   ]);
   const blocksOfA = (tile.m * tile.k) / 16;
   const a = sideOf(spec, spec.a, rows, tile, { name: "a", first: 0, fours: tile.m / 4, base: 0 });
-  const b = sideOf(spec, spec.b, cols, tile, { name: "b", first: blocksOfA, fours: tile.n / 4, base: (tile.m / 4) * tile.k });
+  const cellsOfA = (tile.m / 4) * tile.k;
+  const b = sideOf(spec, spec.b, cols, tile, { name: "b", first: blocksOfA, fours: tile.n / 4, base: cellsOfA });
   const cells = ((tile.m + tile.n) / 4) * tile.k;
   const body = [
     setup,
@@ -125,7 +126,8 @@ function place(operand: Operand, { name, first, blocks, fours, base }: Side, til
     `let ${index} = clamp(thread - ${first}, 0, ${blocks - 1});`,
     `let ${name}_four = ${four};`,
     `let ${name}_depth = (${group}) * 4;`,
-    `let ${name}_store = ${base} + ${name}_depth * ${fours} + ${swizzle(`${name}_four`, `(${name}_depth >> 2u)`, fours, tile)};`,
+    `let ${name}_store = ${base} + ${name}_depth * ${fours} + ` +
+      `${swizzle(`${name}_four`, `(${name}_depth >> 2u)`, fours, tile)};`,
     "",
   ].join("\n");
 }
@@ -149,13 +151,15 @@ function main(spec: ContractionSpec, tile: Tile, a: Side, b: Side): string {
   const { depth } = spec;
   const sums = range(tile.fm).flatMap((i) => range(4).flatMap((r) => range(tile.fn).map((j) => `c${4 * i + r}_${j}`)));
   const long = isLong(depth);
+  const keep = sums.map((c) => `total_${c} += ${c}; ${c} = vec4f();`).join(" ");
   // A thread's fours of rows (columns) lie tile/f apart, so that neighbours read neighbouring vec4f.
   const group = "group_of_four";
   const rowsAt = (i: number): string => swizzle(`(down + ${i * (tile.m / (4 * tile.fm))})`, group, a.fours, tile);
   const colsAt = (j: number): string => swizzle(`(across + ${j * (tile.n / (4 * tile.fn))})`, group, b.fours, tile);
   const step = (l: number): string => [
     ...range(tile.fm).map((i) => `let x${l}_${i} = shared_tile[(${group} * 4 + ${l}) * ${a.fours} + row_at${i}];`),
-    ...range(tile.fn).map((j) => `let y${l}_${j} = shared_tile[${b.base} + (${group} * 4 + ${l}) * ${b.fours} + col_at${j}];`),
+    ...range(tile.fn).map((j) =>
+      `let y${l}_${j} = shared_tile[${b.base} + (${group} * 4 + ${l}) * ${b.fours} + col_at${j}];`),
     ...range(tile.fm).flatMap((i) => range(4).flatMap((r) => range(tile.fn).map((j) =>
       `c${4 * i + r}_${j} = fma(vec4f(x${l}_${i}.${component(r)}), y${l}_${j}, c${4 * i + r}_${j});`))),
   ].join("\n");
@@ -170,7 +174,7 @@ function main(spec: ContractionSpec, tile: Tile, a: Side, b: Side): string {
     ...range(tile.fn).map((j) => `let col_at${j} = ${colsAt(j)};`),
     ...range(4).map(step),
     "}",
-    long ? `if (((k + ${tile.k}) & ${CHUNK - 1}) == 0) {\n${sums.map((c) => `total_${c} += ${c}; ${c} = vec4f();`).join(" ")}\n}` : "",
+    long ? `if (((k + ${tile.k}) & ${CHUNK - 1}) == 0) {\n${keep}\n}` : "",
     "}",
     "workgroupBarrier();",
     "if (stores) {",

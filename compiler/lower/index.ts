@@ -1,7 +1,6 @@
 /**
  * @file Fused kernels to WGSL, one lowering a kind and family.
  */
-import type { FamilyName } from "../../runtime/manifest.js";
 import type { FusedKernel } from "../fuse.js";
 import type { Node } from "../graph.js";
 import { invariant } from "../invariant.js";
@@ -10,14 +9,14 @@ import type { LowerContext, LoweredKernel } from "./kernel.js";
 import { lowerMap } from "./map.js";
 import { lowerRow } from "./row.js";
 
-/** Lowers kernels for one family. Kernels of one structure (the blocks of a network) are lowered once. */
-export function lowerAll(kernels: readonly FusedKernel[], family: FamilyName, context: LowerContext): LoweredKernel[] {
+/** Lowers kernels for the context's family. Kernels of one structure (the blocks of a network) are lowered once. */
+export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext): LoweredKernel[] {
   const known = new Map<string, { lowered: LoweredKernel; outside: readonly Node[] }>();
   return kernels.map((fused) => {
     const { key, outside } = structureOf(fused);
     const twin = known.get(key);
     if (!twin) {
-      const lowered = lower(fused, family, context);
+      const lowered = lower(fused, context);
       known.set(key, { lowered, outside });
       return lowered;
     }
@@ -30,15 +29,15 @@ export function lowerAll(kernels: readonly FusedKernel[], family: FamilyName, co
   });
 }
 
-function lower(fused: FusedKernel, family: FamilyName, context: LowerContext): LoweredKernel {
+function lower(fused: FusedKernel, context: LowerContext): LoweredKernel {
   switch (fused.kind) {
     case "map":
       return lowerMap(fused, context);
     case "row":
-      return lowerRow(fused, family, context);
+      return lowerRow(fused, context);
     case "contraction":
     case "attention":
-      return lowerAnchor(fused, family, context);
+      return lowerAnchor(fused, context);
     default:
       return fused.kind satisfies never;
   }

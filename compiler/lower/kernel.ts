@@ -6,6 +6,7 @@ import type { Node } from "../graph.js";
 import type { FusedKernel } from "../fuse.js";
 import { wgslStorage } from "../ops/elementwise.js";
 import type { OpRecord } from "../op.js";
+import type { FamilyName } from "../../runtime/manifest.js";
 import type { Bindings } from "./text.js";
 import type { Grid, KernelText } from "./template.js";
 
@@ -16,6 +17,8 @@ export interface LoweredKernel {
   readonly workgroupSize: number;
   readonly workgroupBytes: number;
   readonly features: readonly string[];
+  /** Fewest lanes of a subgroup it is right on; absent when it uses none. */
+  readonly subgroup?: number;
   /** Tensors read, in binding order; the output is the last binding. */
   readonly reads: readonly Node[];
   readonly grid: Grid;
@@ -25,6 +28,7 @@ export interface LoweredKernel {
 
 /** What a lowering needs to know besides the kernel. */
 export interface LowerContext {
+  readonly family: FamilyName;
   readonly records: ReadonlyMap<string, OpRecord>;
   readonly stored: ReadonlySet<Node>;
 }
@@ -51,12 +55,14 @@ export function assemble(
     ...(text.builtins ?? []),
   ];
   lines.push(`@compute @workgroup_size(${text.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, indent(text.body), "}");
+  const features = text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? []).map((f) => f.replace("f16", "shader-f16"));
   return {
     fused,
     wgsl: lines.join("\n") + "\n",
     workgroupSize: text.workgroupSize,
     workgroupBytes: workgroupBytes(text.declarations),
-    features: text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? []).map((f) => f.replace("f16", "shader-f16")),
+    features,
+    ...(features.includes("subgroups") ? { subgroup: context.family === "wide" ? 8 : 4 } : {}),
     reads: list.map((b) => b.node),
     grid: text.grid,
     flops: flopsOf(fused, context),

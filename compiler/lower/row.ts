@@ -9,7 +9,6 @@
  */
 import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { FusedKernel } from "../fuse.js";
-import type { FamilyName } from "../../runtime/manifest.js";
 import { delinearize, linearize, variable, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { wgslLiteral, wgslType } from "../ops/elementwise.js";
@@ -24,7 +23,7 @@ const ROWS_PER_GROUP = 64;
 /** Rows shorter than this get one thread each even on a GPU. */
 const SHORT_ROW = 32;
 
-export function lowerRow(fused: FusedKernel, family: FamilyName, context: LowerContext): LoweredKernel {
+export function lowerRow(fused: FusedKernel, context: LowerContext): LoweredKernel {
   const { root } = fused;
   const rowShape = fused.rowAxes.map((a) => root.shape[a] as Dim); // axes of the root
   const colShape = fused.colAxes.map((a) => root.shape[a] as Dim);
@@ -34,7 +33,7 @@ export function lowerRow(fused: FusedKernel, family: FamilyName, context: LowerC
   const puller = new Puller(context.records, context.stored, root);
   const value = puller.pull(root, at);
   const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
-  const threads = family !== "tiled" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
+  const threads = context.family !== "tiled" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
   const row = new RowWriter(fused, context, threads, sizeOf(rowShape));
   for (const fold of distinct(puller.folds)) row.fold(fold);
   row.elements(value, linearize(at, root.shape), colShape);

@@ -67,6 +67,10 @@ const concat = defineOp({
     };
     return part(0);
   },
+  narrow(ops, inputs, attrs, most) {
+    const groups = Array.from({ length: Math.ceil(inputs.length / most) }, (_, i) => inputs.slice(i * most, (i + 1) * most));
+    return ops.call("concat", groups.map((group) => ops.call("concat", group, attrs)), attrs);
+  },
   gradient({ ops, node, dy }) {
     const axis = numberOf(node.attrs, "axis");
     const sizes = node.inputs.map((x) => dimAt(x.shape, axis));

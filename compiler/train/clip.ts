@@ -19,7 +19,7 @@ export function globalNorm(ops: Ops, gradients: Gradients): Node {
   return o.unary("sqrt", rest.reduce((total, square) => o.add(total, square), first));
 }
 
-/** Gradients within the recipe's bound. @param parameters by path, as `gradients`. @param norm their norm, where known. */
+/** Gradients within the recipe's bound. @param parameters by path. @param norm of the gradients, where known. */
 export function clipped(
   ops: Ops, gradients: Gradients, clip: ClipSetting, parameters: ReadonlyMap<string, Node>, norm?: Node,
 ): Gradients {

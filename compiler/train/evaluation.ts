@@ -7,6 +7,7 @@ import type { Graph, Node } from "../graph.js";
 import type { Ops } from "../op.js";
 import { algebra } from "../ops/algebra.js";
 import { predictionOf } from "./instances.js";
+import { reopen } from "./open.js";
 import type { ElaboratedRecipe } from "./recipe.js";
 
 /** Classes per sample and distributions per sample, by the names under which data brings them. */
@@ -21,8 +22,8 @@ const TOP = 5;
 /** The evaluation of a recipe: one graph, run with the parameters' tensors or with those of their averages. */
 export interface EvaluationGraph {
   /**
-   * Outputs: the model's own, and, where it predicts classes, sums over the rows whose `mask` is 1: `loss` (cross entropy
-   * without smoothing), `correct`, `correct5` (more than five classes), `count`.
+   * Outputs: the model's own, and, where it predicts classes, sums over the rows whose `mask` is 1: `loss` (cross
+   * entropy without smoothing), `correct`, `correct5` (more than five classes), `count`.
    */
   readonly graph: Graph;
   /** Names of the inputs that the data brings: the model's, then `labels` (i32 [B]) and `mask` (f32 [B]). */
@@ -31,7 +32,8 @@ export interface EvaluationGraph {
 
 /** The evaluated model of a recipe in inference, with its loss and accuracy. */
 export function evaluationGraph(recipe: ElaboratedRecipe): EvaluationGraph {
-  const { evaluation: { builder, graph }, classes } = recipe;
+  const { classes } = recipe;
+  const { builder, graph } = reopen(recipe.evaluation);
   const prediction = predictionOf(graph.outputs);
   if (classes === undefined || !prediction) return { graph, data: [...graph.inputs.keys()] };
   const ops = makeOps(builder, { path: "evaluation" });

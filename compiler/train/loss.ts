@@ -52,8 +52,8 @@ export function lossOf(context: LossContext): Node | undefined {
 }
 
 /**
- * Binds the capitals of parameters that are inputs of the trained model, by name, else the input at the same place; then
- * `C`, unless one of them has. @returns whether they fit.
+ * Binds the capitals of parameters that are inputs of the trained model, by name, else the input at the same place;
+ * then `C`, unless one of them has. @returns whether they fit.
  */
 function bindSizes(frame: Frame, params: readonly ast.Param[], { inputs, classes }: LossContext): boolean {
   let fits = true;

@@ -35,7 +35,7 @@ export class RecipeValues {
   frame(member: RecipeMember): Frame {
     const { name, span } = this.#recipe;
     const frame = new Frame({
-      session: this.#session, scope: member.scope, label: `recipe ${name.text}`, path: "", span: span, training: true,
+      session: this.#session, scope: member.scope, label: `recipe ${name.text}`, path: "", span, training: true,
       frozen: false, doc: this.#recipe.doc,
     });
     for (const [known, value] of this.values) frame.names.set(known, value);

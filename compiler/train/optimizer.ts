@@ -65,13 +65,13 @@ const slot = (nodes: Readonly<Record<string, Node>>, name: string): Node => node
 
 const numberOf = (x: Argument | undefined): number => (typeof x === "number" ? x : NaN);
 
-/** Numbers with the range each must be in; the fault of the first that is not. */
-function outside(kind: string, numbers: readonly (readonly [string, number, number, number])[]): OpFault | undefined {
-  const bad = numbers.find(([, x, least, most]) => !(x >= least && x <= most));
+/** Numbers, each with the bound it stays below; none is negative. The fault of the first that is wrong. */
+function outside(kind: string, numbers: readonly (readonly [string, number, number])[]): OpFault | undefined {
+  const bad = numbers.find(([, x, below]) => !(x >= 0 && x < below));
   if (!bad) return undefined;
-  const [name, x, least, most] = bad;
-  const range = most === Infinity ? `at least ${least}` : `between ${least} and ${most}`;
-  return fault("value_error", `\`${name}\` of \`${kind}\` is ${range}, got ${x}`);
+  const [name, x, below] = bad;
+  const range = below === Infinity ? "" : ` and below ${below}`;
+  return fault("value_error", `\`${name}\` of \`${kind}\` is at least 0${range}, got ${x}`);
 }
 
 /** The numbers of Adam's family. */
@@ -83,20 +83,19 @@ interface Moments {
   readonly eps: number;
 }
 
-/** Just below 1: a mean that never moves is a mistake. */
-const BELOW_ONE = 1 - Number.EPSILON;
-
 function momentsOf(kind: string, given: Arguments): Moments | OpFault {
   const betas = given["betas"];
   const [beta1, beta2, more] = Array.isArray(betas) ? (betas as readonly Argument[]) : []; // isArray loses readonly
+  if (typeof beta1 !== "number" || typeof beta2 !== "number" || more !== undefined) {
+    return fault("value_error", `\`betas\` of \`${kind}\` are two numbers`, "as in `betas = [0.9, 0.999]`");
+  }
   const all: Moments = {
-    lr: numberOf(given["lr"]), weightDecay: numberOf(given["weight_decay"]), beta1: numberOf(beta1),
-    beta2: numberOf(beta2), eps: numberOf(given["eps"]),
+    lr: numberOf(given["lr"]), weightDecay: numberOf(given["weight_decay"]), beta1, beta2,
+    eps: numberOf(given["eps"]),
   };
-  if (more !== undefined) return fault("value_error", `\`betas\` of \`${kind}\` are two numbers`);
   return outside(kind, [
-    ["lr", all.lr, 0, Infinity], ["weight_decay", all.weightDecay, 0, Infinity],
-    ["betas[0]", all.beta1, 0, BELOW_ONE], ["betas[1]", all.beta2, 0, BELOW_ONE], ["eps", all.eps, 0, Infinity],
+    ["lr", all.lr, Infinity], ["weight_decay", all.weightDecay, Infinity], ["betas[0]", all.beta1, 1],
+    ["betas[1]", all.beta2, 1], ["eps", all.eps, Infinity],
   ]) ?? all;
 }
 
@@ -136,13 +135,13 @@ const adamw: OptimizerRecord = {
 
 const sgd: OptimizerRecord = {
   name: "sgd",
-  doc: "Stochastic gradient descent: g + decay·θ into the momentum, θ − lr·momentum; `nesterov` looks one step ahead. " +
-    "Source: Sutskever et al. 2013; torch.optim.SGD.",
+  doc: "Stochastic gradient descent: g + decay·θ into the momentum, θ − lr·momentum; `nesterov` looks one step " +
+    "ahead. Source: Sutskever et al. 2013; torch.optim.SGD.",
   create(given) {
     const [lr, momentum, weightDecay] =
       [numberOf(given["lr"]), numberOf(given["momentum"]), numberOf(given["weight_decay"])];
     const wrong = outside("sgd",
-      [["lr", lr, 0, Infinity], ["momentum", momentum, 0, BELOW_ONE], ["weight_decay", weightDecay, 0, Infinity]]);
+      [["lr", lr, Infinity], ["momentum", momentum, 1], ["weight_decay", weightDecay, Infinity]]);
     const nesterov = given["nesterov"] === true;
     if (wrong) return wrong;
     if (nesterov && momentum === 0) return fault("value_error", "`nesterov` of `sgd` needs a momentum", "leave it out");
@@ -165,7 +164,8 @@ const sgd: OptimizerRecord = {
 const lamb: OptimizerRecord = {
   name: "lamb",
   doc: "Adam's direction plus decay·θ, as long as the parameter: ratio ‖θ‖ / ‖direction‖, 1 where either is 0 or the " +
-    "parameter is not decayed. Gradients are divided by max(1, global norm). Source: You et al. 2020; timm 1.0.29 Lamb.",
+    "parameter is not decayed. Gradients are divided by max(1, global norm). " +
+    "Source: You et al. 2020; timm 1.0.29 Lamb.",
   create(given) {
     const moments = momentsOf("lamb", given);
     if ("fault" in moments) return moments;

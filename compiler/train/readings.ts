@@ -31,7 +31,8 @@ export function settingsOf(
     noWeightDecay: stringsOf(given, "no_weight_decay"),
     ...(evalData ? { eval: evalData } : {}), ...(clip ? { clip } : {}), ...(ema === undefined ? {} : { ema }),
   };
-  if (settings.batch % settings.accumulate === 0) return { settings, optimizer };
+  // A batch that is no whole number has been reported.
+  if (!Number.isInteger(settings.batch) || settings.batch % settings.accumulate === 0) return { settings, optimizer };
   const [images, passes] = [settings.batch, settings.accumulate];
   given.fail("accumulate", `a batch of ${images} images does not split into ${passes} equal passes`,
     "`accumulate` must divide `batch`");

@@ -9,7 +9,7 @@ import { differentiate } from "../differentiate.js";
 import { Session } from "../elaborate/frame.js";
 import { graphOf, withinLimits } from "../elaborate/index.js";
 import type { Instance } from "../elaborate/instantiate.js";
-import { topological, type Graph, type GraphBuilder, type Node, type Parameter } from "../graph.js";
+import { topological, type Graph, type Node, type Parameter } from "../graph.js";
 import type { OpRecord } from "../op.js";
 import { evaluated, membersOfRecipe, predictionOf, preparationOf, recorded, tensorsOf, type Member,
   type RecipeInstance } from "./instances.js";
@@ -18,12 +18,6 @@ import { RecipeValues } from "./members.js";
 import type { Optimizer } from "./optimizer.js";
 import { settingsOf } from "./readings.js";
 import type { RecipeSettings } from "./settings.js";
-
-/** A graph with the builder that made it, so that more can be built on it. */
-export interface OpenGraph {
-  readonly builder: GraphBuilder;
-  readonly graph: Graph;
-}
 
 /** A recipe, checked: nothing in it can fail any more but the data, the weights and the device. */
 export interface ElaboratedRecipe {
@@ -36,11 +30,11 @@ export interface ElaboratedRecipe {
   /** Length of the prediction's last axis where that is [B, C]; such a recipe has accuracies. */
   readonly classes?: number;
   /** Inputs: the loss's parameters. Output: `loss`. Updates: buffers of the trained models. */
-  readonly training: OpenGraph;
+  readonly training: Graph;
   /** Outputs of the evaluated model where the loss first calls it. */
   readonly predictions: ReadonlyMap<string, Node>;
   /** The evaluated model as for inference: its inputs and all its outputs. */
-  readonly evaluation: OpenGraph;
+  readonly evaluation: Graph;
 }
 
 /** What a recipe is elaborated with. */
@@ -113,8 +107,8 @@ function build(chosen: Declared<ast.Recipe>, session: Session, other: Session): 
   return {
     name: recipe.name.text, doc: recipe.doc, settings: read.settings, optimizer: read.optimizer,
     instances: members.map((member) => describeInstance(member, member === student ? model : undefined)),
-    training: { builder: session.builder, graph: undecayed(draft, forward.graph, read.settings.noWeightDecay) },
-    predictions: forward.predictions, evaluation: { builder: other.builder, graph: graphOf(other, model.outputs) },
+    training: undecayed(draft, forward.graph, read.settings.noWeightDecay),
+    predictions: forward.predictions, evaluation: graphOf(other, model.outputs),
     ...(forward.classes === undefined ? {} : { classes: forward.classes }),
   };
 }

@@ -10,6 +10,7 @@ import { algebra } from "../ops/algebra.js";
 import { clipped, globalNorm, limited, type Gradients } from "./clip.js";
 import { correctOf } from "./evaluation.js";
 import { predictionOf } from "./instances.js";
+import { reopen, type OpenGraph } from "./open.js";
 import type { StepScalar } from "./optimizer.js";
 import type { ElaboratedRecipe } from "./recipe.js";
 import { emaPath, gradientPath, StateTable, statePath, type StateTensor } from "./state.js";
@@ -17,8 +18,8 @@ import { emaPath, gradientPath, StateTable, statePath, type StateTensor } from "
 /** A graph of a training step with everything needed to lower and to run it. */
 export interface TrainingGraph {
   /**
-   * Outputs: `loss`, `correct` where there are classes, `grad_norm` (before clipping) where asked for or needed. Updates:
-   * the next value of every state tensor that changes. All updates read the values before the step.
+   * Outputs: `loss`, `correct` where there are classes, `grad_norm` (before clipping) where asked for or needed.
+   * Updates: the next value of every state tensor that changes. All updates read the values before the step.
    */
   readonly graph: Graph;
   /** Names of the inputs that the data brings, in the order of the loss. */
@@ -35,6 +36,10 @@ export interface TrainingGraph {
 }
 
 export interface StepOptions {
+  /**
+   * Run on the forward graph before it is differentiated: what it recognises keeps its own gradient. Default: nothing.
+   */
+  readonly prepare?: (graph: Graph) => Graph;
   /** Gives `grad_norm` as an output even where nothing is clipped by it. Default false. */
   readonly gradientNorm?: boolean;
 }
@@ -42,14 +47,17 @@ export interface StepOptions {
 /** Name of the input of a per-step scalar: no parameter of a loss can have a dot. */
 export const scalarInput = (scalar: StepScalar): string => `step.${scalar.name}`;
 
+/** The forward graph's name for the output that accuracy is of. */
+const PREDICTION = "prediction";
+
 const SHARE: StepScalar = { name: "share", kind: "share" };
 
 /** One optimizer step on one batch. */
 export function trainingGraph(recipe: ElaboratedRecipe, options: StepOptions = {}): TrainingGraph {
-  const draft = new Draft(recipe);
+  const draft = new Draft(recipe, options);
   const gradients = draft.gradients();
   draft.forward();
-  draft.apply(gradients, options);
+  draft.apply(gradients);
   return draft.finish(gradients);
 }
 
@@ -61,20 +69,31 @@ export interface AccumulationGraphs {
   readonly apply: TrainingGraph;
 }
 
-/** One optimizer step in several passes. With equal passes, `share` = 1 / passes, it is the step on their whole batch. */
+/** One optimizer step in several passes: with equal ones, `share` = 1 / passes, it is the step on their whole batch. */
 export function accumulationGraphs(recipe: ElaboratedRecipe, options: StepOptions = {}): AccumulationGraphs {
-  const gather = new Draft(recipe);
+  const gather = new Draft(recipe, options);
   const gradients = gather.gradients();
   gather.forward();
   gather.accumulate(gradients);
-  const apply = new Draft(recipe);
-  apply.apply(apply.takeSums(), options);
+  const apply = new Draft(recipe, options);
+  apply.apply(apply.takeSums());
   return { gather: gather.finish(gradients), apply: apply.finish(new Map()) };
+}
+
+/** The forward graph on a builder of its own, prepared, with the output that accuracy is of. */
+function opened({ training, predictions }: ElaboratedRecipe, { prepare }: StepOptions): OpenGraph {
+  const prediction = predictionOf(predictions);
+  const outputs = new Map(training.outputs);
+  if (prediction) outputs.set(PREDICTION, prediction);
+  const whole = { ...training, outputs };
+  return reopen(prepare ? prepare(whole) : whole);
 }
 
 /** One graph being put together. */
 class Draft {
   readonly #recipe: ElaboratedRecipe;
+  readonly #options: StepOptions;
+  readonly #open: OpenGraph;
   readonly #table: StateTable;
   readonly #trained: readonly Parameter[];
   readonly #inputs = new Map<string, Node>();
@@ -83,21 +102,23 @@ class Draft {
   readonly #scalars: StepScalar[] = [];
   #data: readonly string[] = [];
 
-  constructor(recipe: ElaboratedRecipe) {
+  constructor(recipe: ElaboratedRecipe, options: StepOptions) {
     this.#recipe = recipe;
+    this.#options = options;
+    this.#open = opened(recipe, options);
     this.#table = new StateTable(this.#ops("state"));
-    const all = [...recipe.training.graph.parameters.values()];
+    const all = [...this.#open.graph.parameters.values()];
     this.#trained = all.filter((p) => p.trained);
     for (const parameter of all) this.#table.keep(parameter);
   }
 
   #ops(path: string): Ops {
-    return makeOps(this.#recipe.training.builder, { path });
+    return makeOps(this.#open.builder, { path });
   }
 
   /** d loss / d each trained parameter. */
   gradients(): Gradients {
-    const { builder, graph } = this.#recipe.training;
+    const { builder, graph } = this.#open;
     const loss = graph.outputs.get("loss") as Node; // a recipe has a loss
     const { gradients } = differentiate(builder, loss, this.#trained.map((p) => p.node));
     return new Map(this.#trained.map((p, i): [string, Node] => [p.path, gradients[i] as Node])); // one each
@@ -105,12 +126,12 @@ class Draft {
 
   /** The data, the loss, the accuracy, and what the forward pass changes. */
   forward(): void {
-    const { training: { graph }, predictions } = this.#recipe;
+    const { graph } = this.#open;
     this.#data = [...graph.inputs.keys()];
     for (const [name, node] of graph.inputs) this.#inputs.set(name, node);
     for (const [path, node] of graph.updates) this.#updates.set(path, node);
     this.#outputs.set("loss", graph.outputs.get("loss") as Node); // a recipe has a loss
-    const prediction = predictionOf(predictions);
+    const prediction = graph.outputs.get(PREDICTION);
     const correct = this.#recipe.classes === undefined || !prediction ? undefined
       : correctOf(this.#ops("correct"), prediction, graph.inputs);
     if (correct) this.#outputs.set("correct", correct);
@@ -150,9 +171,9 @@ class Draft {
   }
 
   /** Bounds, updates, and the moving average. */
-  apply(gradients: Gradients, options: StepOptions): void {
+  apply(gradients: Gradients): void {
     const { optimizer, settings: { ema } } = this.#recipe;
-    const bound = this.#bound(gradients, options);
+    const bound = this.#bound(gradients);
     const scalars = Object.fromEntries(optimizer.scalars.map((one) => [one.name, this.#scalar(one)]));
     for (const parameter of this.#trained) {
       const { path, node, decay } = parameter;
@@ -171,11 +192,11 @@ class Draft {
     if (ema !== undefined) this.#average(ema);
   }
 
-  #bound(gradients: Gradients, options: StepOptions): Gradients {
+  #bound(gradients: Gradients): Gradients {
     const { optimizer, settings: { clip } } = this.#recipe;
     const ops = this.#ops("clip");
     const nodes = new Map(this.#trained.map((p) => [p.path, p.node]));
-    const needed = options.gradientNorm === true || clip?.kind === "global_norm"
+    const needed = this.#options.gradientNorm === true || clip?.kind === "global_norm"
       || (optimizer.normLimit !== undefined && !clip);
     const norm = needed ? globalNorm(this.#ops("grad_norm"), gradients) : undefined;
     if (norm) this.#outputs.set("grad_norm", norm);
@@ -186,7 +207,7 @@ class Draft {
 
   /** ema ← decay·ema + (1 − decay)·next, parameters and buffers of trained models alike; whole numbers are copied. */
   #average(decay: number): void {
-    const { graph } = this.#recipe.training;
+    const { graph } = this.#open;
     for (const parameter of graph.parameters.values()) {
       const { path, node } = parameter;
       if (!parameter.trained && !graph.updates.has(path)) continue;

@@ -169,11 +169,12 @@ function boxLine(
 
 /** A Gaussian blur as three box blurs. @param radius its standard deviation, in pixels */
 export function gaussianBlur(image: Pixels, radius: number): Pixels {
-  const variance = fround(fround(radius * radius) / 3);
-  const length = fround(Math.sqrt(12 * variance + 1));
-  const whole = Math.floor((length - 1) / 2);
-  const part = ((2 * whole + 1) * (whole * (whole + 1) - 3 * variance)) / (6 * (variance - (whole + 1) ** 2));
-  const box = fround(whole + fround(part));
+  // In float32 at every step, as there: the weights of small radii depend on it.
+  const sigma = fround(radius);
+  const variance = fround(fround(sigma * sigma) / 3);
+  const whole = Math.floor((fround(Math.sqrt(12 * variance + 1)) - 1) / 2);
+  const above = fround((2 * whole + 1) * fround(whole * (whole + 1) - fround(3 * variance)));
+  const box = fround(whole + fround(above / fround(6 * fround(variance - (whole + 1) ** 2))));
   const { width, height } = image;
   let from: Uint8ClampedArray = Uint8ClampedArray.from(image.data);
   let to = like(image);

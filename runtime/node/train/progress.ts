@@ -59,7 +59,7 @@ export class TrainingProgress {
   readonly #clock: () => number;
   #shown = -Infinity;
   #last: MetricsRecord | undefined;
-  /** When this process began, and after how many steps of the run. */
+  /** When this process had done its first step, and which that was: start-up does not count. */
   #began: { readonly at: number; readonly step: number } | undefined;
   #step = 0;
   #drawn = false;
@@ -75,7 +75,7 @@ export class TrainingProgress {
   show(event: TrainingEvent): void {
     switch (event.kind) {
       case "step":
-        this.#began ??= { at: this.#clock(), step: event.step - 1 };
+        this.#began ??= { at: this.#clock(), step: event.step };
         this.#step = event.step;
         return this.#draw("");
       case "evaluating": return this.#draw(`evaluating ${event.weights} ${event.done}/${event.total}`);

@@ -17,14 +17,17 @@ import {
 import { Prepared, type Input } from "./execute.js";
 
 const FAMILIES = {
-  scalar: [contractionScalar, attentionScalar], wide: [contractionWide, attentionWide], tiled: [contractionTiled, attentionTiled],
+  scalar: [contractionScalar, attentionScalar],
+  wide: [contractionWide, attentionWide],
+  tiled: [contractionTiled, attentionTiled],
 } as const;
 
 /** y[rows, cols] = x[rows, depth]·wᵀ, w stored [cols, depth] or, packed, [depth, cols]. */
 function linear(name: string, rows: Dim, depth: number, cols: number, B: number, packed = false): ContractionCase {
   const m = evalDim(rows, B);
   const x = source({ buffer: "t0", row: depth, depth: 1, vector: "depth" }, noise(m * depth, 1));
-  const layout = packed ? { row: 1, depth: cols, vector: "row" as const } : { row: depth, depth: 1, vector: "depth" as const };
+  const layout = packed
+    ? { row: 1, depth: cols, vector: "row" as const } : { row: depth, depth: 1, vector: "depth" as const };
   const w = source({ buffer: "t1", ...layout }, noise(cols * depth, 2));
   return {
     name, B, sources: [x, w],
@@ -38,25 +41,28 @@ function linear(name: string, rows: Dim, depth: number, cols: number, B: number,
 /** Attention over one packed [B, N, 3, heads, d] buffer; `queries` of the first tokens. */
 function attention(name: string, B: number, heads: number, tokens: number, d: number, queries = tokens): AttentionCase {
   const data = noise(B * tokens * 3 * heads * d, 3).map((x) => 4 * x);
+  const token = 3 * heads * d;
   const part = (i: number) => {
-    const made = source({ buffer: "t0", row: 3 * heads * d, depth: 1, start: i * heads * d, vector: "depth" }, data);
-    const image = tokens * 3 * heads * d;
+    const start = i * heads * d;
+    const made = source({ buffer: "t0", row: token, depth: 1, start, vector: "depth" }, data);
+    const image = tokens * token;
     const base = (row: string, batch: string): string =>
-      `((${batch}) / ${heads}) * ${image} + ((${batch}) % ${heads}) * ${d} + (${row}) * ${3 * heads * d} + ${i * heads * d}`;
+      `((${batch}) / ${heads}) * ${image} + ((${batch}) % ${heads}) * ${d} + (${row}) * ${token} + ${start}`;
     return {
       ...made, operand: { ...made.operand, base, offset: (r: string, k: string, z: string) => `${base(r, z)} + ${k}` },
       at: (row: number, depth: number, batch: number) =>
-        data[Math.floor(batch / heads) * image + (batch % heads) * d + row * 3 * heads * d + i * heads * d + depth] ?? NaN,
+        data[Math.floor(batch / heads) * image + (batch % heads) * d + row * token + start + depth] ?? NaN,
     };
   };
   const [q, k, v] = [part(0), part(1), part(2)];
   const epilogue: AttentionSpec["epilogue"] = ({ row, col, batch, value }) =>
-    `result[((${batch} / ${heads} * ${queries} + ${row}) * ${heads} + ${batch} % ${heads}) * ${d} + ${col}] = ${value};`;
+    `result[((${batch} / ${heads} * ${queries} + ${row}) * ${heads} + ${batch} % ${heads}) * ${d} + ${col}]` +
+    ` = ${value};`;
   return {
     name, B, sources: [q, k, v],
     spec: {
-      batches: extent({ b: heads, c: 0 }), queries: extent(dim(queries)), keys: extent(dim(tokens)), width: d, valueWidth: d,
-      scale: d ** -0.5, q: q.operand, k: k.operand, v: v.operand, epilogue,
+      batches: extent({ b: heads, c: 0 }), queries: extent(dim(queries)), keys: extent(dim(tokens)),
+      width: d, valueWidth: d, scale: d ** -0.5, q: q.operand, k: k.operand, v: v.operand, epilogue,
     },
   };
 }
@@ -84,7 +90,8 @@ const attentions = (B: number): AttentionCase[] => [
 
 const { values: args } = parseArgs({ options: {
   family: { type: "string" }, adapter: { type: "string" }, only: { type: "string", default: "Ti" },
-  batch: { type: "string", default: "1" }, ms: { type: "string", default: "200" }, checked: { type: "boolean", default: false },
+  batch: { type: "string", default: "1" }, ms: { type: "string", default: "200" },
+  checked: { type: "boolean", default: false },
 } });
 const device = await openDevice({ ...(args.adapter ? { adapter: args.adapter } : {}), checked: args.checked });
 const wide = (device.info.subgroupMinSize ?? 0) >= 8;
@@ -115,8 +122,9 @@ async function report(
   const { wall, cpu } = await prepared.time(Number(args.ms));
   const [result] = await prepared.read();
   prepared.destroy();
-  console.log(`${name.padEnd(18)} ${wall.toFixed(2).padStart(9)} ms ${(flops / wall / 1e6).toFixed(2).padStart(8)} GFLOP/s ` +
-    `${(flops / cpu / 1e6).toFixed(2).padStart(7)} GFLOP/cpu-s  first ${compile.toFixed(0).padStart(5)} ms  error ` +
+  const rate = (ms: number, width: number): string => (flops / ms / 1e6).toFixed(2).padStart(width);
+  console.log(`${name.padEnd(18)} ${wall.toFixed(2).padStart(9)} ms ${rate(wall, 8)} GFLOP/s ` +
+    `${rate(cpu, 7)} GFLOP/cpu-s  first ${compile.toFixed(0).padStart(5)} ms  error ` +
     (result ? error(result) : NaN).toExponential(1));
 }
 
@@ -124,7 +132,8 @@ const B = Number(args.batch);
 const wanted = ({ name }: { readonly name: string }): boolean => name.includes(args.only);
 const pick = (i: number, n: number): number => (i < 8 ? n - 1 - (i % n) : Math.floor(i * 0.6180339887 * n) % n);
 for (const c of contractions(B).filter(wanted)) {
-  const [m, n, k] = [c.spec.rows, c.spec.cols, c.spec.depth].map((e) => evalDim(e.dim, B)) as [number, number, number]; // three
+  const { rows, cols, depth } = c.spec;
+  const [m, n, k] = [evalDim(rows.dim, B), evalDim(cols.dim, B), evalDim(depth.dim, B)];
   const inputs = c.sources.map((s) => ({ name: s.operand.buffer, vector: s.operand.vector !== "none", data: s.data }));
   await report(c.name, contractionOf(c.spec), inputs, m * n, B, 2 * m * n * k, (result) => errorOf((i) => {
     const [row, col] = [pick(i, m), pick(i + 3, n)];
@@ -132,11 +141,12 @@ for (const c of contractions(B).filter(wanted)) {
   }));
 }
 for (const c of attentions(B).filter(wanted)) {
-  const { width, valueWidth } = c.spec;
-  const [z, m, n] = [c.spec.batches, c.spec.queries, c.spec.keys].map((e) => evalDim(e.dim, B)) as [number, number, number];
+  const { width, valueWidth, batches, queries, keys } = c.spec;
+  const [z, m, n] = [evalDim(batches.dim, B), evalDim(queries.dim, B), evalDim(keys.dim, B)];
+  const flops = 2 * z * m * n * (width + valueWidth);
   const heads = z / B;
   const inputs = c.sources.slice(0, 1).map((s) => ({ name: s.operand.buffer, vector: true, data: s.data }));
-  await report(c.name, attentionOf(c.spec), inputs, z * m * valueWidth, B, 2 * z * m * n * (width + valueWidth), (result) =>
+  await report(c.name, attentionOf(c.spec), inputs, z * m * valueWidth, B, flops, (result) =>
     errorOf((i) => {
       const [batch, row, col] = [pick(i, z), pick(i, m), pick(i, valueWidth)];
       const at = ((Math.floor(batch / heads) * m + row) * heads + (batch % heads)) * valueWidth + col;

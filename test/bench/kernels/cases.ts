@@ -81,7 +81,9 @@ export interface ContractionCase {
 }
 
 /** C[batch, m, n] in float64. */
-export function contractionReference({ spec, sources: [a, b], B }: ContractionCase, batch: number, m: number, n: number): number {
+export function contractionReference(
+  { spec, sources: [a, b], B }: ContractionCase, batch: number, m: number, n: number,
+): number {
   const depth = evalDim(spec.depth.dim, B);
   let sum = 0;
   for (let k = 0; k < depth; k++) sum += a.at(m, k, batch) * b.at(n, k, batch);

@@ -39,25 +39,18 @@ export function workgroupsOf({ grid }: KernelText, B: number): readonly [number,
   return [Math.ceil(count / y), y];
 }
 
-export interface Run {
-  readonly results: readonly Float32Array[];
-  /** Of one dispatch, in milliseconds; processor time is the whole process's, so that of a software adapter. */
-  readonly wall: number;
-  readonly cpu: number;
-  /** Making the pipeline and the first dispatch, in milliseconds. */
-  readonly compile: number;
-}
-
 /** One kernel, ready to be dispatched again and again. */
 export class Prepared {
   private constructor(
     readonly device: Device, readonly pipeline: GPUComputePipeline, readonly group: GPUBindGroup,
-    readonly buffers: readonly GPUBuffer[], readonly outputs: readonly GPUBuffer[], readonly count: readonly [number, number],
+    readonly buffers: readonly GPUBuffer[], readonly outputs: readonly GPUBuffer[],
+    readonly count: readonly [number, number],
   ) {}
 
   /** @param sizes elements of each output. Outputs start as NaN, so that what is not written shows. */
   static async make(
-    device: Device, kernel: KernelText, inputs: readonly Input[], outputs: readonly { name: string; size: number }[], B: number,
+    device: Device, kernel: KernelText, inputs: readonly Input[],
+    outputs: readonly { readonly name: string; readonly size: number }[], B: number,
   ): Promise<Prepared> {
     const gpu = device.gpu;
     const code = moduleText(kernel, inputs, outputs.map((o) => o.name));

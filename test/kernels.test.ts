@@ -1,0 +1,102 @@
+/**
+ * The compiled kernels of every op, of every op's gradient, and of graphs that are hard to fuse, against the
+ * interpreter: on each family that the adapter runs, fused and not. `DEITC_ADAPTER` names another adapter.
+ */
+import test from "ava";
+import type { Graph } from "../compiler/graph.js";
+import { OPS } from "../compiler/ops/index.js";
+import { isSoftware, adapterName, type Device } from "../runtime/device.js";
+import type { FamilyName } from "../runtime/manifest.js";
+import { FAMILY_NAMES } from "../runtime/manifest.js";
+import { FUSION_CASES, textOf } from "./fusion_cases.js";
+import {
+  compileText, disagreements, expected, feedsOf, moduleOf, obstacleOf, openTestDevice, runModule, type Feeds, type Module,
+} from "./harness.js";
+import { forwardGraph, gradientCases, gradientGraph, opCases, type OpCase, type OpGraph } from "./op_graphs.js";
+
+/**
+ * Greatest difference over the greatest magnitude: f32 rounding in another order is some 1e-6, the shading language's
+ * exp and division some 5e-6.
+ */
+const TOLERANCE = 1e-5;
+
+let device: Device;
+test.before(async (t) => {
+  device = await openTestDevice();
+  t.log(`on ${adapterName(device.info)}`);
+});
+test.after.always(() => device?.destroy());
+
+/** Batches to run: a software adapter takes seconds to compile one tiled kernel, so it compiles those once. */
+const batchesOf = (family: FamilyName): readonly number[] => family === "tiled" && isSoftware(device.info) ? [3] : [1, 3];
+
+/** What is wrong on a family, at every batch. Undefined: the adapter cannot run it. */
+async function wrongOn(
+  family: FamilyName, module: Module, graph: Graph, feeds: (batch: number) => Feeds,
+): Promise<readonly string[] | undefined> {
+  if (obstacleOf(device, module, family) !== undefined) return undefined;
+  const wrong: string[] = [];
+  for (const batch of batchesOf(family)) {
+    const given = feeds(batch);
+    const got = await runModule(device, module, family, batch, given);
+    wrong.push(...disagreements(got, expected(graph, batch, given), TOLERANCE).map((w) => `B = ${batch}: ${w}`));
+  }
+  return wrong;
+}
+
+/** Cases whose kernels are others when nothing is fused. */
+const fusible = (cases: readonly OpCase[], make: (cases: readonly OpCase[]) => OpGraph): readonly OpCase[] =>
+  cases.filter((c) => moduleOf(make([c]).graph, "test", { fuse: false }).compiled.fusion.kernels.length
+    > moduleOf(make([c]).graph).compiled.fusion.kernels.length);
+
+/** Groups of records by what they are: one module each, so that the driver has much to compile at once. */
+const GROUPS = [
+  { name: "elementwise ops", has: ({ record }: OpCase) => record.kind === "elementwise" },
+  { name: "contractions", has: ({ record }: OpCase) => record.kind === "contraction" || record.kind === "fused" },
+  { name: "other ops", has: ({ record }: OpCase) => !["elementwise", "contraction", "fused"].includes(record.kind) },
+] as const;
+const KINDS = [
+  { name: "forward", cases: opCases, make: forwardGraph },
+  { name: "gradients", cases: gradientCases, make: gradientGraph },
+] as const;
+
+for (const kind of KINDS) {
+  for (const group of GROUPS) {
+    const cases = kind.cases.filter(group.has);
+    for (const fuse of [true, false]) {
+      for (const family of FAMILY_NAMES) {
+        test.serial(`${kind.name} of ${group.name}${fuse ? "" : ", not fused"}: ${family}`, async (t) => {
+          const chosen = fuse ? cases : fusible(cases, kind.make);
+          if (chosen.length === 0) return void t.pass("fused and not are the same kernels");
+          const { graph, feeds } = kind.make(chosen);
+          const module = moduleOf(graph, "test", { fuse });
+          const wrong = await wrongOn(family, module, graph, feeds);
+          if (!wrong) t.log(`skipped: ${obstacleOf(device, module, family)}`);
+          t.deepEqual(wrong ?? [], []);
+        });
+      }
+    }
+  }
+}
+
+test("every record that has samples is run, but those that draw random numbers", (t) => {
+  const run = new Set(opCases.map((c) => c.record.name));
+  const left = [...OPS.values()].filter((r) => r.samples.length > 0 && !run.has(r.name)).map((r) => r.name);
+  t.deepEqual(left, ["bernoulli"]);
+});
+
+for (const c of FUSION_CASES) {
+  test.serial(`fusion: ${c.name}`, async (t) => {
+    for (const fuse of [true, false]) {
+      const module = compileText(textOf(c), undefined, { fuse });
+      const { graph } = module.model;
+      const anchored = module.fusion.kernels.some((k) => k.anchor !== undefined);
+      for (const family of FAMILY_NAMES) {
+        // Unfused tiled contractions are those of the ops: a software adapter need not compile them again.
+        if (!fuse && family === "tiled" && anchored && isSoftware(device.info)) continue;
+        const wrong = await wrongOn(family, module, graph, (batch) => feedsOf(graph, batch, c.ranges));
+        t.deepEqual(wrong ?? [], [], `${family}${fuse ? "" : ", not fused"}`);
+      }
+    }
+  });
+}
