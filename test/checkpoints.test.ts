@@ -121,8 +121,8 @@ test("a process killed at any moment leaves whole pairs", async (t) => {
     await new Promise((done) => { setTimeout(done, 5 + Math.random() * 60); });
     child.kill("SIGKILL");
     await once(child, "exit");
-    const kept = await readdir(join(path, "checkpoints"));
-    for (const name of kept.filter((one) => !one.startsWith("."))) {
+    const kept = (await readdir(join(path, "checkpoints"))).filter((one) => !one.startsWith("."));
+    for (const name of kept) {
       const home = join(path, "checkpoints", name);
       const { state } = await loadState(home, { recipe: "r" });
       const { step } = state;
@@ -177,7 +177,8 @@ test("a run killed at random steps and resumed ends bit for bit like one left al
   t.deepEqual(figures(got), figures(want));
   t.deepEqual(got.best, want.best);
   for (const name of ["last", "best"]) {
-    t.deepEqual(await readFile(join(killed, `${name}.safetensors`)), await readFile(join(alone, `${name}.safetensors`)));
+    const file = `${name}.safetensors`;
+    t.deepEqual(await readFile(join(killed, file)), await readFile(join(alone, file)));
   }
 });
 

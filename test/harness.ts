@@ -19,7 +19,7 @@ import { chooseFamily, type Device } from "../runtime/device.js";
 import type { FamilyName, Manifest } from "../runtime/manifest.js";
 import { FAMILY_NAMES } from "../runtime/manifest.js";
 import { load, openDevice } from "../runtime/node/index.js";
-import type { Session } from "../runtime/session.js";
+import type { ModuleDefinition, Session } from "../runtime/session.js";
 
 /** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
 export const openTestDevice = (): Promise<Device> =>
@@ -88,12 +88,17 @@ export function openSession(
   device: Device, module: Module, family: FamilyName, batch: number, parameters: Feeds["parameters"],
 ): Promise<Session> {
   const weights = new Map([...parameters].map(([path, t]) => [path, Float32Array.from(t.data)]));
-  const wgsl = (name: string, kernel: string): Promise<string> => {
-    const text = module.wgsl.get(`${name}/${kernel}`);
-    return text === undefined ? Promise.reject(new Error(`no text of ${name}/${kernel}`)) : Promise.resolve(text);
-  };
-  return load({ manifest: module.manifest, wgsl }, { device, family, batch, weights, poison: true });
+  return load(sourceOf(module), { device, family, batch, weights, poison: true });
 }
+
+/** A module as its generated code would hand it to the runtime. */
+export const sourceOf = ({ manifest, wgsl }: Module): ModuleDefinition => ({
+  manifest,
+  wgsl(family, kernel) {
+    const text = wgsl.get(`${family}/${kernel}`);
+    return text === undefined ? Promise.reject(new Error(`no text of ${family}/${kernel}`)) : Promise.resolve(text);
+  },
+});
 
 export type Results = ReadonlyMap<string, Float32Array | Int32Array>;
 

@@ -73,7 +73,8 @@ import { cross_entropy, hard_distillation, soft_cross_entropy } from "../../mode
 model tiny extends vit { image = 8  patch = 4  dim = 8  depth = 2  heads = 2  classes = 8 }
 model tiny_distilled extends tiny { distilled = true }
 `;
-export const LOSS = "loss(images: [B, 3, H, W], labels: i32[B]) { return cross_entropy(student(images).logits, labels) }";
+export const LOSS =
+  "loss(images: [B, 3, H, W], labels: i32[B]) { return cross_entropy(student(images).logits, labels) }";
 export const recipeText = (changes: Readonly<Record<string, string>> = {}): string => {
   const parts = {
     student: "student: tiny", data: "data = shapes()", batch: "batch = 64 images", length: "length = 5 epochs",

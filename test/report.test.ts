@@ -33,7 +33,9 @@ test("records are lines of JSON and come back", (t) => {
   t.deepEqual(parseMetrics(text), course);
   const bad = { ...stepRecord(1), loss: Number.NaN };
   t.deepEqual(parseMetrics(metricsLine(bad)), [bad]);
-  t.throws(() => parseMetrics("{\"kind\":\"step\"}\n", "m.jsonl"), { instanceOf: InputError, message: /m\.jsonl: line 1/u });
+  t.throws(() => parseMetrics("{\"kind\":\"step\"}\n", "m.jsonl"), {
+    instanceOf: InputError, message: /m\.jsonl: line 1/u,
+  });
   t.throws(() => parseMetrics(`${metricsLine(bad)}\n{"kind":`), { message: /line 2/u });
 });
 
@@ -72,7 +74,9 @@ test("the page is complete, escaped and asks for nothing from elsewhere", async 
   t.false(/<script|<link|@import|url\(|src=|href=/iu.test(page));
   t.false(/https?:\/\//u.test(page));
   t.true(page.includes("tiny &lt;shapes&gt; &amp; more") && page.includes("llvm&quot;pipe&quot;"));
-  for (const title of ["Loss", "Accuracy", "Learning rate", "Throughput"]) t.true(page.includes(`<b>${title}</b>`), title);
+  for (const title of ["Loss", "Accuracy", "Learning rate", "Throughput"]) {
+    t.true(page.includes(`<b>${title}</b>`), title);
+  }
   t.is(page.match(/<polyline/gu)?.length, 7);
   t.regex(page, /<title>training: [\d.]+ at epoch [\d.]+<\/title>/u);
   t.regex(page, /<title>EMA: 93 % of held-out images at epoch 10<\/title>/u);
@@ -139,12 +143,13 @@ test("progress: a bar on a terminal, lines elsewhere", (t) => {
   const bar = shown(true);
   t.true(bar.includes("[####                ]  200/1000"));
   t.regex(bar, /loss 2\.\d+ {2}lr 9\.\d+e-4 {2}\d\d\d(\.\d)? images\/s {2}4 min 0\d s left/u);
-  t.true(bar.split("\r\x1b[K").every((line) => line.split("\n")[0] !== undefined && (line.split("\n")[0] ?? "").length < 100));
+  t.true(bar.split("\r\x1b[K").every((line) => (line.split("\n")[0] ?? "").length < 100));
   const lines = shown(false);
   t.false(lines.includes("\r"));
   t.true(lines.split("\n").length <= 12, lines);
   for (const text of [bar, lines]) {
-    t.regex(text, /epoch 1 {2}loss 1 {2}accuracy 60\.00 % \(loss 0\.95\) {2}EMA 65\.00 % \(loss 0\.9\) {2}205 images\/s\n/u);
+    const epoch = "epoch 1  loss 1  accuracy 60.00 % (loss 0.95)  EMA 65.00 % (loss 0.9)  205 images/s\n";
+    t.true(text.includes(epoch));
     t.regex(text, /warning: no checkpoint\n/u);
   }
 });

@@ -13,19 +13,19 @@ export const SHAPE_NAMES = ["circle", "ring", "square", "triangle", "star", "cro
 /** In pixels. */
 const SIZE = 32;
 /** Radius of a shape in pixels, least and greatest; its centre stays this far, at least, from the border. */
-const RADIUS = [9.5, 12] as const;
+const RADIUS = [9, 11.5] as const;
 const MARGIN = 1;
 /** Least share of the way from the ground's mean level to white that a shape's colour is brighter by. */
 const CONTRAST = 0.55;
 /** Greatest turn either way, in radians. */
-const TURN = Math.PI / 3;
+const TURN = Math.PI / 2;
 /** Cells a side of the ground's texture, coarse and fine, and their amplitudes in levels. */
 const COARSE = { cells: 4, amplitude: 26 };
 const FINE = { cells: 11, amplitude: 18 };
 /** Levels of noise of each pixel. */
 const GRAIN = 10;
 /** Share of images shown as negatives: a dark shape on a light ground. */
-const NEGATIVE = 0.12;
+const NEGATIVE = 0.05;
 /** Darker or brighter streaks behind the shape. */
 const STREAKS = 3;
 

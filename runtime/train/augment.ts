@@ -146,7 +146,10 @@ function jittered(image: Pixels, brightness: number, contrast: number, saturatio
     [brightness, adjustBrightness], [contrast, adjustContrast], [saturation, adjustColor],
   ];
   return steps
-    .map(([most, adjust]) => ({ order: draws.unit(), factor: draws.uniform(Math.max(0, 1 - most), 1 + most), most, adjust }))
+    .map(([most, adjust]) => {
+      const order = draws.unit();
+      return { order, factor: draws.uniform(Math.max(0, 1 - most), 1 + most), most, adjust };
+    })
     .sort((a, b) => a.order - b.order)
     .reduce((result, { most, factor, adjust }) => (most > 0 ? adjust(result, factor) : result), image);
 }
@@ -193,7 +196,8 @@ export function augment(image: Pixels, how: TrainingTransform, draws: Draws, tar
   let result = image;
   for (const step of how.pixels) result = applied(result, step, draws, fill);
   if (result.width !== size || result.height !== size) {
-    throw new InputError(`the augmented images have ${result.width} × ${result.height} pixels, the model takes ${size}`, {
+    const got = `${result.width} × ${result.height}`;
+    throw new InputError(`the augmented images have ${got} pixels, the model takes ${size}`, {
       help: `add random_resized_crop(${size}) or random_crop(${size}) to augment`,
     });
   }

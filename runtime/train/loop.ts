@@ -113,8 +113,10 @@ export class DivergedError extends DeitcError {
   readonly tensor: string | undefined;
   readonly checkpoint: string | undefined;
   constructor(step: number, tensor: string | undefined, checkpoint: string | undefined) {
-    const where = tensor === undefined ? "the loss is not finite" : `'${tensor}' is the first tensor that is not finite`;
-    const from = checkpoint === undefined ? "no checkpoint was kept before it" : `the last good checkpoint is ${checkpoint}`;
+    const where = tensor === undefined
+      ? "the loss is not finite" : `'${tensor}' is the first tensor that is not finite`;
+    const from = checkpoint === undefined
+      ? "no checkpoint was kept before it" : `the last good checkpoint is ${checkpoint}`;
     super("diverged", "input", `training diverged at step ${step}: ${where}; ${from}`, {
       help: "lower the learning rate, lengthen the warm-up or clip the gradients, then resume from the checkpoint",
     });
@@ -165,7 +167,8 @@ class Run {
     const seconds = now - this.#began;
     const { loss: sum, steps, seconds: before, total } = this.#sums;
     this.#sums = {
-      loss: sum + loss * this.#interval, steps: steps + this.#interval, seconds: before + seconds, total: total + seconds,
+      loss: sum + loss * this.#interval, steps: steps + this.#interval,
+      seconds: before + seconds, total: total + seconds,
     };
     const record: StepRecord = {
       kind: "step", step: this.#step, epoch: this.#step / this.#plan.stepsPerEpoch, lr: this.#lr(this.#step - 1), loss,
@@ -230,7 +233,8 @@ class Run {
     } catch (error) {
       if (last || !(error instanceof DeitcError)) throw error;
       const kept = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
-      yield { kind: "warning", text: `no checkpoint at step ${this.#step}: ${error.message}; ${kept}; training goes on` };
+      const text = `no checkpoint at step ${this.#step}: ${error.message}; ${kept}; training goes on`;
+      yield { kind: "warning", text };
     }
     // Also after a failure: it is not tried again at every step.
     this.#savedAt = this.#clock();

@@ -99,8 +99,9 @@ const at = (value: number): string => value.toFixed(1);
 function axes({ show, title }: Chart, { x, y, xTicks, yTicks }: Scale): string {
   const bottom = HEIGHT - AREA.bottom;
   const rows = yTicks.map((value) => {
-    const line = `<line class="grid" x1="${AREA.left}" x2="${WIDTH - AREA.right}" y1="${at(y(value))}" y2="${at(y(value))}"/>`;
-    return `${line}<text x="${AREA.left - 6}" y="${at(y(value) + 4)}" text-anchor="end">${escapeHtml(show(value))}</text>`;
+    const [level, text] = [at(y(value)), at(y(value) + 4)];
+    return `<line class="grid" x1="${AREA.left}" x2="${WIDTH - AREA.right}" y1="${level}" y2="${level}"/>` +
+      `<text x="${AREA.left - 6}" y="${text}" text-anchor="end">${escapeHtml(show(value))}</text>`;
   });
   const columns = xTicks.map((value) =>
     `<line class="axis" x1="${at(x(value))}" x2="${at(x(value))}" y1="${bottom}" y2="${bottom + 4}"/>` +
@@ -115,8 +116,9 @@ function curve({ name, colour, points, marked }: Series, { show, unit }: Chart, 
   const line = drawn.map(([px, py]) => `${at(x(px))},${at(y(py))}`).join(" ");
   const hovers = thinned(drawn, MOST_HOVERS).map(([px, py]) => {
     const text = `${name}: ${show(py)}${unit === "" ? "" : ` ${unit}`} at epoch ${showNumber(px)}`;
-    const mark = marked === true ? `<circle class="mark c${colour}" cx="${at(x(px))}" cy="${at(y(py))}" r="3"/>` : "";
-    return `<g>${mark}<circle class="hover" cx="${at(x(px))}" cy="${at(y(py))}" r="8"/><title>${escapeHtml(text)}</title></g>`;
+    const place = `cx="${at(x(px))}" cy="${at(y(py))}"`;
+    const mark = marked === true ? `<circle class="mark c${colour}" ${place} r="3"/>` : "";
+    return `<g>${mark}<circle class="hover" ${place} r="8"/><title>${escapeHtml(text)}</title></g>`;
   });
   return `<polyline class="line c${colour}" points="${line}"/>${hovers.join("")}`;
 }
@@ -202,7 +204,8 @@ font:15px/1.45 system-ui,sans-serif}
 h1{font-size:1.35rem;margin:0 0 .6rem}dl{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:0 0 1.4rem}
 dt{color:var(--dim);font-size:.8rem}dd{margin:0}
 main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:1.2rem}
-figure{margin:0}figcaption{display:flex;gap:.8rem;align-items:baseline}small,figcaption span{color:var(--dim);font-size:.85rem}
+figure{margin:0}figcaption{display:flex;gap:.8rem;align-items:baseline}
+small,figcaption span{color:var(--dim);font-size:.85rem}
 figcaption i{display:inline-block;width:1.1em;height:3px;margin-right:.35em;vertical-align:middle}
 svg{width:100%;height:auto;display:block}text{font-size:11px;fill:var(--dim)}
 .grid{stroke:var(--line)}.axis{stroke:var(--dim)}.line{fill:none;stroke-width:1.8;stroke-linejoin:round}
