@@ -45,7 +45,7 @@ export const FORWARD_MODELS: Readonly<Record<string, readonly [file: string, tar
   deit_base_distilled_patch16_384: ["deit_b_distilled_384"],
   deit_small_patch16_LS_384: ["deit3", "deit3_s_384"],
   deit_base_patch16_LS_384: ["deit3", "deit3_b_384"],
-  vit_large_patch16_224: ["plain_vit", "vit_l"],
+  vit_large_patch16_224: ["plain_vit", "vit_l_16"],
 };
 
 /** The goldens of `shared`, by name. */

@@ -1,5 +1,5 @@
 /**
- * @file A procedural data set: one shape of eight kinds before a cluttered ground, 32 × 32 RGB.
+ * @file A procedural data set: one bright shape of eight kinds before a cluttered ground, 32 × 32 RGB.
  * Every image is a function of (seed, split, index), so it needs no download and no disk, and repeats bit for bit.
  */
 
@@ -18,14 +18,12 @@ const MARGIN = 1;
 /** Least share of the way from the ground's mean level to white that a shape's colour is brighter by. */
 const CONTRAST = 0.55;
 /** Greatest turn either way, in radians. */
-const TURN = Math.PI / 2;
+const TURN = Math.PI / 1.3;
 /** Cells a side of the ground's texture, coarse and fine, and their amplitudes in levels. */
 const COARSE = { cells: 4, amplitude: 26 };
 const FINE = { cells: 11, amplitude: 18 };
 /** Levels of noise of each pixel. */
 const GRAIN = 10;
-/** Share of images shown as negatives: a dark shape on a light ground. */
-const NEGATIVE = 0.05;
 /** Darker or brighter streaks behind the shape. */
 const STREAKS = 3;
 
@@ -180,7 +178,6 @@ function addShape(ground: Float32Array, draws: Draws, inside: Inside, base: read
 function draw(key: RandomKey, index: number): Uint8ClampedArray {
   const draws = new Draws(key, index);
   const base = [0, 1, 2].map(() => draws.uniform(30, 110));
-  const negative = draws.uniform(0, 1) < NEGATIVE;
   const ground = new Float32Array(SIZE * SIZE * 3);
   for (let i = 0; i < ground.length; i++) ground[i] = base[i % 3] ?? 0;
   addTexture(ground, draws, COARSE);
@@ -191,8 +188,7 @@ function draw(key: RandomKey, index: number): Uint8ClampedArray {
     const grain = (draws.byte() / 127.5 - 1) * GRAIN;
     for (let at = 3 * pixel; at < 3 * pixel + 3; at++) ground[at] = (ground[at] ?? 0) + grain;
   }
-  const pixels = new Uint8ClampedArray(ground);
-  return negative ? pixels.map((level) => 255 - level) : pixels;
+  return new Uint8ClampedArray(ground);
 }
 
 /** The procedural data set. Throws `InputError` for a length that is not a positive integer. */
