@@ -19,7 +19,8 @@ export const BATCH: Dim = Object.freeze({ b: 1, c: 0 });
 
 export const isConstant = (d: Dim): boolean => d.b === 0;
 export const sameDim = (x: Dim, y: Dim): boolean => x.b === y.b && x.c === y.c;
-export const sameShape = (x: Shape, y: Shape): boolean => x.length === y.length && x.every((d, i) => sameDim(d, y[i] as Dim));
+export const sameShape = (x: Shape, y: Shape): boolean =>
+  x.length === y.length && x.every((d, i) => sameDim(d, y[i] as Dim));
 export const isOne = (d: Dim): boolean => d.b === 0 && d.c === 1;
 export const addDim = (x: Dim, y: Dim): Dim => ({ b: x.b + y.b, c: x.c + y.c });
 export const subDim = (x: Dim, y: Dim): Dim => ({ b: x.b - y.b, c: x.c - y.c });

@@ -36,16 +36,24 @@ export function expandComposites(graph: Graph, records: ReadonlyMap<string, OpRe
   const rebuild = (node: Node, map: ReadonlyMap<Node, Node>): Node => {
     const inputs = node.inputs.map((i) => map.get(i) ?? i);
     if (inputs.every((i, n) => i === node.inputs[n])) return node;
-    return builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin);
+    return builder.add(
+      node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin,
+    );
   };
   const leaves = [...graph.inputs.values(), ...[...graph.parameters.values()].map((p) => p.node)];
   for (const node of topological([...leaves, ...rootsOf(graph)])) {
     const inputs = node.inputs.map((i) => image.get(i) as Node); // inputs come before users
-    const copy = builder.add(node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin);
+    const copy = builder.add(
+      node.op, inputs, node.attrs, [{ shape: node.shape, dtype: node.dtype }, ...node.extra], node.origin,
+    );
     image.set(node, settle(copy));
   }
   const of = (node: Node): Node => image.get(node) as Node; // every node of the graph has been walked
-  const nodes = (map: ReadonlyMap<string, Node>): Map<string, Node> => new Map([...map].map(([name, node]) => [name, of(node)]));
+  const nodes = (map: ReadonlyMap<string, Node>): Map<string, Node> =>
+    new Map([...map].map(([name, node]) => [name, of(node)]));
   const parameters = [...graph.parameters].map(([path, p]): [string, Parameter] => [path, { ...p, node: of(p.node) }]);
-  return { inputs: nodes(graph.inputs), parameters: new Map(parameters), outputs: nodes(graph.outputs), updates: nodes(graph.updates) };
+  return {
+    inputs: nodes(graph.inputs), parameters: new Map(parameters),
+    outputs: nodes(graph.outputs), updates: nodes(graph.updates),
+  };
 }

@@ -87,7 +87,8 @@ class Fuser {
       if (!this.#storeRecomputed(nodes)) break;
     }
     const kernels = this.#ordered();
-    const refusals = [...this.#refusals].filter(([n]) => this.#kernels.has(n)).map(([node, reason]) => ({ node, reason }));
+    const refusals = [...this.#refusals].filter(([n]) => this.#kernels.has(n))
+      .map(([node, reason]) => ({ node, reason }));
     return { kernels, refusals };
   }
 
@@ -139,7 +140,8 @@ class Fuser {
       if (this.#kernels.has(root)) continue;
       const result = this.#attempt(root);
       if ("store" in result) {
-        invariant(!this.#stored.has(result.store), `storing ${result.store.op} %${result.store.id} is new (${result.reason})`);
+        invariant(!this.#stored.has(result.store),
+          `storing ${result.store.op} %${result.store.id} is new (${result.reason})`);
         this.#store(result.store, result.reason);
         work.push(root);
         // Kernels already built may have computed that tensor themselves.
@@ -188,7 +190,8 @@ class Fuser {
     const members = [...puller.members].sort((x, y) => x.id - y.id);
     const reads = [...puller.reads].sort((x, y) => x.id - y.id);
     const refuse = (store: Node | undefined, reason: string): { store: Node; reason: string } => {
-      invariant(store && store !== root, `a kernel for ${root.op} %${root.id} (${root.origin.path}) can be made: ${reason}`);
+      invariant(store && store !== root,
+        `a kernel for ${root.op} %${root.id} (${root.origin.path}) can be made: ${reason}`);
       return { store, reason };
     };
     const anchors = distinctAnchors(puller.anchors);
@@ -202,18 +205,23 @@ class Fuser {
     if (anchor) {
       const legal = this.#withAnchor(root, anchor, puller);
       if (typeof legal === "string") return refuse(this.#highestLegal(anchor.node, root), legal);
-      if ("operand" in legal) return refuse(this.#operandToStore(legal.operand), "a contraction reads its operands many times");
+      if ("operand" in legal) {
+        return refuse(this.#operandToStore(legal.operand), "a contraction reads its operands many times");
+      }
       const all = <T extends Node>(own: readonly T[], more: ReadonlySet<T>): T[] =>
         [...new Set([...own, ...more])].sort((x, y) => x.id - y.id);
       const { operands, ...walk } = legal;
-      return { ...walk, root, anchor: anchor.node, members: all(members, operands.members), reads: all(reads, operands.reads) };
+      return { ...walk, root, anchor: anchor.node,
+        members: all(members, operands.members), reads: all(reads, operands.reads) };
     }
     const blown = this.#blownUp(root, members, puller);
     if (blown) return refuse(blown, "it is smaller than what it is broadcast to, and not cheap");
     if (reads.length + 1 > this.options.maxBindings) {
       return refuse(this.#splitReads(root, members), `a kernel binds at most ${this.options.maxBindings} buffers`);
     }
-    if (members.length > MAX_MEMBERS) return refuse(this.#middle(members, root), `a kernel computes at most ${MAX_MEMBERS} nodes`);
+    if (members.length > MAX_MEMBERS) {
+      return refuse(this.#middle(members, root), `a kernel computes at most ${MAX_MEMBERS} nodes`);
+    }
     if (puller.folds.length === 0) {
       return { kind: "map", root, batchAxes: [], rowAxes: root.shape.map((_, i) => i), colAxes: [], members, reads };
     }
@@ -248,15 +256,21 @@ class Fuser {
   /** How the axes of `root` are walked around its anchor; a reason when they cannot be; the operand that is no view. */
   #withAnchor(
     root: Node, anchor: PulledAnchor, puller: Puller,
-  ): (Pick<FusedKernel, "kind" | "batchAxes" | "rowAxes" | "colAxes"> & { operands: Puller }) | string | { operand: Node } {
+  ): (Pick<FusedKernel, "kind" | "batchAxes" | "rowAxes" | "colAxes"> & { operands: Puller })
+    | string | { operand: Node } {
     const record = this.#record(anchor.node);
     if (puller.folds.length > 0) return "a fold needs the whole row of the contraction's result";
-    if (puller.reads.size + 4 > this.options.maxBindings) return `a kernel binds at most ${this.options.maxBindings} buffers`;
+    if (puller.reads.size + 4 > this.options.maxBindings) {
+      return `a kernel binds at most ${this.options.maxBindings} buffers`;
+    }
     if (puller.members.size > MAX_MEMBERS) return `a kernel computes at most ${MAX_MEMBERS} nodes`;
     const reader = new Puller(this.options.records, this.#stored, undefined);
-    const operands = operandsOf(record, anchor, (input, where) => reader.pull(anchor.node.inputs[input] as Node, where));
+    const operands = operandsOf(record, anchor, (input, where) =>
+      reader.pull(anchor.node.inputs[input] as Node, where));
     invariant(operands, `${anchor.node.op} says how its operands are read`);
-    for (const [i, operand] of operands.entries()) if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
+    for (const [i, operand] of operands.entries()) {
+      if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
+    }
     const uses = operands.map((o) => new Set([...variablesOfValue(o)].filter((v) => v.startsWith("c"))));
     const axes = { batchAxes: [] as number[], rowAxes: [] as number[], colAxes: [] as number[] };
     for (const [axis, size] of root.shape.entries()) {
@@ -264,14 +278,20 @@ class Fuser {
       const [q, ...others] = uses.map((u) => u.has(`c${axis}`));
       const last = others[others.length - 1] ?? false;
       if (q && !others.some(Boolean)) axes.rowAxes.push(axis);
-      else if (!q && last && !others.slice(0, -1).some(Boolean)) axes.colAxes.push(axis);
-      else if (q || others.some(Boolean)) axes.batchAxes.push(axis);
+      // The columns of attention are an extent of its template: constant.
+      else if (!q && last && !others.slice(0, -1).some(Boolean) && (record.contract || isConstant(size))) axes.colAxes.push(axis);
+      // What no operand depends on is computed again for each: the contraction itself has no cheaper kernel.
+      else if (q || others.some(Boolean) || anchor.node === root) axes.batchAxes.push(axis);
       else return "its result is broadcast, and the contraction would be repeated";
     }
     const size = (s: Shape): number => at1(sizeOf(s));
-    if (size(root.shape) > ROW_WASTE * size(anchor.node.shape)) return "its result is broadcast, and the contraction would be repeated";
+    if (size(root.shape) > ROW_WASTE * size(anchor.node.shape)) {
+      return "its result is broadcast, and the contraction would be repeated";
+    }
     if (size(root.shape) < size(anchor.node.shape)) return "only a part of it is used here";
-    if (record.attend && anchor.node !== root && !sameWalk(anchor)) return "the attention kernel writes its result in its own order";
+    if (record.attend && anchor.node !== root && !sameWalk(anchor)) {
+      return "the attention kernel writes its result in its own order";
+    }
     return { kind: record.attend ? "attention" : "contraction", ...axes, operands: reader };
   }
 
@@ -315,7 +335,9 @@ class Fuser {
       if (member === root || this.#record(member).kind === "leaf") continue;
       const reads = new Puller(this.options.records, this.#stored, member);
       reads.pull(member, member.shape.map((size, axis) => variable(`c${axis}`, size)));
-      if (reads.reads.size > most && reads.reads.size + 1 <= this.options.maxBindings) [best, most] = [member, reads.reads.size];
+      if (reads.reads.size > most && reads.reads.size + 1 <= this.options.maxBindings) {
+        [best, most] = [member, reads.reads.size];
+      }
     }
     return best;
   }
@@ -332,7 +354,8 @@ class Fuser {
     if (known !== undefined) return known;
     const record = this.#record(node);
     const inputs = node.inputs.reduce((n, i) => n + (this.#stored.has(i) ? 0 : this.#cost(i)), 0);
-    const own = record.kind === "elementwise" ? (record.cost ?? 1) : record.kind === "movement" || record.kind === "leaf" ? 0 : 1e6;
+    const own = record.kind === "elementwise" ? (record.cost ?? 1)
+      : record.kind === "movement" || record.kind === "leaf" ? 0 : 1e6;
     const cost = own + inputs;
     this.#costs.set(node, cost);
     return cost;

@@ -86,7 +86,8 @@ export function printGraph(graph: Graph): string {
   const lines = topological(rootsOf(graph)).map((n) => {
     const attrs = Object.entries(n.attrs).map(([k, v]) => `${k} = ${showAttr(v)}`);
     const dtype = n.dtype === "f32" ? "" : `${n.dtype} `;
-    return `%${n.id} = ${n.op}(${[...n.inputs.map((i) => `%${i.id}`), ...attrs].join(", ")}) : ${dtype}${showShape(n.shape)}  // ${n.origin.path}`;
+    return `%${n.id} = ${n.op}(${[...n.inputs.map((i) => `%${i.id}`), ...attrs].join(", ")}) : ` +
+      `${dtype}${showShape(n.shape)}  // ${n.origin.path}`;
   });
   for (const [name, node] of graph.outputs) lines.push(`output ${name} = %${node.id}`);
   for (const [name, node] of graph.updates) lines.push(`update ${name} = %${node.id}`);
@@ -106,12 +107,16 @@ export class GraphBuilder {
   readonly #interned = new Map<string, Node>();
 
   /** @param unique keeps nodes apart that look alike (parameters and inputs are told apart by their name attribute). */
-  add(op: string, inputs: readonly Node[], attrs: Attrs, types: readonly [TensorType, ...TensorType[]], origin: Origin): Node {
+  add(
+    op: string, inputs: readonly Node[], attrs: Attrs, types: readonly [TensorType, ...TensorType[]], origin: Origin,
+  ): Node {
     const key = `${op}(${inputs.map((i) => i.id).join(",")})${JSON.stringify(attrs)}`;
     const known = this.#interned.get(key);
     if (known) return known;
     const [first, ...extra] = types;
-    const node: Node = { id: this.#nodes.length, op, inputs, attrs, shape: first.shape, dtype: first.dtype, extra, origin };
+    const node: Node = {
+      id: this.#nodes.length, op, inputs, attrs, shape: first.shape, dtype: first.dtype, extra, origin,
+    };
     this.#nodes.push(node);
     this.#interned.set(key, node);
     return node;

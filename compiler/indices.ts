@@ -1,8 +1,10 @@
 /**
- * @file Symbolic integer arithmetic over loop variables. Reshapes turn into divisions and remainders here, and the rules
- * below make nearly all of them cancel, so that a view costs a kernel no more than an addition.
+ * @file Symbolic integer arithmetic over loop variables. Reshapes turn into divisions and remainders here, and the
+ * rules below make nearly all of them cancel, so that a view costs a kernel no more than an addition.
  */
-import { addDim, atMost, dim, divDim, invariantMul, isConstant, isOne, sameDim, subDim, type Dim, type Shape } from "./dim.js";
+import {
+  addDim, atMost, dim, divDim, invariantMul, isConstant, isOne, sameDim, subDim, type Dim, type Shape,
+} from "./dim.js";
 import { invariant } from "./invariant.js";
 import type { Atom, Guard, Index, Term, Value } from "./value.js";
 
@@ -52,7 +54,8 @@ export function valueKey(value: Value): string {
     case "apply":
       return `${value.op}(${value.args.map(valueKey).join(",")})`;
     case "select":
-      return `{${value.guards.map((g) => `${indexKey(g.index)}<${dimKey(g.size)}`).join("&")}?${valueKey(value.then)}:${valueKey(value.otherwise)}}`;
+      return `{${value.guards.map((g) => `${indexKey(g.index)}<${dimKey(g.size)}`).join("&")}` +
+        `?${valueKey(value.then)}:${valueKey(value.otherwise)}}`;
     case "index":
       return `#${indexKey(value.index)}`;
     case "accumulator":
@@ -148,7 +151,9 @@ function atomMax(atom: Atom): Dim | undefined {
       if (isConstant(atom.divisor)) {
         const d = atom.divisor.c;
         // ⌊(b·B + c)/d⌋ ≤ (b/d)·B + ⌊c/d⌋ when d divides b; else round the slope up.
-        return { b: Math.ceil(max.b / d), c: max.b % d === 0 ? Math.floor(max.c / d) : Math.max(0, Math.ceil(max.c / d)) };
+        return {
+          b: Math.ceil(max.b / d), c: max.b % d === 0 ? Math.floor(max.c / d) : Math.max(0, Math.ceil(max.c / d)),
+        };
       }
       // ⌊x/(b·B+c)⌋ with x < q·(b·B+c).
       const q = divDim(addDim(max, ONE), atom.divisor);
@@ -188,7 +193,8 @@ function splitConstant(c: Dim, d: Dim): { q: Dim; r: Dim } {
 
 /** A divisor g of d such that i = g·x + y with 0 ≤ y < g, largest first: then ⌊i/d⌋ = ⌊x/(d/g)⌋. */
 function commonFactor(i: Index, d: Dim): { g: number; x: Index; y: Index; d: Dim } | undefined {
-  const candidates = new Set(i.terms.map((t) => t.coefficient).filter(isConstant).map((c) => gcd(Math.abs(c.c), isConstant(d) ? d.c : gcd(d.b, d.c))));
+  const candidates = new Set(i.terms.map((t) => t.coefficient).filter(isConstant)
+    .map((c) => gcd(Math.abs(c.c), isConstant(d) ? d.c : gcd(d.b, d.c))));
   for (const g of [...candidates].filter((c) => c > 1).sort((x, y) => y - x)) {
     const smaller = divDim(d, dim(g));
     if (!smaller) continue;

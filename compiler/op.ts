@@ -17,7 +17,8 @@ import type { Attr, Attrs, Node, TensorType } from "./graph.js";
  * - `fused`: made by rewrite rules from others (`expand` gives its meaning), with a kernel template of its own.
  * - `opaque`: a kernel of its own, nothing fuses into it.
  */
-export type OpKind = "leaf" | "elementwise" | "movement" | "reduction" | "contraction" | "composite" | "fused" | "opaque";
+export type OpKind =
+  | "leaf" | "elementwise" | "movement" | "reduction" | "contraction" | "composite" | "fused" | "opaque";
 
 /** A user's mistake found by an op: becomes a diagnostic at the call. `code` is one of the message catalogue's. */
 export interface OpFault {
@@ -82,8 +83,13 @@ export interface OpRecord {
   narrow?(ops: Ops, inputs: readonly Node[], attrs: Attrs, most: number): Node;
   /** Leaf: its numbers, row-major, where they are known when compiling; they become a constant of the kernel. */
   embedded?(node: Node): readonly number[];
-  /** Reduction: identity element, JavaScript fold and WGSL fold. `attrs.axes` are the folded axes, `attrs.keep` as in torch. */
-  readonly fold?: { readonly identity: number; combine(a: number, b: number): number; wgsl(a: string, b: string): string };
+  /**
+   * Reduction: identity element, JavaScript fold and WGSL fold. `attrs.axes` are the folded axes, `attrs.keep` as in
+   * torch.
+   */
+  readonly fold?: {
+    readonly identity: number; combine(a: number, b: number): number; wgsl(a: string, b: string): string
+  };
   /** Contraction: C[at] = Σ_k A[…]·B[…]. */
   readonly contract?: {
     /** Extent of k. */
@@ -97,7 +103,9 @@ export interface OpRecord {
     keys(node: Node): Dim;
     width(node: Node): Dim;
     /** Where q, k and v are read for result coordinates `at`, key `j` and width index `d`. */
-    read(node: Node, at: readonly Index[], j: Index, d: Index): readonly [q: readonly Index[], k: readonly Index[], v: readonly Index[]];
+    read(
+      node: Node, at: readonly Index[], j: Index, d: Index,
+    ): readonly [q: readonly Index[], k: readonly Index[], v: readonly Index[]];
   };
   /** Composite and fused: the same value by simpler ops. */
   expand?(ops: Ops, inputs: readonly Node[], attrs: Attrs): Node;
@@ -126,4 +134,5 @@ export function defineOp(record: OpRecord): OpRecord {
   return record;
 }
 
-export const attrNumbers = (a: Attr | undefined): readonly number[] => a as readonly number[]; // canonical attributes hold what their record put there
+export const attrNumbers = (a: Attr | undefined): readonly number[] =>
+  a as readonly number[]; // canonical attributes hold what their record put there

@@ -18,16 +18,20 @@ export function operandsOf(
   const { node, at } = anchor;
   const guarded = (input: number, where: readonly Index[]): Value => {
     const { shape } = node.inputs[input] as Node; // contractions have the inputs they read
-    const guards = where.map((index, axis): Guard => ({ index, size: shape[axis] as Dim })).filter((g) => !within(g.index, g.size));
+    const guards = where.map((index, axis): Guard => ({ index, size: shape[axis] as Dim }))
+      .filter((g) => !within(g.index, g.size));
     const value = read(input, where);
-    return guards.length === 0 ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype: "f32" } };
+    return guards.length === 0
+      ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype: "f32" } };
   };
   if (record.contract) {
     const [a, b] = record.contract.read(node, at, variable("k", record.contract.depth(node)));
     return [guarded(0, a), guarded(1, b)];
   }
   if (record.attend) {
-    const [q, k, v] = record.attend.read(node, at, variable("j", record.attend.keys(node)), variable("k", record.attend.width(node)));
+    const [q, k, v] = record.attend.read(
+      node, at, variable("j", record.attend.keys(node)), variable("k", record.attend.width(node)),
+    );
     return [guarded(0, q), guarded(1, k), guarded(2, v)];
   }
   return undefined;

@@ -67,16 +67,22 @@ export function compileModel(
   program: Program, target: string | undefined, options: CompileOptions = {},
 ): { compiled?: Compiled; diagnostics: readonly Diagnostic[] } {
   const start = performance.now();
-  const { model, diagnostics } = elaborateModel(program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS });
+  const { model, diagnostics } = elaborateModel(
+    program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS },
+  );
   if (!model || diagnostics.length > 0) return { diagnostics };
-  const elaborate: PassRecord = { name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph) };
+  const elaborate: PassRecord = {
+    name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph),
+  };
   const compiled = compileGraph(model.graph, `${model.name} (${fileName(program.entry.path)})`, options);
   const passes = [elaborate, ...compiled.passes];
   return { compiled: { ...compiled, model, manifest: manifestOf(model, compiled), passes }, diagnostics };
 }
 
 /** Compiles a graph, wherever it comes from. @param title what the kernels' headers call it. */
-export function compileGraph(graph: Graph, title: string, options: Omit<CompileOptions, "overrides"> = {}): CompiledGraph {
+export function compileGraph(
+  graph: Graph, title: string, options: Omit<CompileOptions, "overrides"> = {},
+): CompiledGraph {
   const passes: PassRecord[] = [];
   const pass = <T>(name: string, run: () => T, dump: (made: T) => string): T => {
     const start = performance.now();
@@ -90,7 +96,8 @@ export function compileGraph(graph: Graph, title: string, options: Omit<CompileO
   const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
   const expanded = pass("expand", () => ({ graph: expandComposites(settled.graph, OPS) }), dumpGraph);
   const fusion = pass(
-    "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }), printFusion,
+    "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }),
+    printFusion,
   );
   const stored = new Set(fusion.kernels.map((k) => k.root));
   const compileFamily = (name: FamilyName): CompiledFamily => {
@@ -103,7 +110,9 @@ export function compileGraph(graph: Graph, title: string, options: Omit<CompileO
   };
   const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
   const wgsl = new Map<string, string>();
-  for (const name of FAMILY_NAMES) for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
+  for (const name of FAMILY_NAMES) {
+    for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
+  }
   const firings = new Map<string, number>();
   for (const { firings: some } of [simple, recognized, settled]) {
     for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
@@ -115,7 +124,8 @@ export function compileGraph(graph: Graph, title: string, options: Omit<CompileO
 /** The manifest of a graph that stands for itself: for tests and tools. */
 export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
   const { expanded: graph, families } = compiled;
-  const tensor = ([tensorName, { shape, dtype }]: readonly [string, Node]): TensorInfo => ({ name: tensorName, shape, dtype });
+  const tensor = ([tensorName, { shape, dtype }]: readonly [string, Node]): TensorInfo =>
+    ({ name: tensorName, shape, dtype });
   return {
     format: 1,
     compiler: VERSION,
@@ -130,7 +140,9 @@ export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
     parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
       path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
     })),
-    families: { scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family },
+    families: {
+      scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family,
+    },
   };
 }
 
@@ -158,17 +170,22 @@ const fileName = (path: string): string => path.split(/[\\/]/).pop() ?? path;
 /** One kernel a line, then what was not fused and why. */
 export function printFusion(fusion: Fusion): string {
   const kernels = fusion.kernels.map((k, i) =>
-    `${String(i).padStart(3)} ${k.kind.padEnd(11)} %${k.root.id} ${k.root.origin.path} = ${k.members.map((n) => n.op).join(" ")}`);
+    `${String(i).padStart(3)} ${k.kind.padEnd(11)} %${k.root.id} ${k.root.origin.path} = ` +
+      k.members.map((n) => n.op).join(" "));
   const refusals = fusion.refusals.map((r) => `stored %${r.node.id} ${r.node.op} (${r.node.origin.path}): ${r.reason}`);
   return [...kernels, ...refusals].join("\n") + "\n";
 }
 
 function printPlan(family: Family): string {
-  const steps = [...family.programs.prepare.map((s) => ["prepare", s] as const), ...family.programs.infer.map((s) => ["infer", s] as const)];
+  const steps = [
+    ...family.programs.prepare.map((s) => ["prepare", s] as const),
+    ...family.programs.infer.map((s) => ["infer", s] as const),
+  ];
   const lines = steps.map(([program, s]) => {
     const refs = s.bindings.map((r) => `${r.kind}[${r.index}]`).join(" ");
     return `${program.padEnd(8)} ${s.path.padEnd(32)} ${family.kernels[s.kernel]?.name ?? ""} ${refs}`;
   });
-  const slots = family.slots.map((s, i) => `slot[${i}] ${s.kind} ${s.bytes.b}·B + ${s.bytes.c} bytes: ${s.tensors.join(", ")}`);
+  const slots = family.slots.map((s, i) =>
+    `slot[${i}] ${s.kind} ${s.bytes.b}·B + ${s.bytes.c} bytes: ${s.tensors.join(", ")}`);
   return [...lines, ...slots].join("\n") + "\n";
 }

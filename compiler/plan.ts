@@ -67,7 +67,9 @@ class Planner {
       };
     });
     const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
-    const family: Family = { kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), infer: steps(infer) } };
+    const family: Family = {
+      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), infer: steps(infer) },
+    };
     return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
   }
 
@@ -78,7 +80,8 @@ class Planner {
     const infer: LoweredKernel[] = [];
     for (const kernel of this.lowered) {
       const { root } = kernel.fused;
-      const constant = kernel.reads.every((n) => n.op === "parameter" || derived.has(n)) && root.shape.every((d) => d.b === 0);
+      const constant = kernel.reads.every((n) => n.op === "parameter" || derived.has(n)) &&
+        root.shape.every((d) => d.b === 0);
       if (constant && !this.#outputs.has(root)) {
         derived.add(root);
         prepare.push(kernel);
@@ -136,7 +139,9 @@ class Planner {
   }
 
   #leaf(node: Node): Ref | undefined {
-    if (node.op === "parameter") return { kind: "parameter", index: known(this.#parameters, String(node.attrs["path"])) };
+    if (node.op === "parameter") {
+      return { kind: "parameter", index: known(this.#parameters, String(node.attrs["path"])) };
+    }
     if (node.op === "input") return { kind: "input", index: known(this.#inputs, String(node.attrs["name"])) };
     return undefined;
   }
@@ -150,7 +155,9 @@ class Planner {
   }
 
   /** Equal texts are one pipeline, named after the first step that uses it. */
-  #pipelines(kernels: readonly LoweredKernel[]): { infos: KernelInfo[]; wgsl: Map<string, string>; of: Map<LoweredKernel, number> } {
+  #pipelines(
+    kernels: readonly LoweredKernel[],
+  ): { infos: KernelInfo[]; wgsl: Map<string, string>; of: Map<LoweredKernel, number> } {
     const groups = new Map<string, LoweredKernel[]>();
     for (const kernel of kernels) {
       const group = groups.get(kernel.wgsl);

@@ -1,6 +1,7 @@
 /**
- * @file Follows one element of a tensor back to what it is made of, down to tensors that are stored. Movement ops become
- * index arithmetic, elementwise ops a scalar expression, reductions folds, and at most one contraction the accumulator.
+ * @file Follows one element of a tensor back to what it is made of, down to tensors that are stored. Movement ops
+ * become index arithmetic, elementwise ops a scalar expression, reductions folds, and at most one contraction the
+ * accumulator.
  */
 import { isOne, type Shape } from "./dim.js";
 import type { Node } from "./graph.js";
@@ -53,7 +54,8 @@ export class Puller {
     if (node !== this.root && this.stored.has(node)) return this.#load(node, at);
     if (record.pull) {
       this.members.add(node);
-      return record.pull(node, at, (input, where) => this.pull(node.inputs[input] as Node, where)); // records read inputs they have
+      return record.pull(node, at, (input, where) =>
+        this.pull(node.inputs[input] as Node, where)); // records read inputs they have
     }
     switch (record.kind) {
       case "leaf":

@@ -1,5 +1,6 @@
 /**
- * @file The syntax tree of `.deit` files: readonly nodes, each with its span. One type per grammar rule that means something of its own.
+ * @file The syntax tree of `.deit` files: readonly nodes, each with its span. One type per grammar rule that means
+ * something of its own.
  */
 
 /** A source text. `path` is what diagnostics print. */
@@ -133,12 +134,18 @@ export interface Body {
 export type Statement =
   | { readonly kind: "assign"; readonly targets: readonly Name[]; readonly value: Expr; readonly span: Span }
   | { readonly kind: "return"; readonly value: Expr; readonly span: Span }
-  | { readonly kind: "param"; readonly name: Name; readonly type: Type; readonly initial: Expr; readonly noDecay: boolean; readonly span: Span }
+  | {
+    readonly kind: "param"; readonly name: Name; readonly type: Type; readonly initial: Expr;
+    readonly noDecay: boolean; readonly span: Span
+  }
   | { readonly kind: "buffer"; readonly name: Name; readonly type: Type; readonly initial: Expr; readonly span: Span }
   | { readonly kind: "update"; readonly name: Name; readonly value: Expr; readonly span: Span }
   | { readonly kind: "input"; readonly name: Name; readonly type: Type; readonly span: Span }
   | { readonly kind: "output"; readonly name: Name; readonly value: Expr; readonly span: Span }
-  | { readonly kind: "for"; readonly name: Name; readonly from: Expr; readonly to: Expr; readonly body: Body; readonly span: Span }
+  | {
+    readonly kind: "for"; readonly name: Name; readonly from: Expr; readonly to: Expr;
+    readonly body: Body; readonly span: Span
+  }
   | If;
 
 export interface If {
@@ -163,8 +170,14 @@ export type Expr =
   | { readonly kind: "index"; readonly object: Expr; readonly indices: readonly Index[]; readonly span: Span }
   | { readonly kind: "member"; readonly object: Expr; readonly name: Name; readonly span: Span }
   | { readonly kind: "unary"; readonly operator: "-" | "not"; readonly operand: Expr; readonly span: Span }
-  | { readonly kind: "binary"; readonly operator: BinaryOperator; readonly left: Expr; readonly right: Expr; readonly span: Span }
-  | { readonly kind: "conditional"; readonly test: Expr; readonly then: Expr; readonly otherwise: Expr; readonly span: Span };
+  | {
+    readonly kind: "binary"; readonly operator: BinaryOperator; readonly left: Expr; readonly right: Expr;
+    readonly span: Span
+  }
+  | {
+    readonly kind: "conditional"; readonly test: Expr; readonly then: Expr; readonly otherwise: Expr;
+    readonly span: Span
+  };
 
 /** Canonical (plural) unit names. */
 export type Unit = "images" | "epochs" | "steps";

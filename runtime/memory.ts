@@ -92,7 +92,8 @@ interface Demand {
 function demandsOf(manifest: Manifest, family: Family): { slots: Demand[]; inputs: Demand[]; outputs: Demand[] } {
   const tensor = (kind: string) => (info: TensorInfo): Demand => ({
     what: `${kind} '${info.name}' ${showShape(info.shape)}`,
-    bytesAt: (batch) => (info.sameAs === undefined ? roundUp(Math.max(4 * elementsAt(info, batch), GRAIN), GRAIN) : GRAIN),
+    bytesAt: (batch) =>
+      (info.sameAs === undefined ? roundUp(Math.max(4 * elementsAt(info, batch), GRAIN), GRAIN) : GRAIN),
   });
   return {
     slots: family.slots.map((slot) => ({

@@ -120,7 +120,8 @@ export class Session<
       for (const [index, tensor] of tensors.entries()) await this.#program.setInput(index, tensor);
       const results = await this.#program.infer(options);
       const outputs = this.manifest.outputs.map((info, index) => {
-        const bytes = (info.sameAs === undefined ? results[index] : results[info.sameAs]?.slice(0)) ?? new ArrayBuffer(0);
+        const bytes =
+          (info.sameAs === undefined ? results[index] : results[info.sameAs]?.slice(0)) ?? new ArrayBuffer(0);
         const length = elementsAt(info, images);
         const numbers = info.dtype === "f32" ? new Float32Array(bytes, 0, length) : new Int32Array(bytes, 0, length);
         return [info.name, numbers];

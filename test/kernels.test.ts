@@ -27,16 +27,20 @@ test.before(async (t) => {
 });
 test.after.always(() => device?.destroy());
 
-/** Batches to run: a software adapter takes seconds to compile one tiled kernel, so it compiles those once. */
-const batchesOf = (family: FamilyName): readonly number[] => family === "tiled" && isSoftware(device.info) ? [3] : [1, 3];
+/** Batches to run. A software adapter takes seconds to compile one tiled kernel, so it compiles fewer. */
+const batchesOf = (family: FamilyName, fuse: boolean): readonly number[] =>
+  isSoftware(device.info) && (family === "tiled" || !fuse) ? [3] : [1, 3];
+
+/** Whether an adapter is spared kernels: unfused tiled contractions are those of the ops once more. */
+const isSpared = (family: FamilyName, fuse: boolean): boolean => family === "tiled" && !fuse && isSoftware(device.info);
 
 /** What is wrong on a family, at every batch. Undefined: the adapter cannot run it. */
 async function wrongOn(
-  family: FamilyName, module: Module, graph: Graph, feeds: (batch: number) => Feeds,
+  family: FamilyName, fuse: boolean, module: Module, graph: Graph, feeds: (batch: number) => Feeds,
 ): Promise<readonly string[] | undefined> {
   if (obstacleOf(device, module, family) !== undefined) return undefined;
   const wrong: string[] = [];
-  for (const batch of batchesOf(family)) {
+  for (const batch of batchesOf(family, fuse)) {
     const given = feeds(batch);
     const got = await runModule(device, module, family, batch, given);
     wrong.push(...disagreements(got, expected(graph, batch, given), TOLERANCE).map((w) => `B = ${batch}: ${w}`));
@@ -67,10 +71,11 @@ for (const kind of KINDS) {
       for (const family of FAMILY_NAMES) {
         test.serial(`${kind.name} of ${group.name}${fuse ? "" : ", not fused"}: ${family}`, async (t) => {
           const chosen = fuse ? cases : fusible(cases, kind.make);
+          if (group.name === "contractions" && isSpared(family, fuse)) return void t.pass("on a software adapter");
           if (chosen.length === 0) return void t.pass("fused and not are the same kernels");
           const { graph, feeds } = kind.make(chosen);
           const module = moduleOf(graph, "test", { fuse });
-          const wrong = await wrongOn(family, module, graph, feeds);
+          const wrong = await wrongOn(family, fuse, module, graph, feeds);
           if (!wrong) t.log(`skipped: ${obstacleOf(device, module, family)}`);
           t.deepEqual(wrong ?? [], []);
         });
@@ -92,9 +97,8 @@ for (const c of FUSION_CASES) {
       const { graph } = module.model;
       const anchored = module.fusion.kernels.some((k) => k.anchor !== undefined);
       for (const family of FAMILY_NAMES) {
-        // Unfused tiled contractions are those of the ops: a software adapter need not compile them again.
-        if (!fuse && family === "tiled" && anchored && isSoftware(device.info)) continue;
-        const wrong = await wrongOn(family, module, graph, (batch) => feedsOf(graph, batch, c.ranges));
+        if (anchored && isSpared(family, fuse)) continue;
+        const wrong = await wrongOn(family, fuse, module, graph, (batch) => feedsOf(graph, batch, c.ranges));
         t.deepEqual(wrong ?? [], [], `${family}${fuse ? "" : ", not fused"}`);
       }
     }

@@ -51,7 +51,8 @@ function partSizes(parts: Attr | undefined, size: number): readonly number[] | O
     if (isFault(count)) return count;
     if (size % count === 0) return Array.from({ length: count }, () => size / count);
     const share = Number((size / count).toPrecision(12));
-    return fault("not_an_integer", `\`split\` cannot make ${count} equal parts of ${size}: ${size} / ${count} = ${share}`);
+    return fault("not_an_integer",
+      `\`split\` cannot make ${count} equal parts of ${size}: ${size} / ${count} = ${share}`);
   }
   const sizes = readEach(listed, (item) => readWhole(item, "a size of `split`", 1));
   if (isFault(sizes)) return sizes;

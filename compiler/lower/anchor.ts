@@ -59,7 +59,8 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
   invariant(record.contract, `${node.op} is a contraction`);
   const depth = record.contract.depth(node);
   const [a, b] = operands.map((o, i) => operandOf(o, {
-    row: free(["m", "n"], i), depth: "k", rows: [sizeOf(walk.rowShape), sizeOf(walk.colShape)][i] as Dim, // two operands
+    row: free(["m", "n"], i), depth: "k",
+    rows: [sizeOf(walk.rowShape), sizeOf(walk.colShape)][i] as Dim, // two operands
     depths: depth, bindings,
   }));
   const spec: ContractionSpec = {
@@ -96,12 +97,15 @@ class Walk {
 }
 
 function epilogueText(
-  fused: FusedKernel, context: LowerContext, walk: Walk, value: Value, bindings: Bindings, functions: Map<string, string>,
+  fused: FusedKernel, context: LowerContext, walk: Walk, value: Value, bindings: Bindings,
+  functions: Map<string, string>,
 ): ContractionSpec["epilogue"] {
   // Bindings must not depend on how often a template calls this: one dry run names them all.
   const emit = ({ row, col, batch, value: accumulator }: Parameters<ContractionSpec["epilogue"]>[0]): string => {
     const names = new Map([["m", row], ["n", col], ["z", batch]]);
-    const code = new Statements(context.records, bindings, functions, names, new Map([["accumulator", accumulator]]), "e");
+    const code = new Statements(
+      context.records, bindings, functions, names, new Map([["accumulator", accumulator]]), "e",
+    );
     code.store(OUTPUT, code.index(linearize(walk.at, fused.root.shape)), fused.root, value);
     return `{\n${code.text()}\n}`;
   };
@@ -130,7 +134,8 @@ function operandOf(value: Value, site: OperandSite): Operand {
   const vector = elementGuards.length > 0 || (found === "row" && rowGuards.length > 0) ? "none" : found;
   const buffer = site.bindings.use(view.load.node, vector !== "none");
   const [ofDepth, others, mixed] = partition(offset, depth);
-  const names = (r: string, d: string, z: string): Map<string, string> => new Map([[row, wrap(r)], [depth, wrap(d)], ["z", wrap(z)]]);
+  const names = (r: string, d: string, z: string): Map<string, string> =>
+    new Map([[row, wrap(r)], [depth, wrap(d)], ["z", wrap(z)]]);
   return {
     buffer,
     separable: mixed.terms.length === 0,
@@ -138,7 +143,8 @@ function operandOf(value: Value, site: OperandSite): Operand {
     step: (d) => indexText(ofDepth, names("0", d, "0")),
     offset: (r, d, z) => indexText(offset, names(r, d, z)),
     ...(rowGuards.length > 0 ? { guard: (r: string, z: string) => guardText(rowGuards, names(r, "0", z)) } : {}),
-    ...(elementGuards.length > 0 ? { elementGuard: (r: string, d: string, z: string) => guardText(elementGuards, names(r, d, z)) } : {}),
+    ...(elementGuards.length > 0
+      ? { elementGuard: (r: string, d: string, z: string) => guardText(elementGuards, names(r, d, z)) } : {}),
     vector,
   };
 }
@@ -169,7 +175,8 @@ function vectorAxis(offset: Index, site: OperandSite): Operand["vector"] {
     const [only] = adjacent;
     if (adjacent.length !== 1 || !only || only.atom.kind !== "variable" || !isOne(only.coefficient)) continue;
     const rest = moved.terms.filter((t) => t !== only);
-    if (rest.every((t) => t.coefficient.b % 4 === 0 && t.coefficient.c % 4 === 0) && moved.constant.b % 4 === 0 && moved.constant.c % 4 === 0) {
+    if (rest.every((t) => t.coefficient.b % 4 === 0 && t.coefficient.c % 4 === 0) &&
+      moved.constant.b % 4 === 0 && moved.constant.c % 4 === 0) {
       return axis;
     }
   }

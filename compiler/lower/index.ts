@@ -44,7 +44,9 @@ function lower(fused: FusedKernel, context: LowerContext): LoweredKernel {
 }
 
 /** A text by which kernels have equal WGSL, and the nodes from outside that it refers to by position. */
-function structureOf({ kind, root, anchor, members, batchAxes, rowAxes, colAxes }: FusedKernel): { key: string; outside: Node[] } {
+function structureOf(
+  { kind, root, anchor, members, batchAxes, rowAxes, colAxes }: FusedKernel,
+): { key: string; outside: Node[] } {
   const inside = new Map(members.map((node, i) => [node, i]));
   const outside: Node[] = [];
   const type = (node: Node): string => `${node.dtype}${JSON.stringify(node.shape)}`;
@@ -54,11 +56,13 @@ function structureOf({ kind, root, anchor, members, batchAxes, rowAxes, colAxes 
     let at = outside.indexOf(node);
     if (at < 0) at = outside.push(node) - 1;
     // A leaf's own numbers may stand in the kernel.
-    const leaf = node.op === "parameter" || node.op === "input" ? "" : `${node.op}${node.inputs.length === 0 ? JSON.stringify(node.attrs) : ""}`;
+    const leaf = node.op === "parameter" || node.op === "input"
+      ? "" : `${node.op}${node.inputs.length === 0 ? JSON.stringify(node.attrs) : ""}`;
     return `o${at}${type(node)}${leaf}`;
   };
   const parts = members.map((node) =>
-    `${node.op}${JSON.stringify(node.attrs)}${type(node)}(${node.inputs.map(refer).join()})${node === root ? "!" : ""}${node === anchor ? "@" : ""}`);
+    `${node.op}${JSON.stringify(node.attrs)}${type(node)}(${node.inputs.map(refer).join()})` +
+      `${node === root ? "!" : ""}${node === anchor ? "@" : ""}`);
   // A kernel that copies a leaf has no member that refers to it.
   const copied = inside.has(root) ? "" : refer(root);
   return { key: [kind, batchAxes, rowAxes, colAxes, copied, ...parts].join("|"), outside };

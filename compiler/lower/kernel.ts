@@ -38,24 +38,33 @@ export const OUTPUT = "result";
 
 /** Puts bindings, override, functions and entry point around a kernel's text. */
 export function assemble(
-  fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>, context: LowerContext,
+  fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>,
+  context: LowerContext,
 ): LoweredKernel {
   const list = bindings.list();
   const lines: string[] = [...text.enables];
   list.forEach(({ name, node, vector }, i) => {
-    lines.push(`@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? "vec4f" : wgslStorage(node.dtype)}>;`);
+    lines.push(
+      `@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? "vec4f" : wgslStorage(node.dtype)}>;`,
+    );
   });
-  lines.push(`@group(0) @binding(${list.length}) var<storage, read_write> ${OUTPUT}: array<${wgslStorage(fused.root.dtype)}>;`);
+  lines.push(
+    `@group(0) @binding(${list.length}) var<storage, read_write> ${OUTPUT}: array<${wgslStorage(fused.root.dtype)}>;`,
+  );
   const needsBatch = /\bB\b/.test(text.body + text.declarations + [...functions.values()].join());
   if (needsBatch) lines.push("override B: i32;");
   for (const name of [...functions.keys()].sort()) lines.push(functions.get(name) as string); // listed by its own keys
   if (text.declarations) lines.push(text.declarations);
   const builtins = [
-    "@builtin(workgroup_id) wid: vec3u", "@builtin(num_workgroups) nwg: vec3u", "@builtin(local_invocation_index) lid: u32",
+    "@builtin(workgroup_id) wid: vec3u", "@builtin(num_workgroups) nwg: vec3u",
+    "@builtin(local_invocation_index) lid: u32",
     ...(text.builtins ?? []),
   ];
-  lines.push(`@compute @workgroup_size(${text.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, indent(text.body), "}");
-  const features = text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? []).map((f) => f.replace("f16", "shader-f16"));
+  lines.push(
+    `@compute @workgroup_size(${text.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, indent(text.body), "}",
+  );
+  const features = text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? [])
+    .map((f) => f.replace("f16", "shader-f16"));
   return {
     fused,
     wgsl: lines.join("\n") + "\n",
@@ -91,7 +100,9 @@ function indent(body: string): string {
 function workgroupBytes(declarations: string): number {
   const width: Record<string, number> = { f32: 4, i32: 4, u32: 4, vec4f: 16, "vec4<f32>": 16, vec2f: 8 };
   let bytes = 0;
-  for (const [, type, count] of declarations.matchAll(/var<workgroup>\s+\w+\s*:\s*array<\s*([\w<>]+)\s*,\s*([\d\s*+]+)\s*>/g)) {
+  for (const [, type, count] of declarations.matchAll(
+    /var<workgroup>\s+\w+\s*:\s*array<\s*([\w<>]+)\s*,\s*([\d\s*+]+)\s*>/g,
+  )) {
     bytes += (width[type ?? ""] ?? 4) * (count ?? "0").split("*").map(Number).reduce((x, y) => x * y, 1);
   }
   return bytes;
@@ -111,7 +122,9 @@ function flopsOf(fused: FusedKernel, { records }: LowerContext): Dim {
       return addDim(total, { b: Math.round(pairs.b * ratio), c: Math.round(pairs.c * ratio) });
     }
     if (record?.kind === "elementwise") return addDim(total, elements);
-    if (record?.kind === "reduction") return addDim(total, sizeOf((node.inputs[0] as Node).shape)); // reductions have one input
+    if (record?.kind === "reduction") {
+      return addDim(total, sizeOf((node.inputs[0] as Node).shape)); // reductions have one input
+    }
     return total;
   }, dim(0));
 }

@@ -29,7 +29,8 @@ export function lowerRow(fused: FusedKernel, context: LowerContext): LoweredKern
   const colShape = fused.colAxes.map((a) => root.shape[a] as Dim);
   const rows = delinearize(variable("r", sizeOf(rowShape)), rowShape);
   const cols = delinearize(variable("c", sizeOf(colShape)), colShape);
-  const at = root.shape.map((_, axis): Index => rows[fused.rowAxes.indexOf(axis)] ?? cols[fused.colAxes.indexOf(axis)] ?? ZERO_INDEX);
+  const at = root.shape.map((_, axis): Index =>
+    rows[fused.rowAxes.indexOf(axis)] ?? cols[fused.colAxes.indexOf(axis)] ?? ZERO_INDEX);
   const puller = new Puller(context.records, context.stored, root);
   const value = puller.pull(root, at);
   const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
@@ -111,7 +112,8 @@ class RowWriter {
     code.line(`${shared}[lane] = ${into(name)};`);
     for (let half = this.threads / 2; half >= 1; half /= 2) {
       code.line("workgroupBarrier();");
-      code.line(`if (lane < ${half}) { ${shared}[lane] = ${into(fold.wgsl(out(`${shared}[lane]`), out(`${shared}[lane + ${half}]`)))}; }`);
+      code.line(`if (lane < ${half}) { ${shared}[lane] = ` +
+        `${into(fold.wgsl(out(`${shared}[lane]`), out(`${shared}[lane + ${half}]`)))}; }`);
     }
     code.line("workgroupBarrier();");
     code.line(`${name} = ${out(`${shared}[0]`)};`);

@@ -39,7 +39,11 @@ export function indexText(i: Index, names: Names, dynamic?: (value: Value) => st
     return { sign, text: factor === "1" ? text : `${wrap(text)} * ${factor}` };
   });
   const { b, c } = i.constant;
-  if (b !== 0 || c !== 0) parts.push({ sign: b === 0 && c < 0 ? "-" : "+", text: b === 0 ? String(Math.abs(c)) : dimText(i.constant) });
+  if (b !== 0 || c !== 0) {
+    parts.push({
+      sign: b === 0 && c < 0 ? "-" : "+", text: b === 0 ? String(Math.abs(c)) : dimText(i.constant),
+    });
+  }
   if (parts.length === 0) return "0";
   return parts.map((p, n) => (n === 0 ? (p.sign === "-" ? `-${p.text}` : p.text) : ` ${p.sign} ${p.text}`)).join("");
 }
@@ -61,7 +65,9 @@ function atomText(atom: Atom, names: Names, dynamic?: (value: Value) => string):
   }
 }
 
-/** `(e >= 0) & (e < size)` of every guard, joined. Not `&&`: a branch each is what software adapters compile slowest. */
+/**
+ * `(e >= 0) & (e < size)` of every guard, joined. Not `&&`: a branch each is what software adapters compile slowest.
+ */
 export function guardText(guards: readonly Guard[], names: Names, dynamic?: (value: Value) => string): string {
   const conditions = guards.flatMap((g) => {
     const text = wrap(indexText(g.index, names, dynamic));
@@ -179,7 +185,9 @@ export class Statements {
           const known = scope.get(key);
           if (known) return known;
         }
-        const name = this.#let(wgslType(value.node.dtype), wgslLoad(value.node.dtype, `${buffer}[${this.index(offset)}]`));
+        const name = this.#let(
+          wgslType(value.node.dtype), wgslLoad(value.node.dtype, `${buffer}[${this.index(offset)}]`),
+        );
         (this.#byKey[this.#byKey.length - 1] as Map<string, string>).set(key, name); // there is always a scope
         return name;
       }

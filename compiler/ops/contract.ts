@@ -48,7 +48,9 @@ export const convContract: NonNullable<OpRecord["contract"]> = {
     const outEach = divDim(dimAt(weight.shape, 0), dim(groups)) ?? dim(1); // inferred: groups divide
     const group = groups === 1 ? ZERO_INDEX : quotient(o, outEach);
     const side = (place: Index, tap: Index, axis: 0 | 1): Index =>
-      addIndex(addIndex(scaleIndex(place, stride[axis]), scaleIndex(tap, dilation[axis])), constantIndex(-pad[axis][0]));
+      addIndex(
+        addIndex(scaleIndex(place, stride[axis]), scaleIndex(tap, dilation[axis])), constantIndex(-pad[axis][0]),
+      );
     const channel = addIndex(scaleIndex(group, dimAt(weight.shape, 1)), c);
     return [[n, channel, side(y, i, 0), side(x, j, 1)], [o, c, i, j]];
   },

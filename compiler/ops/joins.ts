@@ -68,7 +68,9 @@ const concat = defineOp({
     return part(0);
   },
   narrow(ops, inputs, attrs, most) {
-    const groups = Array.from({ length: Math.ceil(inputs.length / most) }, (_, i) => inputs.slice(i * most, (i + 1) * most));
+    const groups = Array.from(
+      { length: Math.ceil(inputs.length / most) }, (_, i) => inputs.slice(i * most, (i + 1) * most),
+    );
     return ops.call("concat", groups.map((group) => ops.call("concat", group, attrs)), attrs);
   },
   gradient({ ops, node, dy }) {

@@ -81,8 +81,8 @@ const softmaxes: readonly Rule[] = [
     examples: on(
       "exp(x - max(x, axis = -1, keep = true)) / sum(exp(x - max(x, axis = -1, keep = true)), axis = -1, keep = true)",
       "exp(x) / sum(exp(x), axis = [1], keep = true)",
-      "exp(x - reshape(max(x, axis = 2), shape = [B, 5, 1])) * reciprocal(sum(exp(x - max(x, axis = 2, keep = true)), " +
-        "axis = 2, keep = true))",
+      "exp(x - reshape(max(x, axis = 2), shape = [B, 5, 1])) * " +
+        "reciprocal(sum(exp(x - max(x, axis = 2, keep = true)), axis = 2, keep = true))",
     ),
   }),
   rule("logsumexp", [
