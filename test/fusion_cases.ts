@@ -66,6 +66,10 @@ const ATTENTIONS: readonly FusionCase[] = [
     output y = matmul(softmax(matmul(q, transpose(k)) + bias, axis = -1), v)`),
   of("large scores", `input q: [B, 1, 6, 4] input k: [B, 1, 6, 4] input v: [B, 1, 6, 4]
     output y = matmul(softmax(matmul(q, transpose(k)) * 30, axis = -1), v)`),
+  of("an axis that no operand has", `input x: [B, 5, 4] param w: [4, 3] ~ zeros e = expand(reshape(x, [1, B, 5, 4]), [2, B, 5, 4])
+    output y = matmul(e, w) output z = matmul(softmax(matmul(e, transpose(e)), axis = -1), e)`),
+  of("the batch in the values alone", `param q: [5, 4] ~ zeros param k: [6, 4] ~ zeros input v: [B, 6, 3]
+    s = expand(reshape(softmax(matmul(q, transpose(k)), axis = -1), [1, 5, 6]), [B, 5, 6]) output y = matmul(s, v)`),
   of("shared keys", `input q: [B, 4, 5, 8] input k: [B, 1, 5, 8] input v: [B, 1, 5, 8]
     output y = matmul(softmax(matmul(q, transpose(k)), axis = -1), v)`),
 ];

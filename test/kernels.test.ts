@@ -5,13 +5,14 @@
 import test from "ava";
 import type { Graph } from "../compiler/graph.js";
 import { OPS } from "../compiler/ops/index.js";
-import { isSoftware, adapterName, type Device } from "../runtime/device.js";
+import { adapterName, chooseFamily, isSoftware, type Device } from "../runtime/device.js";
 import type { FamilyName } from "../runtime/manifest.js";
 import { FAMILY_NAMES } from "../runtime/manifest.js";
 import { FUSION_CASES, textOf } from "./fusion_cases.js";
 import {
   compileText, disagreements, expected, feedsOf, moduleOf, obstacleOf, openTestDevice, runModule, type Feeds, type Module,
 } from "./harness.js";
+import { randomGraph } from "./random_graphs.js";
 import { forwardGraph, gradientCases, gradientGraph, opCases, type OpCase, type OpGraph } from "./op_graphs.js";
 
 /**
@@ -104,3 +105,24 @@ for (const c of FUSION_CASES) {
     }
   });
 }
+
+/** Random graphs amplify rounding more than models do. */
+const LOOSE = 1e-4;
+
+test("random graphs have a kernel for everything, fused and not", (t) => {
+  for (let seed = 0; seed < 150; seed++) {
+    const graph = randomGraph(seed, 30);
+    for (const fuse of [true, false]) t.notThrows(() => moduleOf(graph, "random", { fuse }), `seed ${seed}, fuse ${fuse}`);
+  }
+});
+
+test.serial("random graphs on the adapter's own family", async (t) => {
+  for (let seed = 0; seed < 12; seed++) {
+    const graph = randomGraph(seed, 16);
+    const module = moduleOf(graph, "random");
+    const family = chooseFamily(device, module.manifest);
+    const feeds = feedsOf(graph, 3);
+    const got = await runModule(device, module, family, 3, feeds);
+    t.deepEqual(disagreements(got, expected(graph, 3, feeds), LOOSE), [], `${family}, seed ${seed}`);
+  }
+});
