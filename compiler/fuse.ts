@@ -4,13 +4,13 @@
  * A kernel is what pulling one element of a stored tensor meets. It is legal when that is a plain expression (`map`),
  * folds over one set of axes (`row`), or one contraction or attention with an expression behind it:
  *
- *     x ── matmul ── + bias ── gelu ── [stored]          one `contraction` kernel, the rest its epilogue
- *     x ── mean ─ sub ─ square ─ mean ─ … ── [stored]    one `row` kernel, three passes over a row
+ *     x ── matmul ── + bias ── gelu ── [stored]         one `contraction` kernel, the rest its epilogue
+ *     x ── mean ─ sub ─ square ─ mean ─ … ── [stored]   one `row` kernel, three passes over a row
  *
  * The algorithm starts from the outputs and stores nothing else. Where a kernel is not legal it stores one tensor more
  * and tries again; each such step is kept with its reason, for `explain`.
  */
-import { isConstant, isOne, sizeOf, type Dim, type Shape } from "./dim.js";
+import { isConstant, isOne, sizeOf, type Dim } from "./dim.js";
 import { rootsOf, topological, type Graph, type Node } from "./graph.js";
 import { indexKey, variable, variablesOf, variablesOfValue } from "./indices.js";
 import { invariant } from "./invariant.js";
@@ -81,7 +81,7 @@ class Fuser {
     const nodes = topological(rootsOf(this.graph));
     for (const node of nodes) for (const input of new Set(node.inputs)) this.#consumersOf(input).push(node);
     for (const root of rootsOf(this.graph)) this.#stored.add(root);
-    for (const node of nodes) this.#storeShared(node);
+    nodes.forEach((node) => this.#storeShared(node));
     for (;;) {
       this.#build();
       if (!this.#storeRecomputed(nodes)) break;
@@ -279,16 +279,16 @@ class Fuser {
       const last = others[others.length - 1] ?? false;
       if (q && !others.some(Boolean)) axes.rowAxes.push(axis);
       // The columns of attention are an extent of its template: constant.
-      else if (!q && last && !others.slice(0, -1).some(Boolean) && (record.contract || isConstant(size))) axes.colAxes.push(axis);
+      else if (!q && last && !others.slice(0, -1).some(Boolean) && (record.contract || isConstant(size))) {
+        axes.colAxes.push(axis);
+      }
       // What no operand depends on is computed again for each: the contraction itself has no cheaper kernel.
       else if (q || others.some(Boolean) || anchor.node === root) axes.batchAxes.push(axis);
       else return "its result is broadcast, and the contraction would be repeated";
     }
-    const size = (s: Shape): number => at1(sizeOf(s));
-    if (size(root.shape) > ROW_WASTE * size(anchor.node.shape)) {
-      return "its result is broadcast, and the contraction would be repeated";
-    }
-    if (size(root.shape) < size(anchor.node.shape)) return "only a part of it is used here";
+    const [whole, own] = [at1(sizeOf(root.shape)), at1(sizeOf(anchor.node.shape))];
+    if (whole > ROW_WASTE * own) return "its result is broadcast, and the contraction would be repeated";
+    if (whole < own) return "only a part of it is used here";
     if (record.attend && anchor.node !== root && !sameWalk(anchor)) {
       return "the attention kernel writes its result in its own order";
     }
