@@ -179,7 +179,7 @@ export function printFusion(fusion: Fusion): string {
 function printPlan(family: Family): string {
   const steps = [
     ...family.programs.prepare.map((s) => ["prepare", s] as const),
-    ...family.programs.infer.map((s) => ["infer", s] as const),
+    ...family.programs.run.map((s) => ["run", s] as const),
   ];
   const lines = steps.map(([program, s]) => {
     const refs = s.bindings.map((r) => `${r.kind}[${r.index}]`).join(" ");

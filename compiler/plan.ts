@@ -68,7 +68,7 @@ class Planner {
     });
     const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
     const family: Family = {
-      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), infer: steps(infer) },
+      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), run: steps(infer) }, copies: [],
     };
     return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
   }

@@ -1,6 +1,6 @@
 /**
  * @file The contract between compiler and runtime: everything a compiled module is, but its shaders' text.
- * Sizes are affine in the batch: `b`·B + `c`.
+ * Sizes are affine in the batch: `b`·B + `c`. That of a compiled recipe is in `training.ts`.
  */
 
 /** b·B + c. */
@@ -59,6 +59,8 @@ export interface ParameterInfo {
   readonly trained: boolean;
   readonly decay: boolean;
   readonly initializer: Initializer;
+  /** Lies inside an earlier parameter, a lane of many: the lane's position, and where it starts there in elements. */
+  readonly inside?: { readonly parameter: number; readonly offset: number };
 }
 
 /** The evaluation transform: resize the shorter side to `resize` (Pillow bicubic), centre-crop `size`, normalize. */
@@ -74,10 +76,19 @@ export interface Family {
   /** Storage that lives on the device besides parameters, inputs and outputs; one GPU buffer each. */
   readonly slots: readonly SlotInfo[];
   readonly programs: {
-    /** Everything that depends on parameters alone; run once after the weights are in place. */
+    /** Everything that depends on parameters alone that `run` does not change; once after they are in place. */
     readonly prepare: readonly Step[];
-    readonly infer: readonly Step[];
+    readonly run: readonly Step[];
   };
+  /** Done after `run`: next values of parameters, which no step could write in place. */
+  readonly copies: readonly Copy[];
+}
+
+/** A tensor copied whole, in bytes. */
+export interface Copy {
+  readonly from: Ref;
+  readonly to: Ref;
+  readonly bytes: number;
 }
 
 export interface KernelInfo {
@@ -104,7 +115,8 @@ export interface SlotInfo {
 
 export type Ref =
   | { readonly kind: "parameter"; readonly index: number }
-  | { readonly kind: "slot"; readonly index: number }
+  /** All of a slot, or a part of one that holds many tensors side by side: bytes, the offset a multiple of 256. */
+  | { readonly kind: "slot"; readonly index: number; readonly offset?: number; readonly bytes?: number }
   | { readonly kind: "input"; readonly index: number }
   | { readonly kind: "output"; readonly index: number };
 

@@ -119,7 +119,7 @@ export class Program {
       return new Sequence(this.device, dispatches);
     };
     this.#prepare = await sequence(family.programs.prepare);
-    this.#infer = await sequence(family.programs.infer);
+    this.#infer = await sequence(family.programs.run);
   }
 
   async #pipelines(

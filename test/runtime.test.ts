@@ -37,7 +37,7 @@ const family: Family = {
       step(0, "doubled", [{ kind: "parameter", index: 1 }, { kind: "slot", index: 0 }],
         [{ size: size(0, WIDTH), per: 8 }]),
     ],
-    infer: [
+    run: [
       step(1, "scaled",
         [{ kind: "input", index: 0 }, { kind: "slot", index: 0 }, { kind: "slot", index: 1 }],
         [{ size: size(1, 0), per: 1 }, { size: size(0, WIDTH), per: 1 }]),
@@ -46,6 +46,7 @@ const family: Family = {
         [{ size: size(1, 0), per: 1 }, { size: size(0, WIDTH), per: 1 }]),
     ],
   },
+  copies: [],
 };
 
 const parameter = (path: string, count: number) => ({
@@ -319,7 +320,7 @@ test.serial("the device's own faults are typed", async (t) => {
 });
 
 test.serial("a program thought slow is cut into submits, and no more once it was measured", async (t) => {
-  const infer = family.programs.infer.map((s) => ({ ...s, flops: size(0, 2e9) }));
+  const infer = family.programs.run.map((s) => ({ ...s, flops: size(0, 2e9) }));
   const scalar = { ...family, programs: { ...family.programs, infer } };
   const slow = { ...manifest, families: { scalar, wide: scalar, tiled: family } };
   await using model = await load({ ...definition, manifest: slow }, options);

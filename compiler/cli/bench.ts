@@ -105,7 +105,7 @@ async function measure(
     progress.end();
     const measured: Measured[] = [];
     for (const { session, load: loading, first, seconds } of entrants) {
-      const steps = definition.manifest.families[session.family].programs.infer;
+      const steps = definition.manifest.families[session.family].programs.run;
       const flops = steps.reduce((n, { flops: { b, c } }) => n + b * batch + c, 0);
       measured.push(
         { batch, family: session.family, seconds, load: loading, first, flops, profile: await session.profile() },

@@ -98,7 +98,7 @@ async function draw(folder: string, compiled: Compiled, names: readonly FamilyNa
 function kernelText({ manifest, wgsl }: Compiled, part: string, names: readonly FamilyName[]): string {
   const texts = names.flatMap((name) => {
     const family = manifest.families[name];
-    const steps = [...family.programs.prepare, ...family.programs.infer];
+    const steps = [...family.programs.prepare, ...family.programs.run];
     const wanted = family.kernels.filter((kernel, i) =>
       kernel.name.includes(part) || steps.some((step) => step.kernel === i && step.path.includes(part)));
     return wanted.map(

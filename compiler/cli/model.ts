@@ -92,9 +92,9 @@ export const weightsWords = ({ weights, seed }: RunOptions): string =>
 
 /** Dispatches of one forward, by family. */
 export const stepCounts = ({ families }: Manifest): Record<FamilyName, number> => ({
-  scalar: families.scalar.programs.infer.length,
-  wide: families.wide.programs.infer.length,
-  tiled: families.tiled.programs.infer.length,
+  scalar: families.scalar.programs.run.length,
+  wide: families.wide.programs.run.length,
+  tiled: families.tiled.programs.run.length,
 });
 
 /** Option parser: kernel families with commas between. */

@@ -43,12 +43,12 @@ function stepsText({ manifest }: Compiled, name: FamilyName): string {
     program, path, kernels[kernel]?.name ?? "", showNumber((flops.b + flops.c) / 1e6),
     showNumber((bytes.b + bytes.c) / 1e6),
   ];
-  const rows = [...programs.prepare.map((s) => row("prepare", s)), ...programs.infer.map((s) => row("infer", s))];
+  const rows = [...programs.prepare.map((s) => row("prepare", s)), ...programs.run.map((s) => row("infer", s))];
   const shown = rows.length > ROW_LIMIT
     ? [...rows.slice(0, ROW_LIMIT), ["", `… and ${rows.length - ROW_LIMIT} more`, "", "", ""]]
     : rows;
   const head = ["", "path", "kernel", "MFLOP", "MB"];
-  const title = `${name}: ${programs.infer.length} dispatches a forward, ${kernels.length} kernels`;
+  const title = `${name}: ${programs.run.length} dispatches a forward, ${kernels.length} kernels`;
   return `${title} (figures at one image)\n${table([head, ...shown], [3, 4])}`;
 }
 

@@ -68,7 +68,7 @@ function arrow(from: { x: number; y: number } | undefined, to: { x: number; y: n
 /** Storage slots down, steps across: a bar from the step that writes a tensor to the last that reads it. */
 export function drawPlan(compiled: Compiled, name: FamilyName): string {
   const { family } = compiled.families[name].planned;
-  const steps = family.programs.infer;
+  const steps = family.programs.run;
   const step = 14;
   const left = 190;
   const parts = family.slots.map((slot, i) => {

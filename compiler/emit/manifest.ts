@@ -10,7 +10,7 @@ const ORDER = [
   "trained", "decay", "resize", "mean", "std", "doc", "b", "c", "per",
   "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
   "inputs", "outputs", "parameters", "initializer", "preprocess", "families",
-  "kernels", "slots", "programs", "prepare", "infer",
+  "kernels", "slots", "programs", "prepare", "run", "copies",
 ];
 
 /** The manifest as JSON text ending in a newline; `JSON.parse` gives the same manifest back, bit for bit. */

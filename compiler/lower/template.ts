@@ -69,6 +69,37 @@ export interface AttentionSpec {
   readonly logSumExp?: (at: { readonly row: string; readonly batch: string; readonly value: string }) => string;
 }
 
+/**
+ * Gradients of attention from dy, the logarithm L of each query's Σexp and Δ = Σ_c dy·y, in one dispatch, never storing
+ * the N×N matrix. With P = exp(scale·Q·Kᵀ − L) and dS = P ∘ (dy·Vᵀ − Δ):
+ *
+ *     part 0, rows are queries: dQ = scale·dS·K      part 1, rows are keys: dK = scale·dSᵀ·Q      part 2: dV = Pᵀ·dy
+ *
+ * For every operand `row` is the query or key and `depth` the column; all have the same width. Source: Dao et al. 2022,
+ * algorithm 4, with the query part apart so that nothing is added atomically.
+ */
+export interface AttentionGradientSpec {
+  readonly batches: Extent;
+  readonly queries: Extent;
+  readonly keys: Extent;
+  /** Width of Q, K, V and dy. */
+  readonly width: number;
+  readonly scale: number;
+  readonly q: Operand;
+  readonly k: Operand;
+  readonly v: Operand;
+  readonly dy: Operand;
+  /** f32 expressions of L and Δ of a query: each a load, so evaluate once a row. */
+  logSumExp(query: string, batch: string): string;
+  delta(query: string, batch: string): string;
+  /** What is computed: all parts (as many keys as queries then), or the query part, or the key parts alone. */
+  readonly parts: "all" | "queries" | "keys";
+  /** Statements that store one element of part `part` (a literal 0, 1 or 2). */
+  epilogue(at: {
+    readonly part: string; readonly row: string; readonly col: string; readonly batch: string; readonly value: string;
+  }): string;
+}
+
 /** How many workgroups: Π ⌈dim / per⌉, laid out over x and y by the runtime; the kernel linearises them again. */
 export type Grid = readonly { readonly dim: Dim; readonly per: number }[];
 

@@ -56,7 +56,7 @@ async function main(): Promise<void> {
         const now = process.cpuUsage(used);
         cpu.push((now.user + now.system) / 1000);
       }
-      const dispatch = compiled.manifest.families[session.family].programs.infer.length;
+      const dispatch = compiled.manifest.families[session.family].programs.run.length;
       say({ ms, cpu, losses: [], counts: { dispatch, submit: 1 } });
     } else if (command === "quit") {
       say({ bye: true, peakRssMb: process.resourceUsage().maxRSS / 1024 });

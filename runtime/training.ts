@@ -1,0 +1,164 @@
+/**
+ * @file The contract between compiler and trainer: everything a compiled recipe is, but its shaders' text.
+ */
+import type { DType, Initializer, Manifest, Preprocess } from "./manifest.js";
+import type { Stepping } from "./train/schedule.js";
+
+/** A compiled recipe. */
+export interface TrainingManifest {
+  readonly format: 1;
+  /** Version of the compiler that wrote it. */
+  readonly compiler: string;
+  /** Name of the recipe, and of the generated class. */
+  readonly name: string;
+  readonly className: string;
+  readonly doc: string;
+  /** Everything that lives from step to step. A parameter of a graph below is the state of the same path. */
+  readonly states: readonly StateInfo[];
+  readonly graphs: TrainingGraphs;
+  /** Inputs of the step that the data brings, in the order of the loss: the first is the images. */
+  readonly data: readonly string[];
+  /** Inputs of the step that are numbers, given anew at every optimizer step: 0-d f32, named `step.NAME`. */
+  readonly scalars: readonly ScalarInfo[];
+  /** Inputs of the step that are random numbers, uniform in [0, 1), drawn anew for every pass. */
+  readonly randoms: readonly RandomInfo[];
+  /** Models of the recipe in order; the first that is not frozen is the one evaluated. */
+  readonly models: readonly ModelInfo[];
+  /** Classes of the prediction, where it has any. */
+  readonly classes?: number;
+  readonly settings: TrainingSettings;
+  /** Digest of everything that decides numbers: a run is resumed only by the recipe that began it. */
+  readonly digest: string;
+}
+
+/** The graphs of a recipe by name; each has kernels of its own, in `kernels/NAME/FAMILY`. */
+export interface TrainingGraphs {
+  /**
+   * One optimizer step on one batch. Outputs: `loss`, `correct` (images predicted right) where there are classes,
+   * `grad_norm` where it is computed. Absent where a step takes several passes.
+   */
+  readonly train?: Manifest;
+  /** One pass of several: adds its gradients, times the scalar `share`, to the `gradient/…` states. */
+  readonly gather?: Manifest;
+  /** After the passes: the optimizer on the sums, which it sets back to zero. Takes scalars alone. */
+  readonly apply?: Manifest;
+  /**
+   * The evaluated model in inference. Inputs: its own, then `labels` (i32 [B]) and `mask` (f32 [B]: 1 for an image,
+   * 0 for padding) where it has classes; outputs: its own, then sums over the mask: `loss`, `correct`, `correct5`
+   * (more than five classes), `count`. Run with the parameters, or with their averages (`ema/PATH`) in their place.
+   */
+  readonly evaluate: Manifest;
+}
+
+/** What a state is for; a `lane` holds others side by side so that one kernel serves them all. */
+export type StateRole = "parameter" | "buffer" | "optimizer" | "ema" | "gradient" | "lane";
+
+/** A tensor that lives from step to step. */
+export interface StateInfo {
+  /** `blocks.0.norm1.weight`, `adamw.m/blocks.0.norm1.weight`, `ema/blocks.0.norm1.weight`. */
+  readonly path: string;
+  readonly role: StateRole;
+  /** Path of the parameter or buffer it belongs to; its own for those and for lanes. */
+  readonly of: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** `copy`: what `of` starts from, whether drawn or loaded. Lanes start as zeros, then hold what lies in them. */
+  readonly initial: Initializer | { readonly kind: "copy" };
+  /** Whether the optimizer changes it (role `parameter`); whether it is decayed then. */
+  readonly trained: boolean;
+  readonly decay: boolean;
+  /** Position of the lane it lies in, and where it starts there, in elements (a multiple of 64). */
+  readonly inside?: { readonly state: number; readonly offset: number };
+}
+
+/** A number of the optimizer's. */
+export type ScalarInfo =
+  /** The scheduled learning rate. */
+  | { readonly name: string; readonly kind: "learning_rate" }
+  /** 1 − beta^s at step s, counted from 1, computed in float64. */
+  | { readonly name: string; readonly kind: "bias_correction"; readonly beta: number }
+  /** 1 / passes of a step. */
+  | { readonly name: string; readonly kind: "share" };
+
+/** Random numbers the host draws: Philox keyed by seed, stream and step. */
+export interface RandomInfo {
+  /** Name of the input; its shape is the input's. */
+  readonly input: string;
+  readonly stream: string;
+}
+
+/** A model of a recipe. */
+export interface ModelInfo {
+  readonly name: string;
+  readonly model: string;
+  readonly doc: string;
+  readonly frozen: boolean;
+  /** In front of its parameters' paths, without a dot; empty for the first trained one. */
+  readonly path: string;
+  /** Checkpoint it starts from, as the recipe names it: relative to the recipe's file. */
+  readonly weights?: string;
+  readonly preprocess?: Preprocess;
+}
+
+/** A number of images, epochs or steps. */
+export interface Count {
+  readonly value: number;
+  readonly unit: "images" | "epochs" | "steps";
+}
+
+/** A value in a recipe, as JSON has it. */
+export type Argument = number | boolean | string | null | Count | readonly Argument[];
+export type Arguments = Readonly<Record<string, Argument>>;
+
+/** A call of the recipe's vocabulary: every parameter of its signature by name, defaults filled in. */
+export interface CallSetting {
+  readonly name: string;
+  readonly arguments: Arguments;
+}
+
+
+/** The learning rate over time; its height is the optimizer's `lr`. Times in epochs or optimizer steps. */
+export type ScheduleSetting = {
+  /** When a new learning rate is taken: see `train/schedule.ts`. */
+  readonly stepping: Stepping;
+  readonly warmup: Count;
+  readonly warmupLr: number;
+} & (
+  | { readonly kind: "constant" }
+  | { readonly kind: "cosine"; readonly minLr: number }
+  | { readonly kind: "step"; readonly every: Count; readonly factor: number }
+);
+
+/** A bound on gradients. */
+export type ClipSetting =
+  /** All gradients by min(1, limit / (norm + 1e-6)). Source: torch.nn.utils.clip_grad_norm_. */
+  | { readonly kind: "global_norm"; readonly limit: number }
+  /** Every element into ±limit. Source: torch.nn.utils.clip_grad_value_. */
+  | { readonly kind: "value"; readonly limit: number }
+  /**
+   * Each output unit's gradient norm to `factor` times its weights' norm (at least 1e-3). Every parameter is clipped;
+   * timm leaves the head's out. Source: Brock et al. 2021, §4.
+   */
+  | { readonly kind: "adaptive"; readonly factor: number };
+
+/** The members of a recipe that are values, checked. */
+export interface TrainingSettings {
+  readonly data: CallSetting;
+  readonly eval?: CallSetting;
+  /** Images an optimizer step sees, all passes together. */
+  readonly batch: number;
+  /** Passes whose gradients one optimizer step averages; the trainer may raise it where a pass does not fit. */
+  readonly accumulate: number;
+  /** Optimizer steps or epochs. */
+  readonly length: Count;
+  readonly augment: readonly CallSetting[];
+  readonly optimizer: CallSetting;
+  readonly schedule: ScheduleSetting;
+  readonly clip?: ClipSetting;
+  /** Decay of the moving average of weights. */
+  readonly ema?: number;
+  readonly seed: number;
+  readonly precision: "f32" | "mixed";
+  /** Ends of parameter paths that are not decayed, besides those the models say. */
+  readonly noWeightDecay: readonly string[];
+}
