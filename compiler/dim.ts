@@ -71,3 +71,6 @@ export function showDim(d: Dim): string {
 }
 /** `[B, 197, 192]`. */
 export const showShape = (shape: Shape): string => `[${shape.map(showDim).join(", ")}]`;
+
+/** A size at batch 1, for comparing amounts of work. */
+export const at1 = (d: Dim): number => (isConstant(d) ? d.c : d.b + d.c);

@@ -10,15 +10,18 @@
  * The algorithm starts from the outputs and stores nothing else. Where a kernel is not legal it stores one tensor more
  * and tries again; each such step is kept with its reason, for `explain`.
  */
-import { isConstant, isOne, sizeOf, type Dim } from "./dim.js";
-import { rootsOf, topological, type Graph, type Node } from "./graph.js";
-import { indexKey, variable, variablesOf, variablesOfValue } from "./indices.js";
+import { distinctAnchors, walkAround, type AnchorWalk } from "./anchors.js";
+import { at1, sizeOf, type Dim } from "./dim.js";
+import { topological, type Graph, type Node } from "./graph.js";
+import { variable, variablesOf } from "./indices.js";
 import { invariant } from "./invariant.js";
 import { asView, operandsOf } from "./operands.js";
 import type { OpRecord } from "./op.js";
+import type { Index } from "./value.js";
+import { absorb } from "./absorb.js";
 import { Puller, type PulledAnchor } from "./pull.js";
 
-export type KernelKind = "map" | "row" | "contraction" | "attention";
+export type KernelKind = "map" | "row" | "contraction" | "attention" | "attention_gradient";
 
 /** One kernel: the stored tensor it makes, and how the axes of that tensor are walked. */
 export interface FusedKernel {
@@ -29,10 +32,20 @@ export interface FusedKernel {
   readonly batchAxes: readonly number[];
   readonly rowAxes: readonly number[];
   readonly colAxes: readonly number[];
+  readonly partAxis?: number;
+  /** What it stores besides its root. */
+  readonly also?: readonly SideResult[];
   /** Everything computed inside, in topological order, the root last. */
   readonly members: readonly Node[];
   /** Stored tensors and leaves it reads. */
   readonly reads: readonly Node[];
+}
+
+/** A tensor that a kernel computes on its way and stores as well. */
+export interface SideResult {
+  readonly node: Node;
+  /** Its element that belongs to the root's at (c0, c1, …); none for a further result of the anchor. */
+  readonly at?: readonly Index[];
 }
 
 /** A tensor stored although only one kernel consumes it, and why. */
@@ -57,8 +70,6 @@ export interface FuseOptions {
 
 /** Work in multiplications above which a value is not computed twice. */
 const RECOMPUTE_LIMIT = 6;
-/** A contraction may run over this share more rows than it has, when a concatenation puts others among them. */
-const ROW_WASTE = 1.25;
 const MAX_MEMBERS = 160;
 
 export function fuse(graph: Graph, options: FuseOptions): Fusion {
@@ -71,20 +82,34 @@ class Fuser {
   readonly #refusals = new Map<Node, string>();
   readonly #consumers = new Map<Node, Node[]>();
   readonly #costs = new Map<Node, number>();
+  /** Outputs, and updates but those that are another parameter as it is. */
+  readonly #roots: readonly Node[];
 
   constructor(
     readonly graph: Graph,
     readonly options: FuseOptions,
-  ) {}
+  ) {
+    const updates = [...graph.updates.values()].filter((node) => this.#record(node).kind !== "leaf");
+    this.#roots = [...graph.outputs.values(), ...updates];
+  }
 
   run(): Fusion {
-    const nodes = topological(rootsOf(this.graph));
+    const nodes = topological(this.#roots);
     for (const node of nodes) for (const input of new Set(node.inputs)) this.#consumersOf(input).push(node);
-    for (const root of rootsOf(this.graph)) this.#stored.add(root);
+    for (const root of this.#roots) this.#stored.add(root);
     nodes.forEach((node) => this.#storeShared(node));
     for (;;) {
       this.#build();
       if (!this.#storeRecomputed(nodes)) break;
+    }
+    if (this.options.enabled) {
+      absorb(this.#kernels, {
+        roots: new Set(this.#roots), records: this.options.records, maxBindings: this.options.maxBindings,
+        attempt: (root, inside) => {
+          const made = this.#attempt(root, new Set([...this.#stored].filter((n) => !inside.has(n))));
+          return "root" in made ? made : undefined;
+        },
+      });
     }
     const kernels = this.#ordered();
     const refusals = [...this.#refusals].filter(([n]) => this.#kernels.has(n))
@@ -97,12 +122,23 @@ class Fuser {
     const record = this.#record(node);
     const anchor = record.kind === "contraction" || record.kind === "fused";
     if (record.kind === "leaf") return;
+    if (record.pack) for (const part of [node, ...node.inputs]) this.#stored.add(part);
+    else if (record.name === "result") this.#stored.add(node);
+    if (anchor) for (const input of node.inputs) this.#storeOperand(input);
+    if (record.pack || record.name === "result") return;
     if (!this.options.enabled && !record.pull) this.#store(node, "fusion is off");
     else if (this.#carriesAnchor(node) && this.#consumersOf(node).length > 1) {
       const users = this.#consumersOf(node).map((c) => c.op).join(", ");
       if (anchor || !this.#record(node).pull) this.#store(node, `several consumers need it (${users})`);
       else this.#store(this.#beneathViews(node), `several consumers need it (${users})`);
     }
+  }
+
+  /** An operand that is no view of something stored has to be stored, whatever else becomes of it. */
+  #storeOperand(input: Node): void {
+    const node = this.#beneathViews(input);
+    const { kind } = this.#record(node);
+    if (kind === "elementwise" || kind === "reduction") this.#store(node, "a contraction reads its operands many times");
   }
 
   /** Whether pulling `node` meets a contraction that is not stored. */
@@ -132,12 +168,16 @@ class Fuser {
   /** Builds a kernel for every stored tensor in reach, storing more where one is not legal. */
   #build(): void {
     this.#kernels.clear();
-    const work = rootsOf(this.graph).filter((n) => !this.#isBareLeaf(n));
+    const work = this.#roots.filter((n) => !this.#isBareLeaf(n));
     let budget = 100_000;
     while (work.length > 0) {
       invariant(budget-- > 0, "fusion ends");
       const root = work.pop() as Node; // the loop condition holds
       if (this.#kernels.has(root)) continue;
+      const record = this.#record(root);
+      if (record.pack) work.push(...root.inputs);
+      // Another result of a kernel that its first one brings.
+      if (record.pack || record.name === "result") continue;
       const result = this.#attempt(root);
       if ("store" in result) {
         invariant(!this.#stored.has(result.store),
@@ -159,7 +199,7 @@ class Fuser {
 
   #isBareLeaf(node: Node): boolean {
     const record = this.#record(node);
-    return record.kind === "leaf" && !record.pull && !rootsOf(this.graph).includes(node);
+    return record.kind === "leaf" && !record.pull && !this.#roots.includes(node);
   }
 
   /** Stores what several kernels would compute for themselves at a cost. True when it changed something. */
@@ -183,8 +223,8 @@ class Fuser {
   }
 
   /** The kernel that stores `root`, or the one tensor more that has to be stored first. */
-  #attempt(root: Node): FusedKernel | { store: Node; reason: string } {
-    const puller = new Puller(this.options.records, this.#stored, root);
+  #attempt(root: Node, stored: ReadonlySet<Node> = this.#stored): FusedKernel | { store: Node; reason: string } {
+    const puller = new Puller(this.options.records, stored, root);
     const at = root.shape.map((size, axis) => variable(`c${axis}`, size));
     puller.pull(root, at);
     const members = [...puller.members].sort((x, y) => x.id - y.id);
@@ -203,7 +243,7 @@ class Fuser {
       return refuse(this.#highestLegal(least, root), "a kernel holds one contraction");
     }
     if (anchor) {
-      const legal = this.#withAnchor(root, anchor, puller);
+      const legal = this.#withAnchor(root, anchor, puller, stored);
       if (typeof legal === "string") return refuse(this.#highestLegal(anchor.node, root), legal);
       if ("operand" in legal) {
         return refuse(this.#operandToStore(legal.operand), "a contraction reads its operands many times");
@@ -255,44 +295,23 @@ class Fuser {
 
   /** How the axes of `root` are walked around its anchor; a reason when they cannot be; the operand that is no view. */
   #withAnchor(
-    root: Node, anchor: PulledAnchor, puller: Puller,
-  ): (Pick<FusedKernel, "kind" | "batchAxes" | "rowAxes" | "colAxes"> & { operands: Puller })
-    | string | { operand: Node } {
+    root: Node, anchor: PulledAnchor, puller: Puller, stored: ReadonlySet<Node>,
+  ): (AnchorWalk & { operands: Puller }) | string | { operand: Node } {
     const record = this.#record(anchor.node);
     if (puller.folds.length > 0) return "a fold needs the whole row of the contraction's result";
     if (puller.reads.size + 4 > this.options.maxBindings) {
       return `a kernel binds at most ${this.options.maxBindings} buffers`;
     }
     if (puller.members.size > MAX_MEMBERS) return `a kernel computes at most ${MAX_MEMBERS} nodes`;
-    const reader = new Puller(this.options.records, this.#stored, undefined);
+    const reader = new Puller(this.options.records, stored, undefined);
     const operands = operandsOf(record, anchor, (input, where) =>
       reader.pull(anchor.node.inputs[input] as Node, where));
     invariant(operands, `${anchor.node.op} says how its operands are read`);
     for (const [i, operand] of operands.entries()) {
       if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
     }
-    const uses = operands.map((o) => new Set([...variablesOfValue(o)].filter((v) => v.startsWith("c"))));
-    const axes = { batchAxes: [] as number[], rowAxes: [] as number[], colAxes: [] as number[] };
-    for (const [axis, size] of root.shape.entries()) {
-      if (isOne(size)) continue;
-      const [q, ...others] = uses.map((u) => u.has(`c${axis}`));
-      const last = others[others.length - 1] ?? false;
-      if (q && !others.some(Boolean)) axes.rowAxes.push(axis);
-      // The columns of attention are an extent of its template: constant.
-      else if (!q && last && !others.slice(0, -1).some(Boolean) && (record.contract || isConstant(size))) {
-        axes.colAxes.push(axis);
-      }
-      // What no operand depends on is computed again for each: the contraction itself has no cheaper kernel.
-      else if (q || others.some(Boolean) || anchor.node === root) axes.batchAxes.push(axis);
-      else return "its result is broadcast, and the contraction would be repeated";
-    }
-    const [whole, own] = [at1(sizeOf(root.shape)), at1(sizeOf(anchor.node.shape))];
-    if (whole > ROW_WASTE * own) return "its result is broadcast, and the contraction would be repeated";
-    if (whole < own) return "only a part of it is used here";
-    if (record.attend && anchor.node !== root && !sameWalk(anchor)) {
-      return "the attention kernel writes its result in its own order";
-    }
-    return { kind: record.attend ? "attention" : "contraction", ...axes, operands: reader };
+    const walk = walkAround(root, anchor, operands, record);
+    return typeof walk === "string" ? walk : { ...walk, operands: reader };
   }
 
   /** Between `anchor` and `root`: the node farthest from the anchor that can be a kernel of its own. */
@@ -363,12 +382,20 @@ class Fuser {
 
   #flops(node: Node): number {
     const record = this.#record(node);
-    const depth = record.contract?.depth(node) ?? record.attend?.keys(node);
+    const depth = record.contract?.depth(node) ?? (record.attend ?? record.attendBack)?.keys(node);
     return at1(sizeOf(node.shape)) * (depth ? at1(depth) : 1);
   }
 
+  /** In order of their roots, each with the further results of its anchor that others read. */
   #ordered(): FusedKernel[] {
-    return [...this.#kernels.values()].sort((x, y) => x.root.id - y.root.id);
+    const results = new Set([...this.#kernels.values()].flatMap((k) => k.reads.filter((n) => n.op === "result")));
+    const made = [...this.#kernels.values()].map((kernel): FusedKernel => {
+      const own = [...results].filter((n) => n.inputs[0] === kernel.anchor);
+      for (const node of own) results.delete(node);
+      return own.length > 0 ? { ...kernel, also: [...own.map((node) => ({ node })), ...(kernel.also ?? [])] } : kernel;
+    });
+    invariant(results.size === 0, "further results come from the kernel of the first");
+    return made.sort((x, y) => x.root.id - y.root.id);
   }
 
   #record(node: Node): OpRecord {
@@ -384,17 +411,8 @@ class Fuser {
   }
 }
 
-/** A size at batch 1, for comparing amounts of work. */
-const at1 = (d: Dim): number => (isConstant(d) ? d.c : d.b + d.c);
-
-function distinctAnchors(anchors: readonly PulledAnchor[]): readonly PulledAnchor[] {
-  const seen = new Map<string, PulledAnchor>();
-  for (const a of anchors) seen.set(`${a.node.id}:${a.at.map(indexKey).join(",")}`, a);
-  return [...seen.values()];
-}
-
-/** Whether the anchor is read at exactly the root's coordinates, axis by axis. */
-function sameWalk(anchor: PulledAnchor): boolean {
-  return anchor.at.every((i, axis) => isOne(anchor.node.shape[axis] as Dim)
-    || (i.terms.length === 1 && [...variablesOf(i)].join() === `c${axis}`));
+/** What kernels write, and the packs that some of it is a part of. */
+export function storedBy(kernels: readonly FusedKernel[], records: ReadonlyMap<string, OpRecord>): ReadonlySet<Node> {
+  const read = kernels.flatMap((k) => k.reads.filter((n) => records.get(n.op)?.kind === "opaque"));
+  return new Set([...kernels.flatMap((k) => [k.root, ...(k.also ?? []).map(({ node }) => node)]), ...read]);
 }

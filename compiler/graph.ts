@@ -55,6 +55,8 @@ export interface Parameter {
   readonly decay: boolean;
   readonly initializer: Initializer;
   readonly doc: string;
+  /** The parameter whose storage holds it among others, and where it starts there, in elements. */
+  readonly inside?: { readonly lane: string; readonly offset: number };
 }
 
 /** A whole computation. Nodes not reachable from outputs or updates do not exist. */

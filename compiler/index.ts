@@ -12,6 +12,8 @@ export type { Emittable } from "./emit/index.js";
 export { interpret } from "./interpret.js";
 export { compileModel } from "./pipeline.js";
 export type { Compiled, CompileOptions, PassRecord } from "./pipeline.js";
+export { compileRecipe } from "./train/compile.js";
+export type { CompiledRecipe, RecipeCompileOptions } from "./train/compile.js";
 export { VERSION } from "./version.js";
 
 /** Every built-in name that a body may call: what `loadProgram` needs to know of the compiler. */

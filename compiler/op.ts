@@ -107,6 +107,20 @@ export interface OpRecord {
       node: Node, at: readonly Index[], j: Index, d: Index,
     ): readonly [q: readonly Index[], k: readonly Index[], v: readonly Index[]];
   };
+  /** Gradients of attention, inputs q, k, v, dy, L (ln Σexp of the scaled scores) and Δ (Σ dy·y), both a query's. */
+  readonly attendBack?: {
+    readonly scale: (node: Node) => number;
+    readonly parts: (node: Node) => "all" | "queries" | "keys";
+    keys(node: Node): Dim;
+    queries(node: Node): Dim;
+    width(node: Node): Dim;
+    /** Axis of the result that counts its parts; undefined where there is one. */
+    partAxis(node: Node): number | undefined;
+    /** Where the inputs are read for leading coordinates `lead`, query `i`, key `j` and column `d`. */
+    read(node: Node, lead: readonly Index[], i: Index, j: Index, d: Index): readonly (readonly Index[])[];
+  };
+  /** Opaque: its inputs are stored inside its own storage, from these elements on; it has no kernel. */
+  pack?(node: Node): readonly number[];
   /** Composite and fused: the same value by simpler ops. */
   expand?(ops: Ops, inputs: readonly Node[], attrs: Attrs): Node;
   /**

@@ -34,6 +34,12 @@ export function operandsOf(
     );
     return [guarded(0, q), guarded(1, k), guarded(2, v)];
   }
+  if (record.attendBack) {
+    const { queries, keys, width, partAxis, read: places } = record.attendBack;
+    const lead = at.slice(0, -2).filter((_, axis) => axis !== partAxis(node));
+    const [i, j, d] = [variable("i", queries(node)), variable("j", keys(node)), variable("k", width(node))];
+    return places(node, lead, i, j, d).map((where, input) => guarded(input, where));
+  }
   return undefined;
 }
 

@@ -7,11 +7,12 @@ import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manife
 import { FAMILY_NAMES } from "./families.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./expand.js";
-import { fuse, type Fusion } from "./fuse.js";
+import { fuse, storedBy, type Fusion } from "./fuse.js";
 import { printGraph, type Graph, type Node } from "./graph.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
+import { placesOf } from "./places.js";
 import { plan, type PlannedFamily } from "./plan.js";
 import { recognize } from "./rules/recognize.js";
 import { simplify } from "./rules/simplify.js";
@@ -99,13 +100,14 @@ export function compileGraph(
     "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }),
     printFusion,
   );
-  const stored = new Set(fusion.kernels.map((k) => k.root));
+  const stored = storedBy(fusion.kernels, OPS);
+  const places = placesOf(expanded.graph, fusion.kernels, { records: OPS, stored });
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
-      `lower ${name}`, () => lowerAll(fusion.kernels, { family: name, records: OPS, stored }),
+      `lower ${name}`, () => lowerAll(fusion.kernels, { family: name, records: OPS, stored, inPlace: places.inPlace }),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
-    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, title), (p) => printPlan(p.family));
+    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, { title, records: OPS, places }), (p) => printPlan(p.family));
     return { lowered, planned };
   };
   const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
@@ -137,8 +139,11 @@ export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
       const first = all.findIndex(([, node]) => node === output[1]);
       return { ...tensor(output), ...(first < i ? { sameAs: first } : {}) };
     }),
-    parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer }) => ({
+    parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer, inside }, _, all) => ({
       path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
+      ...(inside ? {
+        inside: { parameter: all.findIndex((p) => p.path === inside.lane), offset: inside.offset },
+      } : {}),
     })),
     families: {
       scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family,

@@ -5,11 +5,13 @@
  * Each slot is one GPU buffer. A tensor's slot is never among the buffers its kernel reads, because those tensors are
  * alive then, so no dispatch reads and writes one buffer; and Dawn, which tracks hazards by buffer, sees the real ones.
  */
-import type { Family, KernelInfo, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
+import type { Copy, Family, KernelInfo, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
 import { showShape, sizeOf } from "./dim.js";
 import type { Graph, Node } from "./graph.js";
 import { invariant } from "./invariant.js";
 import type { LoweredKernel } from "./lower/kernel.js";
+import type { OpRecord } from "./op.js";
+import { NO_PLACES, type Places } from "./places.js";
 
 export interface PlannedFamily {
   readonly family: Family;
@@ -19,9 +21,16 @@ export interface PlannedFamily {
   readonly slotOf: ReadonlyMap<Node, number>;
 }
 
-/** @param title what the headers call the module, e.g. `deit_b (vit.deit)`. */
-export function plan(graph: Graph, lowered: readonly LoweredKernel[], title: string): PlannedFamily {
-  return new Planner(graph, lowered, title).run();
+export interface PlanOptions {
+  /** What the headers call the module, e.g. `deit_b (vit.deit)`. */
+  readonly title: string;
+  readonly records: ReadonlyMap<string, OpRecord>;
+  /** Where next values of parameters go. None unless given. */
+  readonly places?: Places;
+}
+
+export function plan(graph: Graph, lowered: readonly LoweredKernel[], options: PlanOptions): PlannedFamily {
+  return new Planner(graph, lowered, options).run();
 }
 
 interface Slot {
@@ -36,12 +45,21 @@ class Planner {
   readonly #outputs = new Map<Node, number>();
   readonly #slots: Slot[] = [];
   readonly #slotOf = new Map<Node, number>();
+  readonly #places: Places;
+  /** Part of a pack → its place in there, in bytes. */
+  readonly #packed = new Map<Node, { readonly pack: Node; readonly offset: number }>();
+  /** Paths of parameters that a run changes. */
+  readonly #changing: ReadonlySet<string>;
 
   constructor(
     readonly graph: Graph,
     readonly lowered: readonly LoweredKernel[],
-    readonly title: string,
+    readonly options: PlanOptions,
   ) {
+    this.#places = options.places ?? NO_PLACES;
+    const changing = new Set(graph.updates.keys());
+    for (const { path, inside } of graph.parameters.values()) if (inside && changing.has(inside.lane)) changing.add(path);
+    this.#changing = changing;
     this.#parameters = new Map([...graph.parameters.keys()].map((path, i) => [path, i]));
     this.#inputs = new Map([...graph.inputs.keys()].map((name, i) => [name, i]));
     [...graph.outputs.values()].forEach((node, i) => {
@@ -50,16 +68,17 @@ class Planner {
   }
 
   run(): PlannedFamily {
-    const [prepare, infer] = this.#programs();
+    const [prepare, run] = this.#programs();
     for (const kernel of prepare) this.#slotOf.set(kernel.fused.root, this.#newSlot("derived", kernel.fused.root));
-    this.#assign(infer);
-    const pipelines = this.#pipelines([...prepare, ...infer]);
+    for (const { reads } of run) reads.forEach((node) => this.#pack(node));
+    this.#assign(run);
+    const pipelines = this.#pipelines([...prepare, ...run]);
     const steps = (kernels: readonly LoweredKernel[]): Step[] => kernels.map((k): Step => {
       const index = pipelines.of.get(k);
       invariant(index !== undefined, "every kernel has a pipeline");
       return {
         kernel: index,
-        bindings: [...k.reads.map((n) => this.#read(n)), this.#written(k.fused.root)],
+        bindings: [...k.reads.map((n) => this.#read(n)), ...k.writes.map((n) => this.#written(n))],
         grid: k.grid.map(({ dim, per }) => ({ size: dim, per })),
         path: pathOf(k),
         flops: k.flops,
@@ -67,41 +86,64 @@ class Planner {
       };
     });
     const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
+    const copies = this.#places.copies.map(({ from, to }): Copy => ({
+      from: this.#read(from), to: { kind: "parameter", index: known(this.#parameters, to) },
+      bytes: Math.max(4, bytesExactly(from)),
+    }));
     const family: Family = {
-      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), run: steps(infer) }, copies: [],
+      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), run: steps(run) }, copies,
     };
     return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
   }
 
-  /** `prepare` holds what depends on parameters alone, outputs excepted. */
-  #programs(): [prepare: LoweredKernel[], infer: LoweredKernel[]] {
+  /** `prepare` holds what depends on parameters alone that a run does not change; outputs and updates excepted. */
+  #programs(): [prepare: LoweredKernel[], run: LoweredKernel[]] {
     const derived = new Set<Node>();
     const prepare: LoweredKernel[] = [];
-    const infer: LoweredKernel[] = [];
+    const run: LoweredKernel[] = [];
+    const lasting = (n: Node): boolean =>
+      (n.op === "parameter" ? !this.#changing.has(String(n.attrs["path"])) : derived.has(n));
+    const updates = new Set(this.graph.updates.values());
+    const parts = new Set(this.lowered.flatMap((k) => k.reads.filter((n) => this.#packing(n)).flatMap((n) => n.inputs)));
     for (const kernel of this.lowered) {
       const { root } = kernel.fused;
-      const constant = kernel.reads.every((n) => n.op === "parameter" || derived.has(n)) &&
-        root.shape.every((d) => d.b === 0);
-      if (constant && !this.#outputs.has(root)) {
+      const constant = kernel.reads.every(lasting) && root.shape.every((d) => d.b === 0);
+      if (constant && !this.#outputs.has(root) && !updates.has(root) && !parts.has(root)) {
         derived.add(root);
         prepare.push(kernel);
-      } else infer.push(kernel);
+      } else run.push(kernel);
     }
-    return [prepare, infer];
+    return [prepare, run];
+  }
+
+  #packing(node: Node): readonly number[] | undefined {
+    return this.options.records.get(node.op)?.pack?.(node);
+  }
+
+  /** A slot of its own for a tensor that others are parts of; what lies between them stays zero. */
+  #pack(node: Node): void {
+    const offsets = this.#slotOf.has(node) ? undefined : this.#packing(node);
+    if (!offsets) return;
+    this.#slotOf.set(node, this.#newSlot("packed", node));
+    node.inputs.forEach((part, i) => this.#packed.set(part, { pack: node, offset: 4 * (offsets[i] ?? 0) }));
   }
 
   /** Gives every activation a slot that is free from its kernel to its last reader. */
   #assign(kernels: readonly LoweredKernel[]): void {
     const last = new Map<Node, number>();
     kernels.forEach((k, step) => k.reads.forEach((n) => last.set(n, step)));
+    for (const { from } of this.#places.copies) last.set(from, kernels.length);
     const free = new Set<number>();
     kernels.forEach((kernel, step) => {
-      const { root } = kernel.fused;
-      if (!this.#outputs.has(root)) {
-        const slot = this.#takeSlot(root, free);
-        this.#slotOf.set(root, slot);
-        if (!last.has(root)) free.add(slot);
+      // What is read last by this kernel is freed after it has got its own slots.
+      const unread: number[] = [];
+      for (const node of kernel.writes) {
+        if (this.#outputs.has(node) || this.#packed.has(node) || this.#places.inPlace.has(node)) continue;
+        const slot = this.#takeSlot(node, free);
+        this.#slotOf.set(node, slot);
+        if (!last.has(node)) unread.push(slot);
       }
+      for (const slot of unread) free.add(slot);
       for (const read of new Set(kernel.reads)) {
         const slot = this.#slotOf.get(read);
         if (slot !== undefined && last.get(read) === step && this.#slots[slot]?.kind === "activation") free.add(slot);
@@ -149,6 +191,14 @@ class Planner {
   #written(node: Node): Ref {
     const output = this.#outputs.get(node);
     if (output !== undefined) return { kind: "output", index: output };
+    const onto = this.#places.inPlace.get(node);
+    if (onto) return { kind: "parameter", index: known(this.#parameters, String(onto.attrs["path"])) };
+    const packed = this.#packed.get(node);
+    if (packed) {
+      const index = this.#slotOf.get(packed.pack);
+      invariant(index !== undefined, "a pack has its slot before its parts");
+      return { kind: "slot", index, offset: packed.offset, bytes: Math.max(16, bytesOf(node).c) };
+    }
     const slot = this.#slotOf.get(node);
     invariant(slot !== undefined, `%${node.id} ${node.op} (${node.origin.path}) is stored`);
     return { kind: "slot", index: slot };
@@ -175,7 +225,7 @@ class Planner {
       for (const kernel of group) of.set(kernel, infos.length);
       infos.push({
         name,
-        bindings: [...first.reads.map(() => "read" as const), "read_write"],
+        bindings: [...first.reads.map(() => "read" as const), ...first.writes.map(() => "read_write" as const)],
         workgroupSize: first.workgroupSize,
         workgroupBytes: first.workgroupBytes,
         features: first.features,
@@ -194,7 +244,7 @@ class Planner {
     const inputs = first.reads.map((n) => `${nameOf(n)} ${showShape(n.shape)}`).join(", ");
     const ops = members.map((n) => n.op).join(" ");
     const lines = [
-      `${this.title}: ${paths.slice(0, 3).join(", ")}${more}`,
+      `${this.options.title}: ${paths.slice(0, 3).join(", ")}${more}`,
       `${anchor ? `${anchor.op} kernel` : `${first.fused.kind} kernel`} of ${ops}`,
       `${inputs} -> ${showShape(root.shape)}`,
       `${showSize(first.flops)} FLOP, ${showSize(first.bytes)} bytes`,
@@ -216,6 +266,9 @@ function bytesOf(node: Node): Size {
   const up = (n: number): number => Math.ceil((n * 4) / 16) * 16;
   return { b: up(size.b), c: size.b > 0 && size.c === 0 ? 0 : up(size.c) };
 }
+
+/** Four bytes an element of a tensor without B. */
+const bytesExactly = (node: Node): number => 4 * sizeOf(node.shape).c;
 
 /** A kernel is called by its contraction (`blocks.0.mlp.fc1`), else by the tensor it stores. */
 const pathOf = ({ fused }: LoweredKernel): string => (fused.anchor ?? fused.root).origin.path;

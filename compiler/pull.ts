@@ -30,6 +30,8 @@ export class Puller {
   readonly members = new Set<Node>();
   /** Stored nodes read. */
   readonly reads = new Set<Node>();
+  /** Coordinates at which each node computed inside was met, in order. */
+  readonly met = new Map<Node, (readonly Index[])[]>();
   readonly #memo = new Map<string, Value>();
 
   constructor(
@@ -52,6 +54,9 @@ export class Puller {
     const record = this.records.get(node.op);
     invariant(record, `op ${node.op} has a record`);
     if (node !== this.root && this.stored.has(node)) return this.#load(node, at);
+    const met = this.met.get(node);
+    if (met) met.push(at);
+    else this.met.set(node, [at]);
     if (record.pull) {
       this.members.add(node);
       return record.pull(node, at, (input, where) =>

@@ -105,6 +105,18 @@ export class Sequence {
     this.#runs++;
   }
 
+  /** Whether a run is known to fit one submit: it may then be posted behind others. */
+  get isShort(): boolean {
+    return this.#runs >= COLD_RUNS && this.cut(0) === this.dispatches.length;
+  }
+
+  /** Submits every dispatch at once, behind what is under way. @returns resolves when they are done */
+  async post(finish?: (encoder: GPUCommandEncoder) => void): Promise<void> {
+    this.#device.check();
+    this.#submit(0, this.dispatches.length, finish);
+    await this.#device.guard(this.#device.gpu.queue.onSubmittedWorkDone());
+  }
+
   #submit(from: number, end: number, finish?: (encoder: GPUCommandEncoder) => void): void {
     const encoder = this.#device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();

@@ -106,8 +106,11 @@ export interface KernelInfo {
 }
 
 export interface SlotInfo {
-  /** `activation` is reused between steps; `derived` is written by `prepare` and kept. */
-  readonly kind: "activation" | "derived";
+  /**
+   * `activation` is reused between steps; `derived` is written by `prepare` and kept; `packed` holds many tensors side
+   * by side, is not reused, and what lies between them stays zero.
+   */
+  readonly kind: "activation" | "derived" | "packed";
   readonly bytes: Size;
   /** Paths of the tensors that live here in turn, for messages and profiles. */
   readonly tensors: readonly string[];

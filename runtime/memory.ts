@@ -28,6 +28,16 @@ export interface Place {
   readonly bytes: number;
 }
 
+/** A tensor of a parameter store. */
+export interface StoredTensor {
+  readonly path: string;
+  readonly shape: readonly number[];
+  /** Position of the lane it lies in, and where it starts there, in elements. */
+  readonly inside?: { readonly index: number; readonly offset: number };
+  /** Has a buffer of its own: a dispatch may write it, and must not read another tensor of the same buffer then. */
+  readonly alone: boolean;
+}
+
 /** Every allocation of a program at one batch, in bytes. */
 export interface MemoryPlan {
   readonly batch: number;
@@ -62,7 +72,7 @@ export const elementsAt = (info: TensorInfo, batch: number): number =>
   info.shape.reduce((n, d) => n * sizeAt(d, batch), 1);
 
 /** Number of elements of a parameter. */
-export const parameterElements = (info: ParameterInfo): number => info.shape.reduce((n, d) => n * d, 1);
+export const parameterElements = (info: Pick<ParameterInfo, "shape">): number => info.shape.reduce((n, d) => n * d, 1);
 
 /** `[B, 3, 224, 224]`. */
 export function showShape(shape: readonly Size[]): string {
@@ -139,8 +149,11 @@ const tensorLimit = (limits: MemoryLimits): number =>
  * @throws InputError when the batch is not a whole number ≥ 1.
  * @throws OutOfMemoryError naming the first tensor that the device cannot hold, its bytes, the limit and the largest
  * batch that fits.
+ * @param shared whether parameters are allocated elsewhere
  */
-export function planMemory(manifest: Manifest, family: FamilyName, batch: number, limits: MemoryLimits): MemoryPlan {
+export function planMemory(
+  manifest: Manifest, family: FamilyName, batch: number, limits: MemoryLimits, shared = false,
+): MemoryPlan {
   if (!Number.isInteger(batch) || batch < 1 || batch > MOST_IMAGES) {
     throw new InputError(`the batch must be a whole number from 1 to ${MOST_IMAGES}, got ${batch}`);
   }
@@ -154,7 +167,7 @@ export function planMemory(manifest: Manifest, family: FamilyName, batch: number
     });
   return {
     batch,
-    ...packParameters(manifest.parameters, limit),
+    ...(shared ? { parameterBuffers: [], parameters: [] } : packParameters(storedParameters(manifest, family), limit)),
     slots: place(demands.slots),
     inputs: place(demands.inputs),
     outputs: place(demands.outputs),
@@ -169,39 +182,67 @@ function tooLarge(what: string, bytes: number, limit: number, batch: number, lar
   );
 }
 
-/** Packs parameters in order, each 256-byte aligned, into buffers of at most 256 MiB; one larger than that is alone. */
-function packParameters(
-  parameters: readonly ParameterInfo[],
+/** Parameters that some dispatch of a family writes, by position. */
+export function writtenParameters(manifest: Manifest, family: FamilyName): ReadonlySet<number> {
+  const { kernels, programs } = manifest.families[family];
+  const refs = [...programs.prepare, ...programs.run].flatMap((step) =>
+    step.bindings.filter((_, i) => kernels[step.kernel]?.bindings[i] === "read_write"));
+  return new Set(refs.flatMap((ref) => (ref.kind === "parameter" ? [ref.index] : [])));
+}
+
+/** The parameters of a manifest as they are stored when no other program shares them. */
+export function storedParameters(manifest: Manifest, family: FamilyName): StoredTensor[] {
+  const written = writtenParameters(manifest, family);
+  return manifest.parameters.map(({ path, shape, inside }, i) => ({
+    path, shape, alone: written.has(i), ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
+  }));
+}
+
+/**
+ * Packs tensors in order, each 256-byte aligned, into buffers of at most 256 MiB; one larger than that is alone, and so
+ * are lanes and what is written.
+ * @throws OutOfMemoryError naming a tensor that exceeds `limit`, in bytes
+ */
+export function packParameters(
+  tensors: readonly StoredTensor[],
   limit: number,
 ): { parameterBuffers: number[]; parameters: Place[] } {
   const capacity = Math.min(PARAMETER_BUFFER_BYTES, limit);
+  const lanes = new Set(tensors.flatMap(({ inside }) => (inside ? [inside.index] : [])));
   const parameterBuffers: number[] = [];
-  let filled = Infinity;
-  const places = parameters.map((info): Place => {
+  /** The buffer that is being filled, if any. */
+  let open: number | undefined;
+  const places: Place[] = [];
+  for (const [i, info] of tensors.entries()) {
     const bytes = Math.max(4 * parameterElements(info), 4);
+    const lane = info.inside && places[info.inside.index];
+    if (info.inside) {
+      if (!lane) throw new InputError(`'${info.path}' lies in a lane that does not come before it`);
+      places.push({ buffer: lane.buffer, offset: lane.offset + 4 * info.inside.offset, bytes });
+      continue;
+    }
     const reserved = roundUp(bytes, GRAIN);
     if (reserved > limit) throw tooLarge(`parameter '${info.path}'`, bytes, limit, 1, 0);
-    const aligned = roundUp(filled, ALIGNMENT);
-    const fits = aligned + reserved <= capacity;
-    if (!fits) parameterBuffers.push(0);
+    const alone = info.alone || lanes.has(i);
+    const aligned = roundUp(open === undefined ? Infinity : parameterBuffers[open] ?? Infinity, ALIGNMENT);
+    const fits = !alone && aligned + reserved <= capacity;
+    const buffer = fits && open !== undefined ? open : parameterBuffers.length;
     const offset = fits ? aligned : 0;
-    const buffer = parameterBuffers.length - 1;
-    filled = offset + reserved;
-    parameterBuffers[buffer] = filled;
-    return { buffer, offset, bytes };
-  });
+    parameterBuffers[buffer] = offset + reserved;
+    if (!alone) open = buffer;
+    places.push({ buffer, offset, bytes });
+  }
   return { parameterBuffers, parameters: places };
 }
 
-/** Bytes by kind of a plan. */
-export function memoryUse(plan: MemoryPlan, family: Family): MemoryUse {
+/** Bytes by kind of a plan. @param parameters bytes of a store that the program shares */
+export function memoryUse(plan: MemoryPlan, family: Family, parameters = 0): MemoryUse {
   const sum = (list: readonly number[]): number => list.reduce((n, bytes) => n + bytes, 0);
-  const slotsOf = (kind: "activation" | "derived"): number =>
-    sum(plan.slots.filter((_, i) => family.slots[i]?.kind === kind));
+  const derived = sum(plan.slots.filter((_, i) => family.slots[i]?.kind === "derived"));
   const use = {
-    parameters: sum(plan.parameterBuffers),
-    derived: slotsOf("derived"),
-    activations: slotsOf("activation"),
+    parameters: parameters + sum(plan.parameterBuffers),
+    derived,
+    activations: sum(plan.slots) - derived,
     inputs: sum(plan.inputs),
     outputs: sum(plan.outputs),
     staging: sum(plan.outputs),

@@ -68,6 +68,16 @@ export function uniformAt(key: RandomKey, index: number): number {
   return wordToUniform(words[index % 4] ?? 0);
 }
 
+/** Draws number `first` to `first` + `target.length` − 1 in [0, 1). */
+export function fillUniform(key: RandomKey, first: number, target: Float32Array): void {
+  let words = randomWords(key, Math.floor(first / 4));
+  for (let i = 0; i < target.length; i++) {
+    const index = first + i;
+    if (index % 4 === 0) words = randomWords(key, index / 4);
+    target[i] = wordToUniform(words[index % 4] ?? 0);
+  }
+}
+
 /** Standard normal draw number `index`. */
 export function normalAt(key: RandomKey, index: number): number {
   const [a, b, c, d] = randomWords(key, Math.floor(index / 4));

@@ -31,7 +31,8 @@ export function start({ states }: TrainingGraph): Map<string, Tensor> {
       : microParameter(of, shape)]));
 }
 
-function scalarAt(scalar: StepScalar, step: number, lr: number, passes: number): number {
+/** The value of a per-step scalar at step `step`, counted from 1. */
+export function scalarAt(scalar: StepScalar, step: number, lr: number, passes: number): number {
   switch (scalar.kind) {
     case "learning_rate": return lr;
     case "bias_correction": return 1 - scalar.beta ** step;

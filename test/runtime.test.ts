@@ -320,8 +320,8 @@ test.serial("the device's own faults are typed", async (t) => {
 });
 
 test.serial("a program thought slow is cut into submits, and no more once it was measured", async (t) => {
-  const infer = family.programs.run.map((s) => ({ ...s, flops: size(0, 2e9) }));
-  const scalar = { ...family, programs: { ...family.programs, infer } };
+  const run = family.programs.run.map((s) => ({ ...s, flops: size(0, 2e9) }));
+  const scalar = { ...family, programs: { ...family.programs, run } };
   const slow = { ...manifest, families: { scalar, wide: scalar, tiled: family } };
   await using model = await load({ ...definition, manifest: slow }, options);
   for (const submits of [[1, 3], [3]]) {

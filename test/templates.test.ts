@@ -8,47 +8,17 @@ import { attentionScalar, attentionWide } from "../compiler/lower/attention_scal
 import { attentionTiled } from "../compiler/lower/attention_tiled.js";
 import { contractionScalar, contractionWide } from "../compiler/lower/contraction_scalar.js";
 import { contractionTiled } from "../compiler/lower/contraction_tiled.js";
-import type { AttentionSpec, ContractionSpec, KernelText, Operand, Template } from "../compiler/lower/template.js";
+import type { AttentionSpec, ContractionSpec, Template } from "../compiler/lower/template.js";
 import type { Device } from "../runtime/device.js";
 import { openDevice } from "../runtime/node/adapters.js";
 import {
-  attentionReference, contractionReference, extent, noise, source, storeAt, type AttentionCase, type ContractionCase,
-  type Source,
+  attentionReference, batchesOf, contractionReference, DEPTH, extent, operand, PLAIN, ROW, storeAt, type AttentionCase,
+  type ContractionCase, type Form,
 } from "./bench/kernels/cases.js";
-import { Prepared } from "./bench/kernels/execute.js";
+import { errorOf, inputsOf, lanes, Prepared, results } from "./bench/kernels/execute.js";
 
 /** Greatest error, as a share of the greatest value. */
 const TOLERANCE = 4e-6;
-
-/** How an operand lies in memory. */
-interface Form {
-  readonly vector: Operand["vector"];
-  readonly mixed?: boolean;
-  readonly rowGuard?: boolean;
-  readonly elementGuard?: boolean;
-}
-const DEPTH: Form = { vector: "depth" };
-const ROW: Form = { vector: "row" };
-const PLAIN: Form = { vector: "none" };
-
-/** An operand [batches, rows, depth]: rows of depths, or for row vectors depths of rows, with NaN behind its guards. */
-function operand(buffer: string, form: Form, sizes: readonly [number, number, number], seed: number): Source {
-  const [batches, rows, depth] = sizes;
-  const start = 4;
-  const strides = form.vector === "row" ? { row: 1, depth: rows } : { row: depth, depth: 1 };
-  const data = noise(start + batches * rows * depth, seed);
-  const made = source({ buffer, start, batch: rows * depth, ...strides, ...form }, data);
-  for (let z = 0; z < batches; z++) {
-    for (let r = 0; r < rows; r++) {
-      for (let k = 0; k < depth; k++) {
-        const hidden = (form.rowGuard && r % 5 === 3) || (form.elementGuard && (r + k) % 3 === 0);
-        if (hidden) data[start + z * rows * depth + r * strides.row + k * strides.depth] = NaN;
-      }
-    }
-  }
-  data.fill(NaN, 0, start);
-  return made;
-}
 
 interface ContractionForm {
   readonly name: string;
@@ -164,42 +134,12 @@ function attentionCase(form: AttentionForm, B: number): AttentionCase {
   return { name, spec, sources, B };
 }
 
-/** Greatest difference over greatest magnitude; NaN when something was not written. */
-function errorOf(got: Float32Array, want: readonly number[]): number {
-  let [difference, size] = [0, 0];
-  want.forEach((w, i) => {
-    const d = Math.abs((got[i] ?? NaN) - w);
-    difference = d <= difference ? difference : d;
-    size = Math.max(size, Math.abs(w));
-  });
-  return difference / size;
-}
-
-const inputsOf = (sources: readonly Source[]) =>
-  sources.map((s) => ({ name: s.operand.buffer, vector: s.operand.vector !== "none", data: s.data }));
-
-async function results(
-  device: Device, kernel: KernelText, sources: readonly Source[],
-  outputs: readonly { readonly name: string; readonly size: number }[], B: number,
-): Promise<readonly Float32Array[]> {
-  const prepared = await Prepared.make(device, kernel, inputsOf(sources), outputs, B);
-  await prepared.run();
-  const first = await prepared.read();
-  await prepared.run();
-  const second = await prepared.read();
-  prepared.destroy();
-  const same = first.every((x, i) => Buffer.from(x.buffer).equals(Buffer.from((second[i] ?? x).buffer)));
-  if (!same) throw new Error("two runs gave different bits");
-  return first;
-}
-
 interface Family {
   readonly name: string;
   readonly contraction: Template<ContractionSpec>;
   readonly attention: Template<AttentionSpec>;
   runsOn(device: Device): boolean;
 }
-const lanes = (device: Device): number => device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;
 const FAMILIES: readonly Family[] = [
   { name: "scalar", contraction: contractionScalar, attention: attentionScalar, runsOn: (d) => lanes(d) >= 4 },
   { name: "wide", contraction: contractionWide, attention: attentionWide, runsOn: (d) => lanes(d) >= 8 },
@@ -215,10 +155,6 @@ function expectedProducts(c: ContractionCase): number[] {
   });
 }
 
-/** Batches to try: what does not know the batch compiles to the same kernel for all. */
-const batchesOf = (dims: readonly (Dim | undefined)[]): readonly number[] =>
-  dims.some((d) => d && d.b !== 0) ? [1, 3] : [3];
-
 let device: Device;
 test.before(async () => {
   device = await openDevice({ checked: true });
@@ -233,7 +169,7 @@ for (const family of FAMILIES) {
         const c = contractionCase(form, B);
         const want = expectedProducts(c);
         const outputs = [{ name: "result", size: want.length }];
-        const [got] = await results(device, family.contraction(c.spec), c.sources, outputs, B);
+        const [got] = await results(device, family.contraction(c.spec), inputsOf(c.sources), outputs, B);
         const error = errorOf(got ?? new Float32Array(), want);
         t.true(error < TOLERANCE, `B = ${B}: error ${error}`);
       }
@@ -248,7 +184,7 @@ for (const family of FAMILIES) {
         const rows = Array.from({ length: z * m }, (_, i) => attentionReference(c, Math.floor(i / m), i % m));
         const outputs = [{ name: "result", size: z * m * form.valueWidth }];
         if (form.logSumExp) outputs.push({ name: "statistics", size: z * m });
-        const [got, statistics] = await results(device, family.attention(c.spec), c.sources, outputs, B);
+        const [got, statistics] = await results(device, family.attention(c.spec), inputsOf(c.sources), outputs, B);
         const error = errorOf(got ?? new Float32Array(), rows.flatMap((r) => r.row));
         t.true(error < TOLERANCE, `B = ${B}: error ${error}`);
         if (!form.logSumExp) continue;

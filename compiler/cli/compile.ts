@@ -13,7 +13,7 @@ import { Printer } from "./printer.js";
 import { showSeconds } from "./progress.js";
 import { showBytes, showCount, table } from "./table.js";
 
-interface Options {
+export interface Options {
   readonly target?: string;
   readonly out?: string;
   readonly set?: Readonly<Record<string, Plain>>;
@@ -27,10 +27,10 @@ interface Options {
 
 export const compileCommand = (finish: Finish): Command =>
   new Command("compile")
-    .description("Compiles a model to a folder: index.js, index.d.ts, manifest.json and WGSL kernels.")
+    .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
     .argument("<file>", "the .deit file")
-    .option("--target <model>", "which model, where the file has several")
-    .option("--out <folder>", "the folder to write (default: out/<model>)")
+    .option("--target <name>", "which model or recipe, where the file has several")
+    .option("--out <folder>", "the folder to write (default: out/<name>)")
     .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be given again", collectOverride)
     .option("--no-fuse", "make every op a kernel of its own, to find a wrong number")
     .option("--watch", "compile again whenever a source changes")
@@ -41,6 +41,7 @@ export const compileCommand = (finish: Finish): Command =>
     .addHelpText("after", examples(
       "deitc compile models/deit_b.deit",
       "deitc compile models/deit_ti.deit --out generated/ti --set classes=10 --watch",
+      "deitc compile recipe.deit --target hard",
     ))
     .action(async (file: string, options: Options) => {
       if (options.watch) await watchAndCompile(file, options);
@@ -61,7 +62,16 @@ async function compileOnce(file: string, options: Options): Promise<void> {
   }
 }
 
+/** A recipe is meant where it is named, or where the file declares no model. */
+const isRecipe = ({ models, recipes }: Program, target: string | undefined): boolean =>
+  (target === undefined ? models.length === 0 && recipes.length > 0
+    : recipes.some(({ declaration }) => declaration.name.text === target));
+
 async function compileRead(program: Program, printer: Printer, options: Options, start: number): Promise<void> {
+  if (isRecipe(program, options.target)) {
+    const { compileRecipeRead } = await import("./compile_recipe.js");
+    return compileRecipeRead(program, printer, options, start);
+  }
   const [{ compileProgram }, { compileModel }, { emitModule }, { writeFolder }] = await Promise.all([
     import("./source.js"), import("../pipeline.js"), import("../emit/index.js"), import("./folder.js"),
   ]);

@@ -17,6 +17,9 @@ const ELSEWHERE = "choose another --out, or replace all of it with --force";
 /** Files that show a folder to be somebody's project: never replaced, not even by force. */
 const PROJECT_MARKS = ["package.json", ".git", "node_modules"];
 
+/** Of a model, and of a recipe: one of them shows a folder to be a compiled module. */
+const MANIFESTS = ["manifest.json", "training.json"];
+
 /** Relative paths, with `/`, of all files below `folder`, sorted. */
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -27,7 +30,7 @@ function filesBelow(folder: string): string[] {
 
 /** Whether deitc writes files of this relative path. */
 const isOurs = (path: string): boolean =>
-  ["index.js", "index.d.ts", "manifest.json", "src/index.ts"].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
+  ["index.js", "index.d.ts", "src/index.ts", ...MANIFESTS].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
 
 /** Refuses to replace what is not a compiled module. @throws CommandError */
 function checkReplaceable(folder: string, shown: string, force: boolean): void {
@@ -45,7 +48,7 @@ function checkReplaceable(folder: string, shown: string, force: boolean): void {
   if (foreign !== undefined) {
     throw new CommandError(`${shown}: holds ${foreign}, which deitc did not write`, ELSEWHERE);
   }
-  if (files.length > 0 && !files.includes("manifest.json")) {
+  if (files.length > 0 && !MANIFESTS.some((name) => files.includes(name))) {
     throw new CommandError(`${shown}: is not a compiled module`, ELSEWHERE);
   }
 }

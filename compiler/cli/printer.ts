@@ -4,7 +4,8 @@
  */
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import type { Manifest } from "../../runtime/manifest.js";
-import type { ModuleText } from "../emit/module.js";
+import type { TrainingManifest } from "../../runtime/training.js";
+import type { ModuleText } from "../emit/print.js";
 import { CompilerBug } from "../invariant.js";
 
 /** What the thread answers. */
@@ -18,8 +19,8 @@ export class Printer {
     this.#worker.unref();
   }
 
-  /** The module of a manifest, as `printModule` gives it. */
-  print(manifest: Manifest): Promise<ModuleText> {
+  /** The module of a manifest, as `printModule` or `printRecipe` gives it. */
+  print(manifest: Manifest | TrainingManifest): Promise<ModuleText> {
     const worker = this.#worker;
     worker.ref();
     return new Promise<ModuleText>((resolve, reject) => {
@@ -40,9 +41,10 @@ export class Printer {
 
 if (!isMainThread && parentPort) {
   const port = parentPort;
-  const emitting = Promise.all([import("../emit/module.js"), import("ts-morph")]);
-  port.on("message", (manifest: Manifest) => {
-    void emitting.then(([{ printModule }]) => printModule(manifest)).then(
+  const emitting = Promise.all([import("../emit/module.js"), import("../emit/recipe.js"), import("ts-morph")]);
+  port.on("message", (manifest: Manifest | TrainingManifest) => {
+    void emitting.then(([{ printModule }, { printRecipe }]) =>
+      "graphs" in manifest ? printRecipe(manifest) : printModule(manifest)).then(
       (text) => port.postMessage({ text } satisfies Answer),
       (error: unknown) => port.postMessage({ error: String(error) } satisfies Answer),
     );

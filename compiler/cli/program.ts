@@ -10,13 +10,15 @@ import { compileCommand } from "./compile.js";
 import { convertCommand } from "./convert.js";
 import { doctorCommand } from "./doctor.js";
 import { Exit, reportFault, type ExitCode } from "./exit.js";
+import { evalCommand } from "./eval.js";
 import { explainCommand } from "./explain.js";
 import { fmtCommand } from "./fmt.js";
 import { predictCommand } from "./predict.js";
+import { trainCommand } from "./train.js";
 import { verifyCommand } from "./verify.js";
 
 const COMMANDS = [
-  compileCommand, checkCommand, fmtCommand, explainCommand,
+  compileCommand, checkCommand, fmtCommand, explainCommand, trainCommand, evalCommand,
   predictCommand, benchCommand, verifyCommand, convertCommand, doctorCommand,
 ];
 
@@ -24,6 +26,7 @@ const EXAMPLES = `
 Examples:
   deitc compile models/deit_b.deit
   deitc predict models/deit_ti.deit --random-weights photo.jpg
+  deitc train recipe.deit
   deitc explain models/deit_ti.deit --memory
 
 Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc.`;
@@ -36,7 +39,8 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   };
   const program = new Command("deitc")
     .description(
-      "Compiles vision transformers written in .deit files to WGSL and a typed module, and runs them on any GPU.",
+      "Compiles vision transformers and recipes written in .deit files to WGSL and a typed module, and infers and trains "
+      + "on any GPU.",
     )
     .version(VERSION)
     .addHelpText("after", EXAMPLES)

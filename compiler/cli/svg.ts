@@ -7,6 +7,7 @@ import type { Compiled } from "../pipeline.js";
 
 const COLOURS: Readonly<Record<FusedKernel["kind"], string>> = {
   map: "#dfe8f5", row: "#e2f2df", contraction: "#fbe6cf", attention: "#f5d9e6",
+  attention_gradient: "#e9d9f5",
 };
 const BOX = { width: 300, height: 40, across: 340, down: 64 };
 

@@ -1,4 +1,5 @@
 /** @file `deitc verify`: the compiled kernels against the interpreter, tensor by tensor, on the user's own adapter. */
+import { OPS } from "../ops/index.js";
 import { Command } from "commander";
 import type { Device } from "../../runtime/device.js";
 import type { FamilyName, Manifest, ParameterInfo } from "../../runtime/manifest.js";
@@ -150,7 +151,9 @@ async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped>
   }
   const outputs = new Map([...taps].map(([node, name]) => [name, node]));
   const graph: Graph = { ...compiled.expanded, outputs, updates: new Map() };
-  const planned = plan(graph, compiled.families[family].lowered, `${compiled.manifest.name}, every tensor kept`);
+  const planned = plan(graph, compiled.families[family].lowered, {
+    title: `${compiled.manifest.name}, every tensor kept`, records: OPS,
+  });
   const infos = [...outputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
   const manifest = {
     ...compiled.manifest, outputs: infos, families: { ...compiled.manifest.families, [family]: planned.family }

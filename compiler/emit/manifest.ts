@@ -2,6 +2,7 @@
  * @file `manifest.json`: the plan of a compiled model as text, the same bytes for the same plan.
  */
 import type { Manifest } from "../../runtime/manifest.js";
+import type { TrainingManifest } from "../../runtime/training.js";
 import { printJson, type Json } from "./json.js";
 
 /** Keys in the order of runtime/manifest.ts: what says what a thing is comes before what it holds. */
@@ -11,6 +12,8 @@ const ORDER = [
   "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
   "inputs", "outputs", "parameters", "initializer", "preprocess", "families",
   "kernels", "slots", "programs", "prepare", "run", "copies",
+  // Of a recipe.
+  "role", "of", "data", "models", "classes", "scalars", "randoms", "settings", "states", "graphs",
 ];
 
 /** The manifest as JSON text ending in a newline; `JSON.parse` gives the same manifest back, bit for bit. */
@@ -18,3 +21,7 @@ export function printManifest(manifest: Manifest): string {
   // A manifest is plain data through and through; its interfaces lack the index signature that Json asks for.
   return printJson(manifest as unknown as Json, ORDER);
 }
+
+/** The manifest of a recipe likewise. */
+export const printTrainingManifest = (manifest: TrainingManifest): string =>
+  printJson(manifest as unknown as Json, ORDER); // plain data, as above

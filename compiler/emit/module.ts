@@ -5,27 +5,15 @@
  */
 import type {
   ClassDeclarationStructure, InterfaceDeclarationStructure, MethodDeclarationStructure, PropertyDeclarationStructure,
-  SourceFile, StatementStructures,
+  StatementStructures,
 } from "ts-morph";
 import type { Manifest, TensorInfo } from "../../runtime/manifest.js";
 import {
   arrayType, classCount, key, moduleClass, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc,
 } from "./facts.js";
+import { declared, imports, printThreeWays, RUNTIME, safe, type ModuleText, type Morph } from "./print.js";
 
-/** ts-morph as a module value: loaded only when something is emitted. */
-type Morph = typeof import("ts-morph");
-
-/** The text of a module in its three forms. */
-export interface ModuleText {
-  readonly ts: string;
-  readonly js: string;
-  readonly dts: string;
-}
-
-const RUNTIME = "deitc/runtime";
-
-/** A comment's end inside a documentation text would end the comment that holds it. */
-const safe = (doc: string): string => doc.replaceAll("*/", "*\\/");
+export type { ModuleText } from "./print.js";
 
 /** Interface of the tensors a call takes or gives. */
 function tensorsInterface(
@@ -140,25 +128,6 @@ function modelClass(morph: Morph, manifest: Manifest): ClassDeclarationStructure
   };
 }
 
-/** The declaration of a class: signatures without bodies, values or the word `async`. */
-function declared({ Scope }: Morph, structure: ClassDeclarationStructure): ClassDeclarationStructure {
-  return {
-    ...structure,
-    hasDeclareKeyword: true,
-    properties: (structure.properties ?? []).map(({ initializer: _, ...property }) => property),
-    ctors: [{ scope: Scope.Private }],
-    methods: (structure.methods ?? []).map(({ statements: _, isAsync: __, ...method }) => method),
-  };
-}
-
-function imports(morph: Morph, names: readonly string[], types: readonly string[]): StatementStructures {
-  return {
-    kind: morph.StructureKind.ImportDeclaration,
-    moduleSpecifier: RUNTIME,
-    namedImports: [...names.map((name) => ({ name })), ...types.map((name) => ({ name, isTypeOnly: true }))],
-  };
-}
-
 const reexports = (morph: Morph): StatementStructures => ({
   kind: morph.StructureKind.ExportDeclaration,
   moduleSpecifier: RUNTIME,
@@ -168,17 +137,6 @@ const reexports = (morph: Morph): StatementStructures => ({
 /** Prints the module of a model. */
 export async function printModule(manifest: Manifest): Promise<ModuleText> {
   const morph = await import("ts-morph");
-  const project = new morph.Project({
-    useInMemoryFileSystem: true,
-    skipLoadingLibFiles: true,
-    manipulationSettings: { indentationText: morph.IndentationText.TwoSpaces, newLineKind: morph.NewLineKind.LineFeed },
-  });
-  const origin = `${manifest.name}, compiled by deitc ${manifest.compiler}`;
-  const head = `// ${origin}. Made from a .deit file: change that, not this.`;
-  const print = (path: string, first: string, statements: StatementStructures[]): string => {
-    const file: SourceFile = project.createSourceFile(path, { statements });
-    return `${first}\n${file.getFullText()}`;
-  };
   const name = moduleClass(manifest);
   const tensors = [
     tensorsInterface(morph, `${name}Inputs`, `What \`${name}.infer\` takes.`, manifest.inputs),
@@ -186,17 +144,8 @@ export async function printModule(manifest: Manifest): Promise<ModuleText> {
   ];
   const model = modelClass(morph, manifest);
   const types = ["InferOptions", "LoadOptions", ...(manifest.preprocess ? ["Preprocess"] : []), "Profile", "Session"];
-  const ts = print("index.ts", head, [
-    imports(morph, ["load", "openModule"], types), reexports(morph), ...tensors, model,
-  ]);
-  // `Symbol.asyncDispose` is declared by a library that not every program's settings name.
-  const dts = print("index.d.ts", `/// <reference lib="esnext.disposable" />\n${head}`, [
-    imports(morph, [], types), reexports(morph), ...tensors, declared(morph, model),
-  ]);
-  const { outputText: js } = morph.ts.transpileModule(ts, {
-    compilerOptions: {
-      target: morph.ts.ScriptTarget.ES2022, module: morph.ts.ModuleKind.ESNext, newLine: morph.ts.NewLineKind.LineFeed,
-    },
+  return printThreeWays(morph, `${manifest.name}, compiled by deitc ${manifest.compiler}`, {
+    ts: [imports(morph, ["load", "openModule"], types), reexports(morph), ...tensors, model],
+    dts: [imports(morph, [], types), reexports(morph), ...tensors, declared(morph, model)],
   });
-  return { ts, js, dts };
 }

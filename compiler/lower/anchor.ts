@@ -14,8 +14,8 @@ import { attentionScalar, attentionWide } from "./attention_scalar.js";
 import { attentionTiled } from "./attention_tiled.js";
 import { contractionScalar, contractionWide } from "./contraction_scalar.js";
 import { contractionTiled } from "./contraction_tiled.js";
-import { assemble, OUTPUT, type LowerContext, type LoweredKernel } from "./kernel.js";
-import type { AttentionSpec, ContractionSpec, Extent, Operand } from "./template.js";
+import { assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel } from "./kernel.js";
+import type { AttentionGradientSpec, AttentionSpec, Extent, ContractionSpec, Operand } from "./template.js";
 import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
 
 const CONTRACTION = { scalar: contractionScalar, wide: contractionWide, tiled: contractionTiled } as const;
@@ -27,7 +27,7 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
   const record = context.records.get(node.op);
   invariant(record, `op ${node.op} has a record`);
   const walk = new Walk(fused);
-  const puller = new Puller(context.records, context.stored, root);
+  const puller = pullerOf(fused, context);
   const value = puller.pull(root, walk.at);
   const anchor = puller.anchors[0];
   invariant(anchor, "pulling the root meets its anchor");
@@ -36,7 +36,8 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
   const operands = operandsOf(record, anchor, (input, at) =>
     new Puller(context.records, context.stored, undefined).pull(anchor.node.inputs[input] as Node_, at));
   invariant(operands, `${node.op} says how its operands are read`);
-  const epilogue = epilogueText(fused, context, walk, value, bindings, functions);
+  const finish = epilogueText(fused, context, walk.at, [value, puller], bindings, functions);
+  const epilogue: ContractionSpec["epilogue"] = (place) => finish({ ...place, part: "0" });
   const free = (names: readonly string[], i: number): string => names[i] as string; // one name an operand
   if (record.attend) {
     const keys = record.attend.keys(node);
@@ -53,6 +54,7 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
       batches: extent(sizeOf(walk.batchShape)), queries: extent(sizeOf(walk.rowShape)), keys: extent(keys),
       width: width.c, valueWidth: columns.c, scale: record.attend.scale(node),
       q: q as Operand, k: k as Operand, v: v as Operand, epilogue, // three operands
+      ...logSumExp(fused, anchor),
     };
     return assemble(fused, ATTENTION[context.family](spec), bindings, functions, context);
   }
@@ -70,8 +72,20 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
   return assemble(fused, CONTRACTION[context.family](spec), bindings, functions, context);
 }
 
+/** Stores the second result of attention: one number a query, at the coordinates of its row. */
+function logSumExp({ also = [] }: FusedKernel, { at }: PulledAnchor): Pick<AttentionSpec, "logSumExp"> {
+  const node = also.find((side) => !side.at)?.node;
+  if (!node) return {};
+  const offset = linearize(at.slice(0, -1), node.shape);
+  const buffer = further(also.findIndex((side) => side.node === node));
+  return {
+    logSumExp: ({ row, batch, value }) =>
+      `${buffer}[${indexText(offset, new Map([["m", wrap(row)], ["z", wrap(batch)]]))}] = ${value};`,
+  };
+}
+
 type Node_ = PulledAnchor["node"];
-const extent = (d: Dim): Extent => ({ dim: d, wgsl: dimText(d) });
+export const extent = (d: Dim): Extent => ({ dim: d, wgsl: dimText(d) });
 
 /** The root's coordinates as functions of batch `z`, row `m` and column `n`. */
 class Walk {
@@ -96,23 +110,27 @@ class Walk {
   }
 }
 
-function epilogueText(
-  fused: FusedKernel, context: LowerContext, walk: Walk, value: Value, bindings: Bindings,
-  functions: Map<string, string>,
-): ContractionSpec["epilogue"] {
-  // Bindings must not depend on how often a template calls this: one dry run names them all.
-  const emit = ({ row, col, batch, value: accumulator }: Parameters<ContractionSpec["epilogue"]>[0]): string => {
-    const names = new Map([["m", row], ["n", col], ["z", batch]]);
+/** Finishes and stores the root's element at `at`, functions of batch `z`, row `m`, column `n` and part `p`. */
+export function epilogueText(
+  fused: FusedKernel, context: LowerContext, at: readonly Index[], [value, puller]: readonly [Value, Puller],
+  bindings: Bindings, functions: Map<string, string>,
+): AttentionGradientSpec["epilogue"] {
+  const sides = sidesOf(fused, puller, at);
+  const emit = (
+    { part, row, col, batch, value: accumulator }: Parameters<AttentionGradientSpec["epilogue"]>[0],
+  ): string => {
+    const names = new Map([["m", row], ["n", col], ["z", batch], ["p", part]]);
     const code = new Statements(
       context.records, bindings, functions, names, new Map([["accumulator", accumulator]]), "e",
     );
-    code.store(OUTPUT, code.index(linearize(walk.at, fused.root.shape)), fused.root, value);
+    code.store(OUTPUT, code.index(linearize(at, fused.root.shape)), fused.root, value);
+    for (const side of sides) code.store(side.buffer, code.index(side.offset), side.node, side.value);
     return `{\n${code.text()}\n}`;
   };
   return emit;
 }
 
-interface OperandSite {
+export interface OperandSite {
   /** Variables of the operand's free axis and of the axis that is summed (or, for attention's v, its column). */
   readonly row: string;
   readonly depth: string;
@@ -121,7 +139,7 @@ interface OperandSite {
   readonly bindings: Bindings;
 }
 
-function operandOf(value: Value, site: OperandSite): Operand {
+export function operandOf(value: Value, site: OperandSite): Operand {
   const view = asView(value);
   invariant(view, "a contraction's operands are views");
   const { row, depth } = site;

@@ -12,9 +12,9 @@ import { component, range, reader } from "./tile_operand.js";
 /** Below every score, above −∞: differences of two stay finite. */
 const LEAST = "-1e30";
 /** Every device has so many bytes of workgroup memory. */
-const WORKGROUP_BYTES = 16384;
-/** Threads that share four queries. */
-const SHARE = 8;
+export const WORKGROUP_BYTES = 16384;
+/** Threads that share four queries, or four rows that the gradient's workgroup owns. */
+export const SHARE = 8;
 /** Queries and keys of a workgroup's blocks, the best first. */
 const BLOCKS = [[32, 32], [32, 16], [16, 16], [16, 8], [8, 8], [4, 8]] as const;
 
@@ -94,9 +94,10 @@ export const attentionTiled: Template<AttentionSpec> = (spec) => {
 };
 
 /** Fours of output columns of a thread. */
-const columnsOf = ({ valueWidth }: Tile): number => Math.ceil(valueWidth / SHARE);
+export const columnsOf = ({ valueWidth }: Pick<Tile, "valueWidth">): number => Math.ceil(valueWidth / SHARE);
 
-interface Stage {
+/** A block of rows on its way into workgroup memory. */
+export interface Stage {
   readonly to: string;
   /** vec4f from row to row. */
   readonly stride: number;
@@ -107,7 +108,9 @@ interface Stage {
 }
 
 /** Copies `rows` rows from `start` on into workgroup memory: zeros beyond the depth, the last row again at the end. */
-function stage(operand: Operand, { threads }: Tile, { to, stride, start, extent, rows, depth }: Stage): string {
+export function stage(
+  operand: Operand, { threads }: Pick<Tile, "threads">, { to, stride, start, extent, rows, depth }: Stage,
+): string {
   const fours = Math.ceil(depth / 4);
   const cut: Operand = depth % 4 === 0 || operand.vector === "depth" ? operand : {
     ...operand,
@@ -178,7 +181,7 @@ function softmax(tile: Tile): string {
 }
 
 /** The thread's c-th four of columns; one past the end repeats the last. */
-function fourAt(c: number, { valueWidth }: Tile): string {
+export function fourAt(c: number, { valueWidth }: Pick<Tile, "valueWidth">): string {
   const at = `(share + ${c * SHARE})`;
   return valueWidth % SHARE === 0 ? at : `min(${at}, ${valueWidth - 1})`;
 }

@@ -3,9 +3,11 @@
  */
 import type { FusedKernel } from "../fuse.js";
 import type { Node } from "../graph.js";
+import { indexKey } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { lowerAnchor } from "./anchor.js";
-import type { LowerContext, LoweredKernel } from "./kernel.js";
+import { lowerAttentionGradient } from "./anchor_gradient.js";
+import { writtenBy, type LowerContext, type LoweredKernel } from "./kernel.js";
 import { lowerMap } from "./map.js";
 import { lowerRow } from "./row.js";
 
@@ -13,7 +15,7 @@ import { lowerRow } from "./row.js";
 export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext): LoweredKernel[] {
   const known = new Map<string, { lowered: LoweredKernel; outside: readonly Node[] }>();
   return kernels.map((fused) => {
-    const { key, outside } = structureOf(fused);
+    const { key, outside } = structureOf(fused, writtenBy(fused).map((n) => context.inPlace.get(n)));
     const twin = known.get(key);
     if (!twin) {
       const lowered = lower(fused, context);
@@ -25,7 +27,7 @@ export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext)
       invariant(mine, "kernels of one structure read the same places");
       return mine;
     });
-    return { ...twin.lowered, fused, reads };
+    return { ...twin.lowered, fused, reads, writes: writtenBy(fused) };
   });
 }
 
@@ -38,6 +40,8 @@ function lower(fused: FusedKernel, context: LowerContext): LoweredKernel {
     case "contraction":
     case "attention":
       return lowerAnchor(fused, context);
+    case "attention_gradient":
+      return lowerAttentionGradient(fused, context);
     default:
       return fused.kind satisfies never;
   }
@@ -45,7 +49,8 @@ function lower(fused: FusedKernel, context: LowerContext): LoweredKernel {
 
 /** A text by which kernels have equal WGSL, and the nodes from outside that it refers to by position. */
 function structureOf(
-  { kind, root, anchor, members, batchAxes, rowAxes, colAxes }: FusedKernel,
+  { kind, root, anchor, also, members, batchAxes, rowAxes, colAxes, partAxis }: FusedKernel,
+  overwritten: readonly (Node | undefined)[],
 ): { key: string; outside: Node[] } {
   const inside = new Map(members.map((node, i) => [node, i]));
   const outside: Node[] = [];
@@ -65,5 +70,9 @@ function structureOf(
       `${node === root ? "!" : ""}${node === anchor ? "@" : ""}`);
   // A kernel that copies a leaf has no member that refers to it.
   const copied = inside.has(root) ? "" : refer(root);
-  return { key: [kind, batchAxes, rowAxes, colAxes, copied, ...parts].join("|"), outside };
+  const sides = (also ?? []).map(({ node, at }) =>
+    `${at ? inside.get(node) : String(node.attrs["index"])}:${at?.map(indexKey).join()}`);
+  const written = [...overwritten.map((leaf) => (leaf ? refer(leaf) : "")), ...sides];
+  const axes = [batchAxes, rowAxes, colAxes, partAxis ?? ""];
+  return { key: [kind, ...axes, copied, ...parts, ...written].join("|"), outside };
 }

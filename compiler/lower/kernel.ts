@@ -4,6 +4,9 @@
 import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { Node } from "../graph.js";
 import type { FusedKernel } from "../fuse.js";
+import { linearize, substitute } from "../indices.js";
+import { Puller } from "../pull.js";
+import type { Index, Value } from "../value.js";
 import { wgslStorage } from "../ops/elementwise.js";
 import type { OpRecord } from "../op.js";
 import type { FamilyName } from "../../runtime/manifest.js";
@@ -19,8 +22,10 @@ export interface LoweredKernel {
   readonly features: readonly string[];
   /** Fewest lanes of a subgroup it is right on; absent when it uses none. */
   readonly subgroup?: number;
-  /** Tensors read, in binding order; the output is the last binding. */
+  /** Tensors read, in binding order; what it writes comes after. */
   readonly reads: readonly Node[];
+  /** Tensors written: the root, then further results. */
+  readonly writes: readonly Node[];
   readonly grid: Grid;
   readonly flops: Dim;
   readonly bytes: Dim;
@@ -31,10 +36,42 @@ export interface LowerContext {
   readonly family: FamilyName;
   readonly records: ReadonlyMap<string, OpRecord>;
   readonly stored: ReadonlySet<Node>;
+  /** Stored tensor → the parameter it is written onto. */
+  readonly inPlace: ReadonlyMap<Node, Node>;
 }
 
 /** Name of the output's variable in every kernel. */
 export const OUTPUT = "result";
+/** Name of the variable of further result `i`, counted from 0. */
+export const further = (i: number): string => `${OUTPUT}${i + 1}`;
+
+/** Tensors a kernel writes: its root, then what it stores besides. */
+export const writtenBy = ({ root, also = [] }: FusedKernel): readonly Node[] =>
+  [root, ...also.map(({ node }) => node)];
+
+/** Follows values inside `fused`, which computes what it stores. */
+export function pullerOf(fused: FusedKernel, { records, stored }: LowerContext): Puller {
+  const own = new Set(writtenBy(fused));
+  return new Puller(records, fused.also ? new Set([...stored].filter((n) => !own.has(n))) : stored, fused.root);
+}
+
+/** A tensor stored besides the root: its variable, the offset and the value of the element that is met at `at`. */
+export interface Side {
+  readonly buffer: string;
+  readonly node: Node;
+  readonly offset: Index;
+  readonly value: Value;
+}
+
+/** What `fused` stores besides its root, where its root's element is at `at`. */
+export function sidesOf({ also = [] }: FusedKernel, puller: Puller, at: readonly Index[]): readonly Side[] {
+  const names = new Map(at.map((index, axis) => [`c${axis}`, index]));
+  return also.flatMap(({ node, at: place }, i) => {
+    if (!place) return []; // the anchor's own
+    const here = place.map((index) => substitute(index, names));
+    return [{ buffer: further(i), node, offset: linearize(here, node.shape), value: puller.pull(node, here) }];
+  });
+}
 
 /** Puts bindings, override, functions and entry point around a kernel's text. */
 export function assemble(
@@ -48,9 +85,11 @@ export function assemble(
       `@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? "vec4f" : wgslStorage(node.dtype)}>;`,
     );
   });
-  lines.push(
-    `@group(0) @binding(${list.length}) var<storage, read_write> ${OUTPUT}: array<${wgslStorage(fused.root.dtype)}>;`,
-  );
+  const writes = writtenBy(fused);
+  writes.forEach((node, i) => {
+    const [binding, name] = [list.length + i, i === 0 ? OUTPUT : further(i - 1)];
+    lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${wgslStorage(node.dtype)}>;`);
+  });
   const needsBatch = /\bB\b/.test(text.body + text.declarations + [...functions.values()].join());
   if (needsBatch) lines.push("override B: i32;");
   for (const name of [...functions.keys()].sort()) lines.push(functions.get(name) as string); // listed by its own keys
@@ -73,6 +112,7 @@ export function assemble(
     features,
     ...(features.includes("subgroups") ? { subgroup: context.family === "wide" ? 8 : 4 } : {}),
     reads: list.map((b) => b.node),
+    writes,
     grid: text.grid,
     flops: flopsOf(fused, context),
     bytes: bytesOf(fused),
@@ -114,6 +154,14 @@ function flopsOf(fused: FusedKernel, { records }: LowerContext): Dim {
     const record = records.get(node.op);
     const elements = sizeOf(node.shape);
     if (record?.contract) return addDim(total, scale(elements, record.contract.depth(node), 2));
+    if (record?.attendBack) {
+      // Five products of queries, keys and columns; the part with the scores is computed twice.
+      const { queries, keys, width, parts, partAxis } = record.attendBack;
+      const each = parts(node) === "queries" ? 3 : parts(node) === "keys" ? 4 : 7;
+      const batch = sizeOf(node.shape.slice(0, -2).filter((_, axis) => axis !== partAxis(node)));
+      const products = [queries(node), keys(node), width(node)].reduce((total, d) => scale(total, d, 1), batch);
+      return addDim(total, scale(products, dim(1), 2 * each));
+    }
     if (record?.attend) {
       const pairs = scale(elements, record.attend.keys(node), 2);
       const columns = node.shape[node.shape.length - 1] ?? dim(1);
@@ -136,6 +184,6 @@ function scale(x: Dim, y: Dim, factor: number): Dim {
 
 /** Bytes read once and written once. */
 function bytesOf(fused: FusedKernel): Dim {
-  const sizes: Shape[] = [...fused.reads.map((n) => n.shape), fused.root.shape];
+  const sizes: Shape[] = [...fused.reads, ...writtenBy(fused)].map((n) => n.shape);
   return sizes.reduce<Dim>((total, shape) => addDim(total, scale(sizeOf(shape), dim(1), 4)), dim(0));
 }

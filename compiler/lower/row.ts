@@ -9,13 +9,15 @@
  */
 import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { FusedKernel } from "../fuse.js";
-import { delinearize, linearize, variable, ZERO_INDEX } from "../indices.js";
+import { delinearize, linearize, variable, variablesOf, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { wgslLiteral, wgslType } from "../ops/elementwise.js";
 import type { OpRecord } from "../op.js";
-import { Puller, type PulledFold } from "../pull.js";
+import type { PulledFold } from "../pull.js";
 import type { FoldVariable, Index, Value } from "../value.js";
-import { assemble, OUTPUT, type LowerContext, type LoweredKernel } from "./kernel.js";
+import {
+  assemble, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel, type Side,
+} from "./kernel.js";
 import { Bindings, dimText, indexText, Statements, wrap } from "./text.js";
 
 /** Threads a workgroup where each thread has a row of its own. */
@@ -31,13 +33,15 @@ export function lowerRow(fused: FusedKernel, context: LowerContext): LoweredKern
   const cols = delinearize(variable("c", sizeOf(colShape)), colShape);
   const at = root.shape.map((_, axis): Index =>
     rows[fused.rowAxes.indexOf(axis)] ?? cols[fused.colAxes.indexOf(axis)] ?? ZERO_INDEX);
-  const puller = new Puller(context.records, context.stored, root);
+  const puller = pullerOf(fused, context);
   const value = puller.pull(root, at);
+  const sides = sidesOf(fused, puller, at);
   const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
   const threads = context.family !== "tiled" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
   const row = new RowWriter(fused, context, threads, sizeOf(rowShape));
-  for (const fold of distinct(puller.folds)) row.fold(fold);
-  row.elements(value, linearize(at, root.shape), colShape);
+  for (const folds of together(distinct(puller.folds))) row.folds(folds);
+  const mine: Side = { buffer: OUTPUT, node: root, offset: linearize(at, root.shape), value };
+  row.elements([mine, ...sides], colShape);
   return row.finish();
 }
 
@@ -47,6 +51,28 @@ const atLeast = (variables: readonly FoldVariable[]): number =>
 /** Each fold once: what one pull meets twice is one object. */
 const distinct = (folds: readonly PulledFold[]): readonly PulledFold[] =>
   folds.filter((f, i) => folds.findIndex((g) => g.fold === f.fold) === i);
+
+/** Folds that follow each other over the same extent, none of them needing another's result, share a walk. */
+function together(folds: readonly PulledFold[]): readonly (readonly PulledFold[])[] {
+  const groups: PulledFold[][] = [];
+  for (const fold of folds) {
+    const group = groups[groups.length - 1];
+    const alike = group?.every((g) => extentKey(g) === extentKey(fold) && !foldsIn(fold.fold.body).has(g.fold));
+    if (group && alike) group.push(fold);
+    else groups.push([fold]);
+  }
+  return groups;
+}
+
+const extentKey = ({ fold }: PulledFold): string => JSON.stringify(fold.variables.map((v) => v.size));
+
+/** Folds that a value needs the results of. */
+function foldsIn(value: Value, found = new Set<Value>()): ReadonlySet<Value> {
+  if (value.kind === "fold") found.add(value);
+  else if (value.kind === "apply") for (const arg of value.args) foldsIn(arg, found);
+  else if (value.kind === "select") for (const part of [value.then, value.otherwise]) foldsIn(part, found);
+  return found;
+}
 
 class RowWriter {
   readonly #bindings = new Bindings();
@@ -69,29 +95,34 @@ class RowWriter {
     if (threads > 1) this.#code.line("let lane = i32(lid);");
   }
 
-  /** Emits one fold; its result is known under its value afterwards. */
-  fold({ node, fold }: PulledFold): void {
-    const record = this.context.records.get(node.op);
-    invariant(record?.fold, `reduction ${node.op} says how it folds`);
+  /** Emits folds of one extent in one loop; their results are known under their values afterwards. */
+  folds(folds: readonly PulledFold[]): void {
     const code = this.#code;
-    const name = `a${this.#folds++}`;
-    const type = wgslType(node.dtype);
-    const shape: Shape = fold.variables.map((v) => v.size);
-    const j = `j${name}`;
-    const names = new Map(fold.variables.map((v, i): [string, string] => [
-      v.name, wrap(indexText(delinearize(variable(j, sizeOf(shape)), shape)[i] ?? ZERO_INDEX, new Map())),
-    ]));
-    code.hoist(fold.body, new Set(fold.variables.map((v) => v.name)));
-    code.line(`var ${name}: ${type} = ${wgslLiteral(node.dtype, record.fold.identity)};`);
+    const shape: Shape = (folds[0] as PulledFold).fold.variables.map((v) => v.size); // at least one, all alike
+    const made = folds.map(({ node, fold }) => {
+      const record = this.context.records.get(node.op);
+      invariant(record?.fold, `reduction ${node.op} says how it folds`);
+      const name = `a${this.#folds++}`;
+      code.hoist(fold.body, new Set(fold.variables.map((v) => v.name)));
+      return { name, type: wgslType(node.dtype), dtype: node.dtype, fold, how: record.fold };
+    });
+    const j = `j${made[0]?.name}`;
+    const at = delinearize(variable(j, sizeOf(shape)), shape);
+    const names = made.flatMap(({ fold }) => fold.variables.map((v, i): [string, string] =>
+      [v.name, wrap(indexText(at[i] ?? ZERO_INDEX, new Map()))]));
+    for (const { name, type, dtype, how } of made) {
+      code.line(`var ${name}: ${type} = ${wgslLiteral(dtype, how.identity)};`);
+    }
     const outer = code.names;
     code.names = new Map([...outer, ...names]);
     code.block(this.#loop(j, sizeOf(shape)), () => {
-      const body = code.value(fold.body);
-      code.line(`${name} = ${(record.fold as NonNullable<OpRecord["fold"]>).wgsl(name, body)};`); // checked above
+      for (const { name, fold, how } of made) code.line(`${name} = ${how.wgsl(name, code.value(fold.body))};`);
     });
     code.names = outer;
-    if (this.threads > 1) this.#combine(name, type, record.fold);
-    this.#given.set(fold, name);
+    for (const { name, type, fold, how } of made) {
+      if (this.threads > 1) this.#combine(name, type, how);
+      this.#given.set(fold, name);
+    }
   }
 
   #loop(j: string, size: Dim): string {
@@ -119,19 +150,19 @@ class RowWriter {
     code.line(`${name} = ${out(`${shared}[0]`)};`);
   }
 
-  /** Stores the row's elements: one for a result of row size, else a loop over its columns. */
-  elements(value: Value, offset: Index, colShape: Shape): void {
-    const { root } = this.fused;
+  /** Stores the row's elements: those that no column tells apart once, the others in a loop over the columns. */
+  elements(sides: readonly Side[], colShape: Shape): void {
     const code = this.#code;
     const columns = sizeOf(colShape);
-    const store = (): void => code.store(OUTPUT, code.index(offset), root, value);
-    if (columns.b === 0 && columns.c === 1) {
-      if (this.threads === 1) store();
-      else code.block("if (lane == 0) {", store);
-      return;
-    }
-    code.hoist(value, new Set(["c"]));
-    code.block(this.#loop("c", columns), store);
+    const store = (side: Side): void => code.store(side.buffer, code.index(side.offset), side.node, side.value);
+    const single = columns.b === 0 && columns.c === 1;
+    const [once, each] = [true, false].map((whole) =>
+      sides.filter(({ offset }) => (single || !variablesOf(offset).has("c")) === whole)) as [Side[], Side[]];
+    if (once.length > 0 && this.threads === 1) once.forEach(store);
+    else if (once.length > 0) code.block("if (lane == 0) {", () => once.forEach(store));
+    if (each.length === 0) return;
+    for (const { value } of each) code.hoist(value, new Set(["c"]));
+    code.block(this.#loop("c", columns), () => each.forEach(store));
   }
 
   finish(): LoweredKernel {

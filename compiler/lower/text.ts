@@ -83,8 +83,13 @@ export function guardText(guards: readonly Guard[], names: Names, dynamic?: (val
 export class Bindings {
   readonly #names = new Map<string, { name: string; node: Node; vector: boolean }>();
 
+  /** @param given tensors that are bound anyway, by name: what the kernel overwrites */
+  constructor(readonly given: ReadonlyMap<Node, string> = new Map()) {}
+
   /** Name of the variable bound to `node`'s storage, as `array<f32>` or as `array<vec4f>`. */
   use(node: Node, vector = false): string {
+    const bound = this.given.get(node);
+    if (bound !== undefined) return bound;
     const key = `${node.id}${vector ? "v" : ""}`;
     const known = this.#names.get(key);
     if (known) return known.name;

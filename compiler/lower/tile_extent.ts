@@ -1,8 +1,9 @@
 /**
  * @file Arithmetic of extents in kernel text: constants fold, the batch stays an expression.
  */
-import { evalDim, isConstant } from "../dim.js";
-import type { Extent, Grid } from "./template.js";
+import { dim, evalDim, isConstant, sameDim } from "../dim.js";
+import { invariant } from "../invariant.js";
+import type { AttentionGradientSpec, Extent, Grid } from "./template.js";
 
 /** Is the extent a multiple of `n` at every batch? */
 export const isMultiple = ({ dim }: Extent, n: number): boolean => dim.b % n === 0 && dim.c % n === 0;
@@ -50,4 +51,22 @@ export function workgroups(axes: readonly Axis[]): { readonly setup: string; rea
     }
   });
   return { setup: text, grid: axes.map(({ extent, per }) => ({ dim: extent.dim, per })) };
+}
+
+/**
+ * The same for the gradients of attention: declares `tile` and `batch`, and `choose` makes of the statements of a
+ * workgroup of queries and one of keys those of the kernel. Where both are there, the two kinds take turns.
+ */
+export function gradientWorkgroups(
+  { parts, batches, queries, keys }: AttentionGradientSpec, perQuery: number, perKey: number,
+): { readonly setup: string; readonly grid: Grid; choose(ofQueries: string, ofKeys: string): string } {
+  const batch: Axis = { name: "batch", extent: batches, per: 1 };
+  if (parts !== "all") {
+    const owned = parts === "queries" ? { extent: queries, per: perQuery } : { extent: keys, per: perKey };
+    return { ...workgroups([{ name: "tile", ...owned }, batch]), choose: (q, k) => (parts === "queries" ? q : k) };
+  }
+  invariant(sameDim(queries.dim, keys.dim) && perQuery === perKey, "as many keys as queries, in equal tiles");
+  const kind: Axis = { name: "kind", extent: { dim: dim(2), wgsl: "2" }, per: 1 };
+  const all = workgroups([kind, { name: "tile", extent: queries, per: perQuery }, batch]);
+  return { ...all, choose: (q, k) => `if (kind == 0) {\n${q}\n} else {\n${k}\n}` };
 }

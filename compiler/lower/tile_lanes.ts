@@ -8,7 +8,7 @@ import { range, type Reader } from "./tile_operand.js";
 export type Lanes = 4 | 8;
 
 /** `value` of lane `lane ^ x`. */
-function fromLane(lanes: Lanes, value: string, x: number): string {
+export function fromLane(lanes: Lanes, value: string, x: number): string {
   if (x === 0) return value;
   if (lanes === 8) return `subgroupShuffleXor(${value}, ${x}u)`;
   return `${["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"][x]}(${value})`;
@@ -64,3 +64,31 @@ export function passRound(
     return moves.join("") + use(x, suffix);
   }).join("");
 }
+
+/** `value` of lane `from`, a literal, in every lane. */
+export const ofLane = (lanes: Lanes, value: string, from: number): string =>
+  lanes === 4 ? `quadBroadcast(${value}, ${from}u)` : `subgroupBroadcast(${value}, ${from}u)`;
+
+/**
+ * Statements that declare `to`: in lane l the sum over all lanes of the l-th of as many terms as lanes. Halves the
+ * terms with each exchange, so that all sums together take one exchange a term. Needs `upper1`, `upper2`, …: is that
+ * bit of the lane set?
+ */
+export function sumOfLane(lanes: Lanes, terms: readonly string[], to: string): string {
+  let text = "";
+  let level = [...terms];
+  for (let bit = lanes / 2; bit >= 1; bit /= 2) {
+    level = range(bit).map((i) => {
+      const [low, high] = [level[i] ?? "0.0", level[i + bit] ?? "0.0"];
+      const name = bit === 1 ? to : `${to}_${bit}_${i}`;
+      text += `let ${name}_sent = select(${high}, ${low}, upper${bit});\n`;
+      text += `let ${name} = select(${low}, ${high}, upper${bit}) + ${fromLane(lanes, `${name}_sent`, bit)};\n`;
+      return name;
+    });
+  }
+  return text;
+}
+
+/** Declares what `sumOfLane` needs. */
+export const upperBits = (lanes: Lanes): string =>
+  [4, 2, 1].filter((bit) => bit < lanes).map((bit) => `let upper${bit} = (lane & ${bit}) != 0;\n`).join("");

@@ -48,7 +48,7 @@ export interface ReaderOptions {
 }
 
 /** Both conditions, by `&`: `&&` would branch, and 16 branches a step cost more than what they skip. */
-function both(x: string | undefined, y: string | undefined): string | undefined {
+export function both(x: string | undefined, y: string | undefined): string | undefined {
   const all = [x, y].filter((c) => c !== undefined);
   return all.length === 0 ? undefined : all.map((c) => `(${c})`).join(" & ");
 }

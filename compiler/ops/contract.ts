@@ -37,6 +37,19 @@ export const attentionAttend: NonNullable<OpRecord["attend"]> = {
   ],
 };
 
+/** Results [parts, .., row, column], or [.., row, column] of the queries alone. */
+export const attentionAttendBack: NonNullable<OpRecord["attendBack"]> = {
+  scale: (node) => Number(node.attrs["scale"]),
+  parts: (node) => node.attrs["parts"] as "all" | "queries" | "keys", // canonical
+  queries: (node) => dimAt(operand(node.inputs, 0).shape, operand(node.inputs, 0).shape.length - 2),
+  keys: (node) => dimAt(operand(node.inputs, 1).shape, operand(node.inputs, 1).shape.length - 2),
+  width: (node) => lastDim(operand(node.inputs, 0)),
+  partAxis: (node) => (node.attrs["parts"] === "queries" ? undefined : 0),
+  read: (_node, lead, i, j, d) => [
+    [...lead, i, d], [...lead, j, d], [...lead, j, d], [...lead, i, d], [...lead, i], [...lead, i],
+  ],
+};
+
 /** C[n, o, y, x] = Σ_(c,i,j) W[o, c, i, j]·X[n, group(o)·C + c, y·s + i·d − p, x·s + j·d − p], X being 0 outside. */
 export const convContract: NonNullable<OpRecord["contract"]> = {
   depth: (node) => sizeOf(operand(node.inputs, 1).shape.slice(1)),

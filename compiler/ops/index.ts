@@ -5,19 +5,21 @@ import { invariant } from "../invariant.js";
 import type { OpRecord } from "../op.js";
 import { activations } from "./activations.js";
 import { arithmetic } from "./arithmetic.js";
+import { attentions } from "./attention.js";
 import { conv2d, pooling } from "./convolution.js";
 import { indexing } from "./indexing.js";
 import { joins } from "./joins.js";
+import { lanes } from "./lanes.js";
 import { leaves } from "./leaves.js";
 import { logic } from "./logic.js";
-import { attention, matmul } from "./matmul.js";
+import { matmul } from "./matmul.js";
 import { reductions } from "./reductions.js";
 import { rows } from "./rows.js";
 import { views } from "./views.js";
 
 const all: readonly OpRecord[] = [
   ...leaves, ...arithmetic, ...logic, ...activations, ...reductions, ...rows,
-  matmul, attention, conv2d, ...pooling, ...views, ...joins, ...indexing,
+  matmul, ...attentions, ...lanes, conv2d, ...pooling, ...views, ...joins, ...indexing,
 ];
 
 /** Every op by its name. */

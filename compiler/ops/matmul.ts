@@ -1,12 +1,11 @@
 /**
- * @file Matrix products: batched `matmul`, and `attention` which rewrite rules make of three ops.
+ * @file Matrix products: batched `matmul`.
  */
 import { sameDim, showDim, showShape, sizeOf, type Shape } from "../dim.js";
 import type { Node } from "../graph.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
-import { algebra } from "./algebra.js";
-import { fault, numberOf, readNumber } from "./attributes.js";
-import { attentionAttend, matmulContract } from "./contract.js";
+import { fault } from "./attributes.js";
+import { matmulContract } from "./contract.js";
 import { broadcastShape, checkFloats, dimAt, operand, reshapeTo } from "./shapes.js";
 import { allocateLike, at, broadcastStrides, count, readStrided, type Numbers } from "./strided.js";
 
@@ -66,7 +65,8 @@ function transposeLast(x: Tensor): Numbers {
   return readStrided(x.data, [lead, cols, depth], [cols * depth, 1, cols]).data;
 }
 
-function checkProduct(a: Shape, b: Shape): Shape | OpFault {
+/** Shape of a matrix product whose leading sizes broadcast. */
+export function checkProduct(a: Shape, b: Shape): Shape | OpFault {
   const shown = `${showShape(a)} by ${showShape(b)}`;
   if (a.length < 2 || b.length < 2) {
     return fault("rank_mismatch", `\`matmul\` needs matrices, got ${shown}`,
@@ -121,38 +121,5 @@ export const matmul: OpRecord = defineOp({
     { inputs: [{ shape: ["B", 2, 5, 3] }, { shape: ["B", 2, 3, 7] }] },
     { inputs: [{ shape: [2, 1, 5, 3] }, { shape: ["B", 3, 2] }] },
     { inputs: [{ shape: [5, 3] }, { shape: ["B", 3, 2] }] },
-  ],
-});
-
-export const attention: OpRecord = defineOp({
-  name: "attention", kind: "fused", internal: true,
-  signature: "(q: [.., N, D], k: [.., M, D], v: [.., M, E], scale: real) -> [.., N, E]",
-  doc: "softmax(q·kᵀ·scale)·v without storing the scores. Source: Vaswani et al. 2017, §3.2.1; Dao et al. 2022.",
-  canonical(_inputs, attrs) {
-    const scale = readNumber(attrs["scale"], "`scale` of `attention`");
-    return isFault(scale) ? scale : { scale };
-  },
-  infer(inputs) {
-    const wrong = checkFloats("attention", inputs, 3);
-    if (wrong) return wrong;
-    const [q, k, v] = [operand(inputs, 0).shape, operand(inputs, 1).shape, operand(inputs, 2).shape];
-    const keys = k.length < 2 ? k : [...k.slice(0, -2), dimAt(k, k.length - 1), dimAt(k, k.length - 2)];
-    const scores = checkProduct(q, keys);
-    if (isFault(scores)) return scores;
-    const shape = checkProduct(scores, v);
-    return isFault(shape) ? shape : [{ shape, dtype: "f32" }];
-  },
-  attend: attentionAttend,
-  expand(ops, inputs, attrs) {
-    const [q, k, v] = [operand(inputs, 0), operand(inputs, 1), operand(inputs, 2)];
-    const scores = algebra(ops).mul(product(ops, q, transpose(ops, k)), numberOf(attrs, "scale"));
-    return product(ops, ops.call("softmax", [scores], { axis: -1 }), v);
-  },
-  gradient: "expand",
-  samples: [
-    { inputs: [{ shape: ["B", 2, 5, 3] }, { shape: ["B", 2, 7, 3] }, { shape: ["B", 2, 7, 9] }],
-      attrs: { scale: 0.6 } },
-    { inputs: [{ shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }],
-      attrs: { scale: 0.35 } },
   ],
 });

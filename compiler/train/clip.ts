@@ -5,15 +5,22 @@ import type { Node } from "../graph.js";
 import { invariant } from "../invariant.js";
 import type { Ops } from "../op.js";
 import { algebra, type Algebra } from "../ops/algebra.js";
+import { LANE_ROW } from "./lanes.js";
 import type { ClipSetting } from "./settings.js";
 
-/** Gradients by parameter path. */
+/** Gradients by the path of what they are of: a parameter or a lane. */
 export type Gradients = ReadonlyMap<string, Node>;
 
 /** The length of all gradients together, 0-d: √Σ g². */
 export function globalNorm(ops: Ops, gradients: Gradients): Node {
   const o = algebra(ops);
-  const squares = [...gradients.values()].map((g) => ops.call("sum", [o.unary("square", g)]));
+  // A lane is summed row by row first: one sum over all of it would leave most of a device idle.
+  const rows = (x: Node): Node => {
+    const length = x.shape.length === 1 ? (x.shape[0]?.c ?? 0) : 0;
+    return length % LANE_ROW !== 0 || length <= LANE_ROW ? x
+      : ops.call("sum", [ops.call("reshape", [x], { shape: [length / LANE_ROW, LANE_ROW] })], { axes: [1], keep: false });
+  };
+  const squares = [...gradients.values()].map((g) => ops.call("sum", [rows(o.unary("square", g))]));
   const [first, ...rest] = squares;
   invariant(first !== undefined, "something is trained");
   return o.unary("sqrt", rest.reduce((total, square) => o.add(total, square), first));

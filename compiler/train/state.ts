@@ -5,9 +5,10 @@
 import type { Attrs, DType, Initializer, Node, Parameter } from "../graph.js";
 import { invariant } from "../invariant.js";
 import type { Ops } from "../op.js";
+import type { Unit } from "./lanes.js";
 
-/** What a state tensor is for. */
-export type Role = "parameter" | "buffer" | "optimizer" | "ema" | "gradient";
+/** What a state tensor is for; a `lane` holds others side by side. */
+export type Role = "parameter" | "buffer" | "optimizer" | "ema" | "gradient" | "lane";
 
 /** A tensor that lives from step to step. */
 export interface StateTensor {
@@ -20,6 +21,8 @@ export interface StateTensor {
   readonly dtype: DType;
   /** `copy`: what `of` starts from, whether drawn or loaded. */
   readonly initial: Initializer | { readonly kind: "copy" };
+  /** The lane it lies in, and where it starts there, in elements. */
+  readonly inside?: { readonly lane: string; readonly offset: number };
 }
 
 /** `adamw.m/blocks.0.norm1.weight`. */
@@ -40,11 +43,36 @@ export class StateTable {
   }
 
   /** A parameter or buffer of a model, as it is. */
-  keep(parameter: Parameter): void {
+  keep(parameter: Parameter, inside?: StateTensor["inside"]): void {
     const { path, node, trained, initializer } = parameter;
-    this.parameters.set(path, parameter);
+    const place = inside ? { inside } : {};
+    this.parameters.set(path, { ...parameter, ...place });
     this.tensors.push({ ...sizesOf(node), path, role: trained ? "parameter" : "buffer", of: path,
-      initial: initializer });
+      initial: initializer, ...place });
+  }
+
+  /** A tensor that holds others side by side. */
+  lane(path: string, length: number): Node {
+    const node = this.#ops.call("parameter", [], { path, shape: [length] });
+    const initializer = { kind: "zeros" } as const;
+    const doc = "Tensors side by side, updated together.";
+    this.parameters.set(path, { path, node, trained: false, decay: false, initializer, doc });
+    this.tensors.push({ path, role: "lane", of: path, shape: [length], dtype: "f32", initial: initializer });
+    return node;
+  }
+
+  /** Tensors beside all members of a unit, as one node: a lane of its own, or the one tensor beside the one member. */
+  besideUnit(unit: Unit, pathOf: (path: string) => string, role: "optimizer" | "ema" | "gradient", doc: string): Node {
+    const [first] = unit.members as [Unit["members"][number]]; // a unit has members
+    if (unit.lane === undefined) return this.beside(first.parameter, pathOf(first.parameter.path), role, doc);
+    const lane = pathOf(String(unit.lane)).replace(/^(.*)\/(\d+)$/, "lane/$1.$2");
+    const node = this.lane(lane, unit.length);
+    for (const { parameter, offset } of unit.members) {
+      const initial: StateTensor["initial"] = role === "ema" ? { kind: "copy" } : { kind: "zeros" };
+      this.tensors.push({ ...sizesOf(parameter.node), path: pathOf(parameter.path), role, of: parameter.path, initial,
+        inside: { lane, offset } });
+    }
+    return node;
   }
 
   /** A tensor beside `of`, of its shape. */

@@ -10,6 +10,7 @@ import { algebra } from "../ops/algebra.js";
 import { clipped, globalNorm, limited, type Gradients } from "./clip.js";
 import { correctOf } from "./evaluation.js";
 import { predictionOf } from "./instances.js";
+import { gathered, inLanes, single, type Unit } from "./lanes.js";
 import { reopen, type OpenGraph } from "./open.js";
 import type { StepScalar } from "./optimizer.js";
 import type { ElaboratedRecipe } from "./recipe.js";
@@ -40,6 +41,11 @@ export interface StepOptions {
    * Run on the forward graph before it is differentiated: what it recognises keeps its own gradient. Default: nothing.
    */
   readonly prepare?: (graph: Graph) => Graph;
+  /**
+   * Lays what the optimizer updates side by side, so that a few kernels update everything. The `updates` are those of
+   * lanes then. Left out where an update needs more than the element it changes. Default false.
+   */
+  readonly lanes?: boolean;
   /** Gives `grad_norm` as an output even where nothing is clipped by it. Default false. */
   readonly gradientNorm?: boolean;
 }
@@ -57,7 +63,7 @@ export function trainingGraph(recipe: ElaboratedRecipe, options: StepOptions = {
   const draft = new Draft(recipe, options);
   const gradients = draft.gradients();
   draft.forward();
-  draft.apply(gradients);
+  draft.apply(draft.gather(gradients));
   return draft.finish(gradients);
 }
 
@@ -89,6 +95,8 @@ function opened({ training, predictions }: ElaboratedRecipe, { prepare }: StepOp
   return reopen(prepare ? prepare(whole) : whole);
 }
 
+const pathOf = (parameter: Node): string => String(parameter.attrs["path"]);
+
 /** One graph being put together. */
 class Draft {
   readonly #recipe: ElaboratedRecipe;
@@ -100,6 +108,9 @@ class Draft {
   readonly #outputs = new Map<string, Node>();
   readonly #updates = new Map<string, Node>();
   readonly #scalars: StepScalar[] = [];
+  readonly #units: readonly Unit[];
+  /** Node of each unit, by its path. */
+  readonly #nodes = new Map<string, Node>();
   #data: readonly string[] = [];
 
   constructor(recipe: ElaboratedRecipe, options: StepOptions) {
@@ -109,7 +120,18 @@ class Draft {
     this.#table = new StateTable(this.#ops("state"));
     const all = [...this.#open.graph.parameters.values()];
     this.#trained = all.filter((p) => p.trained);
-    for (const parameter of all) this.#table.keep(parameter);
+    const { optimizer, settings: { clip } } = recipe;
+    const laned = options.lanes === true && optimizer.elementwise && clip?.kind !== "adaptive";
+    this.#units = (laned ? inLanes : single)(this.#trained);
+    const inside = new Map<string, { lane: string; offset: number }>();
+    for (const { path, lane, members, length } of this.#units) {
+      const [only] = members;
+      if (lane === undefined && only) this.#nodes.set(path, only.parameter.node);
+      if (lane === undefined) continue;
+      this.#nodes.set(path, this.#table.lane(path, length));
+      for (const { parameter, offset } of members) inside.set(parameter.path, { lane: path, offset });
+    }
+    for (const parameter of all) this.#table.keep(parameter, inside.get(parameter.path));
   }
 
   #ops(path: string): Ops {
@@ -140,26 +162,31 @@ class Draft {
   /** Adds this pass's gradients to the sums. */
   accumulate(gradients: Gradients): void {
     const share = this.#scalar(SHARE);
-    for (const parameter of this.#trained) {
-      const { path } = parameter;
-      const o = algebra(this.#ops(gradientPath(path)));
-      const sum = this.#sumOf(parameter);
-      this.#updates.set(gradientPath(path), o.add(sum, o.mul(gradients.get(path) as Node, share))); // one each
+    for (const unit of this.#units) {
+      const ops = this.#ops(gradientPath(unit.path));
+      const o = algebra(ops);
+      const sum = this.#sumOf(unit);
+      this.#updates.set(pathOf(sum), o.add(sum, o.mul(gathered(ops, unit, gradients), share)));
     }
   }
 
   /** The sums as gradients, zero afterwards. */
   takeSums(): Gradients {
-    return new Map(this.#trained.map((parameter): [string, Node] => {
-      const { path, node } = parameter;
-      const zero = this.#ops(gradientPath(path)).call("full", [], { shape: node.shape, value: 0 });
-      this.#updates.set(gradientPath(path), zero);
-      return [path, this.#sumOf(parameter)];
+    return new Map(this.#units.map((unit): [string, Node] => {
+      const sum = this.#sumOf(unit);
+      const zero = this.#ops(gradientPath(unit.path)).call("full", [], { shape: sum.shape, value: 0 });
+      this.#updates.set(pathOf(sum), zero);
+      return [unit.path, sum];
     }));
   }
 
-  #sumOf(parameter: Parameter): Node {
-    return this.#table.beside(parameter, gradientPath(parameter.path), "gradient", "Gradient summed over passes.");
+  /** Gradients of parameters as those of units. */
+  gather(gradients: Gradients): Gradients {
+    return new Map(this.#units.map((unit) => [unit.path, gathered(this.#ops(`${unit.path}.grad`), unit, gradients)]));
+  }
+
+  #sumOf(unit: Unit): Node {
+    return this.#table.besideUnit(unit, gradientPath, "gradient", "Gradient summed over passes.");
   }
 
   #scalar(scalar: StepScalar): Node {
@@ -170,24 +197,24 @@ class Draft {
     return node;
   }
 
-  /** Bounds, updates, and the moving average. */
+  /** Bounds, updates, and the moving average. @param gradients by unit */
   apply(gradients: Gradients): void {
     const { optimizer, settings: { ema } } = this.#recipe;
     const bound = this.#bound(gradients);
     const scalars = Object.fromEntries(optimizer.scalars.map((one) => [one.name, this.#scalar(one)]));
-    for (const parameter of this.#trained) {
-      const { path, node, decay } = parameter;
+    for (const unit of this.#units) {
       const states = Object.fromEntries(optimizer.states.map((state) => [
-        state, this.#table.beside(parameter, statePath(optimizer.kind, state, path), "optimizer",
+        state, this.#table.besideUnit(unit, (path) => statePath(optimizer.kind, state, path), "optimizer",
           `State \`${state}\` of ${optimizer.kind}.`),
       ]));
-      const gradient = bound.get(path) as Node; // every trained parameter has one
-      const o = algebra(this.#ops(`${path}.${optimizer.kind}`));
-      const next = optimizer.update(o, { parameter: node, gradient, states, scalars, decayed: decay });
-      this.#updates.set(path, next.parameter);
+      const gradient = bound.get(unit.path) as Node; // every unit has one
+      const parameter = this.#nodes.get(unit.path) as Node; // every unit has one
+      const o = algebra(this.#ops(`${unit.path}.${optimizer.kind}`));
+      const next = optimizer.update(o, { parameter, gradient, states, scalars, decayed: unit.decay });
       for (const state of optimizer.states) {
-        this.#updates.set(statePath(optimizer.kind, state, path), next.states[state] as Node); // a record's own states
+        this.#updates.set(pathOf(states[state] as Node), next.states[state] as Node); // a record's own states
       }
+      this.#updates.set(unit.path, next.parameter);
     }
     if (ema !== undefined) this.#average(ema);
   }
@@ -195,27 +222,30 @@ class Draft {
   #bound(gradients: Gradients): Gradients {
     const { optimizer, settings: { clip } } = this.#recipe;
     const ops = this.#ops("clip");
-    const nodes = new Map(this.#trained.map((p) => [p.path, p.node]));
     const needed = this.#options.gradientNorm === true || clip?.kind === "global_norm"
       || (optimizer.normLimit !== undefined && !clip);
     const norm = needed ? globalNorm(this.#ops("grad_norm"), gradients) : undefined;
     if (norm) this.#outputs.set("grad_norm", norm);
-    const held = clip ? clipped(ops, gradients, clip, nodes, norm) : gradients;
+    const held = clip ? clipped(ops, gradients, clip, this.#nodes, norm) : gradients;
     if (optimizer.normLimit === undefined) return held;
     return limited(ops, held, clip || !norm ? globalNorm(ops, held) : norm, optimizer.normLimit);
   }
 
   /** ema ← decay·ema + (1 − decay)·next, parameters and buffers of trained models alike; whole numbers are copied. */
   #average(decay: number): void {
-    const { graph } = this.#open;
-    for (const parameter of graph.parameters.values()) {
-      const { path, node } = parameter;
-      if (!parameter.trained && !graph.updates.has(path)) continue;
-      const next = this.#updates.get(path) ?? node;
-      const average = this.#table.beside(parameter, emaPath(path), "ema", "Moving average.");
-      const o = algebra(this.#ops(emaPath(path)));
-      const moved = node.dtype === "f32" ? o.add(o.mul(average, decay), o.mul(next, 1 - decay)) : next;
-      this.#updates.set(emaPath(path), moved);
+    const moved = (average: Node, next: Node): void => {
+      const o = algebra(this.#ops(pathOf(average)));
+      const value = next.dtype === "f32" ? o.add(o.mul(average, decay), o.mul(next, 1 - decay)) : next;
+      this.#updates.set(pathOf(average), value);
+    };
+    for (const unit of this.#units) {
+      const average = this.#table.besideUnit(unit, emaPath, "ema", "Moving average.");
+      moved(average, this.#updates.get(unit.path) as Node); // every unit is updated
+    }
+    for (const parameter of this.#open.graph.parameters.values()) {
+      const next = this.#open.graph.updates.get(parameter.path);
+      if (parameter.trained || !next) continue;
+      moved(this.#table.beside(parameter, emaPath(parameter.path), "ema", "Moving average."), next);
     }
   }
 

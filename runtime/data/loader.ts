@@ -43,6 +43,8 @@ export interface Batch {
   readonly mask: Float32Array;
   /** Images that are not padding. */
   readonly count: number;
+  /** Whatever else the data brings for a loss, by the name of its parameter: [B, …]. */
+  readonly others?: ReadonlyMap<string, Float32Array | Int32Array>;
 }
 
 /** A broken image, as it is met for the first time. */

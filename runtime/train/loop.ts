@@ -21,6 +21,8 @@ export interface StepMetrics {
   readonly loss: number;
   /** Of the last step, before clipping. */
   readonly gradNorm?: number;
+  /** Share of the images predicted right, as they were trained on. */
+  readonly accuracy?: number;
   /** The first value that was not finite: step, counted from 0, and the path of the tensor. */
   readonly nonFinite?: { readonly step: number; readonly tensor: string };
 }
@@ -159,7 +161,7 @@ class Run {
   /** Closes the interval: waits for its steps and checks that they are finite. */
   async #measure(): Promise<StepRecord | undefined> {
     if (this.#interval === 0) return undefined;
-    const { loss, gradNorm, nonFinite } = await this.#parts.engine.metrics();
+    const { loss, gradNorm, accuracy, nonFinite } = await this.#parts.engine.metrics();
     if (nonFinite !== undefined || !Number.isFinite(loss)) {
       throw new DivergedError(nonFinite?.step ?? this.#step - 1, nonFinite?.tensor, this.#checkpoint);
     }
@@ -172,7 +174,7 @@ class Run {
     };
     const record: StepRecord = {
       kind: "step", step: this.#step, epoch: this.#step / this.#plan.stepsPerEpoch, lr: this.#lr(this.#step - 1), loss,
-      ...(gradNorm === undefined ? {} : { gradNorm }),
+      ...(gradNorm === undefined ? {} : { gradNorm }), ...(accuracy === undefined ? {} : { accuracy }),
       imagesPerSecond: (this.#interval * this.#plan.batch) / Math.max(seconds, 1e-9), seconds: this.#sums.total,
     };
     [this.#interval, this.#began] = [0, now];

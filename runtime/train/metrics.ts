@@ -26,6 +26,8 @@ export interface StepRecord {
   readonly loss: number;
   /** Global norm of the last step's gradients, before clipping. */
   readonly gradNorm?: number;
+  /** Share of the interval's images predicted right, as they were trained on: augmented, and before each step. */
+  readonly accuracy?: number;
   readonly imagesPerSecond: number;
   /** Training time since the run began, without evaluation, over all resumptions. */
   readonly seconds: number;

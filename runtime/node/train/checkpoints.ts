@@ -58,6 +58,9 @@ async function keptIn(folder: string): Promise<Kept[]> {
     .sort((a, b) => a.sequence - b.sequence);
 }
 
+/** Whether a run's folder holds checkpoints. */
+export const hasCheckpoints = async (folder: string): Promise<boolean> => (await keptIn(folder)).length > 0;
+
 /** Makes a rename in `path` durable where the file system can. */
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, "r").catch(() => undefined);

@@ -1,4 +1,12 @@
-/** @file Training in Node, apart from the device: data, schedule, control loop, checkpoints, records and report. */
+/** @file Training in Node: a recipe on its device, data, schedule, control loop, checkpoints, records and report. */
+export { Trainer } from "./trainer.js";
+export type { TrainerOptions } from "./trainer.js";
+export { openRecipe } from "./module.js";
+export { openData } from "./datasets.js";
+export type { DataOptions, RecipeData } from "./datasets.js";
+export { DeviceEngine } from "../../train/engine.js";
+export type { EngineOptions, GraphName, TrainingDefinition } from "../../train/engine.js";
+export type { TrainingManifest } from "../../training.js";
 export { CheckpointFolder, loadState } from "./checkpoints.js";
 export type { CheckpointOptions, LoadedState, LoadStateOptions } from "./checkpoints.js";
 export { diskFiles } from "./files.js";

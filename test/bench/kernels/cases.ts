@@ -4,7 +4,9 @@
  */
 import type { Dim } from "../../../compiler/dim.js";
 import { evalDim, showDim } from "../../../compiler/dim.js";
-import type { AttentionSpec, ContractionSpec, Extent, Operand } from "../../../compiler/lower/template.js";
+import type {
+  AttentionGradientSpec, AttentionSpec, ContractionSpec, Extent, Operand,
+} from "../../../compiler/lower/template.js";
 
 /** An operand with the numbers behind it. `at` is the element as the kernel must see it, zeros included. */
 export interface Source {
@@ -67,6 +69,41 @@ export function source(layout: Layout, data: Float32Array): Source {
   };
 }
 
+/** How an operand lies in memory. */
+export interface Form {
+  readonly vector: Operand["vector"];
+  readonly mixed?: boolean;
+  readonly rowGuard?: boolean;
+  readonly elementGuard?: boolean;
+}
+export const DEPTH: Form = { vector: "depth" };
+export const ROW: Form = { vector: "row" };
+export const PLAIN: Form = { vector: "none" };
+
+/**
+ * An operand [batches, rows, depth]: rows of depths, or for row vectors depths of rows, with NaN behind its guards, and
+ * before each batch and at the end `start` times NaN (four-aligned where rows and depth are).
+ */
+export function operand(
+  buffer: string, form: Form, sizes: readonly [number, number, number], seed: number, start = 4,
+): Source {
+  const [batches, rows, depth] = sizes;
+  const strides = form.vector === "row" ? { row: 1, depth: rows } : { row: depth, depth: 1 };
+  const batch = rows * depth + start;
+  const data = noise(batches * batch + start, seed);
+  const made = source({ buffer, start, batch, ...strides, ...form }, data);
+  for (let z = 0; z < batches; z++) {
+    for (let r = 0; r < rows; r++) {
+      for (let k = 0; k < depth; k++) {
+        const hidden = (form.rowGuard && r % 5 === 3) || (form.elementGuard && (r + k) % 3 === 0);
+        if (hidden) data[start + z * batch + r * strides.row + k * strides.depth] = NaN;
+      }
+    }
+  }
+  for (let z = 0; z <= batches; z++) data.fill(NaN, z * batch, z * batch + start);
+  return made;
+}
+
 /** An extent as the compiler writes it. */
 export function extent(dim: Dim): Extent {
   return { dim, wgsl: dim.b === 0 ? String(dim.c) : `(${dim.b} * B + ${dim.c})` };
@@ -113,6 +150,88 @@ export function attentionReference(
     weights.reduce((o, w, j) => o + (w / sum) * v.at(j, d, batch), 0));
   return { row, logSumExp: most + Math.log(sum) };
 }
+
+export interface GradientCase {
+  readonly name: string;
+  readonly spec: AttentionGradientSpec;
+  /** q, k, v, dy; then L and Δ, each a matrix of one column. */
+  readonly sources: readonly [Source, Source, Source, Source, Source, Source];
+  readonly B: number;
+}
+
+/**
+ * The case of four operands, with the statistics that belong to them: L and Δ are what the forward pass would find,
+ * rounded to f32, with NaN around each batch's. Stores the parts one after another in `result`.
+ */
+export function gradientCase(
+  name: string, shape: Pick<AttentionGradientSpec, "batches" | "queries" | "keys" | "width" | "parts">,
+  operands: readonly [Source, Source, Source, Source], B: number,
+): GradientCase {
+  const { batches, queries, keys, width, parts } = shape;
+  const [q, k, v, dy] = operands;
+  const scale = width ** -0.5;
+  const [z, m] = [evalDim(batches.dim, B), evalDim(queries.dim, B)];
+  const column = (buffer: string): Source => operand(buffer, { vector: "none" }, [z, m, 1], 1);
+  const [logSumExp, delta] = [column("t4"), column("t5")];
+  const forward: AttentionSpec = {
+    batches, queries, keys, width, valueWidth: width, scale, q: q.operand, k: k.operand, v: v.operand,
+    epilogue: () => "",
+  };
+  for (let batch = 0; batch < z; batch++) {
+    for (let i = 0; i < m; i++) {
+      const found = attentionReference({ name, spec: forward, sources: [q, k, v], B }, batch, i);
+      const at = 4 + batch * (m + 4) + i;
+      logSumExp.data[at] = found.logSumExp;
+      delta.data[at] = found.row.reduce((sum, y, d) => sum + y * dy.at(i, d, batch), 0);
+    }
+  }
+  const load = ({ operand: { buffer, base } }: Source) => (query: string, z: string): string =>
+    `${buffer}[${base(query, z)}]`;
+  const [ofQueries, ofKeys] = [queries, keys].map((e) => `${batches.wgsl} * ${e.wgsl} * ${width}`);
+  const starts: Record<string, string> = parts === "keys"
+    ? { 1: "0", 2: `${ofKeys}` } : { 0: "0", 1: `${ofQueries}`, 2: `${ofQueries} + ${ofKeys}` };
+  return {
+    name, B, sources: [q, k, v, dy, logSumExp, delta],
+    spec: {
+      ...shape, scale, q: q.operand, k: k.operand, v: v.operand, dy: dy.operand,
+      logSumExp: load(logSumExp), delta: load(delta),
+      epilogue: ({ part, row, col, batch, value }) => {
+        const rows = part === "0" ? queries : keys;
+        return `result[${starts[part]} + (${batch} * ${rows.wgsl} + ${row}) * ${width} + ${col}] = ${value};`;
+      },
+    },
+  };
+}
+
+/** dQ, dK and dV of one batch in float64, each [row, column], from the case's L and Δ. */
+export function gradientReference(
+  { spec, sources: [q, k, v, dy, logSumExp, delta], B }: GradientCase, batch: number,
+): readonly [number[], number[], number[]] {
+  const { width, scale } = spec;
+  const [m, n] = [evalDim(spec.queries.dim, B), evalDim(spec.keys.dim, B)];
+  const zeros = (rows: number): number[] => new Array<number>(rows * width).fill(0);
+  const [dq, dk, dv] = [zeros(m), zeros(n), zeros(n)];
+  const columns = Array.from({ length: width }, (_, d) => d);
+  const product = (x: Source, i: number, y: Source, j: number): number =>
+    columns.reduce((sum, d) => sum + x.at(i, d, batch) * y.at(j, d, batch), 0);
+  const add = (to: number[], row: number, factor: number, from: Source, other: number): void => {
+    for (const d of columns) to[row * width + d] = (to[row * width + d] ?? NaN) + factor * from.at(other, d, batch);
+  };
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      const p = Math.exp(scale * product(q, i, k, j) - logSumExp.at(i, 0, batch));
+      const ds = scale * p * (product(dy, i, v, j) - delta.at(i, 0, batch));
+      add(dq, i, ds, k, j);
+      add(dk, j, ds, q, i);
+      add(dv, j, p, dy, i);
+    }
+  }
+  return [dq, dk, dv];
+}
+
+/** Batches to try: what does not know the batch compiles to the same kernel for all. */
+export const batchesOf = (dims: readonly (Dim | undefined)[]): readonly number[] =>
+  dims.some((d) => d && d.b !== 0) ? [1, 3] : [3];
 
 /** Stores `value` at [batch, row, col] of `result`. */
 export function storeAt(rows: Extent, cols: string): ContractionSpec["epilogue"] {

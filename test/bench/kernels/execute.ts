@@ -4,6 +4,7 @@
 import { evalDim } from "../../../compiler/dim.js";
 import type { KernelText } from "../../../compiler/lower/template.js";
 import type { Device } from "../../../runtime/device.js";
+import type { Source } from "./cases.js";
 
 // WebGPU's flags, which Node has no globals for (and Dawn must not be imported before its adapter is chosen).
 const [MAP_READ, COPY_SRC, COPY_DST, STORAGE] = [0x1, 0x4, 0x8, 0x80];
@@ -125,3 +126,38 @@ export class Prepared {
     for (const buffer of this.buffers) buffer.destroy();
   }
 }
+
+/** Greatest difference over greatest magnitude; NaN when something was not written. */
+export function errorOf(got: Float32Array, want: readonly number[]): number {
+  let [difference, size] = [0, 0];
+  want.forEach((w, i) => {
+    const d = Math.abs((got[i] ?? NaN) - w);
+    difference = d <= difference ? difference : d;
+    size = Math.max(size, Math.abs(w));
+  });
+  return difference / size;
+}
+
+/** What the sources bind. */
+export const inputsOf = (sources: readonly Source[]): readonly Input[] =>
+  sources.map((s) => ({ name: s.operand.buffer, vector: s.operand.vector !== "none", data: s.data }));
+
+/** What two runs of a kernel leave in its outputs; they must leave the same bits. */
+export async function results(
+  device: Device, kernel: KernelText, inputs: readonly Input[],
+  outputs: readonly { readonly name: string; readonly size: number }[], B: number,
+): Promise<readonly Float32Array[]> {
+  const prepared = await Prepared.make(device, kernel, inputs, outputs, B);
+  await prepared.run();
+  const first = await prepared.read();
+  await prepared.run();
+  const second = await prepared.read();
+  prepared.destroy();
+  const same = first.every((x, i) => Buffer.from(x.buffer).equals(Buffer.from((second[i] ?? x).buffer)));
+  if (!same) throw new Error("two runs gave different bits");
+  return first;
+}
+
+/** Lanes that every subgroup of the device has, none where it has no subgroups. */
+export const lanes = (device: Device): number =>
+  device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;

@@ -1,0 +1,103 @@
+/** @file What train and eval share: a recipe from a folder or a `.deit` file, and the options of both. */
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
+import { InvalidArgumentError, type Command } from "commander";
+import type { FamilyName } from "../../runtime/manifest.js";
+import type { TrainingDefinition } from "../../runtime/train/engine.js";
+import type { CompiledRecipe } from "../train/compile.js";
+import { wholeNumber } from "./command.js";
+import { CommandError, DiagnosticsError, UsageError } from "./exit.js";
+import { families } from "./model.js";
+
+/** A recipe ready to be trained. */
+export interface OpenedRecipe {
+  readonly definition: TrainingDefinition;
+  /** Folder that the paths in the recipe start from. */
+  readonly base: string;
+  /** What it took to compile, or to read the folder. */
+  readonly seconds: number;
+}
+
+/** The recipe of a compiled one as it lies in memory. */
+export function definitionOf({ manifest, wgsl }: Pick<CompiledRecipe, "manifest" | "wgsl">): TrainingDefinition {
+  return {
+    manifest,
+    wgsl: (graph, family, kernel) => {
+      const text = wgsl.get(`${graph}/${family}/${kernel}`);
+      return text === undefined
+        ? Promise.reject(new CommandError(`there is no kernel ${graph}/${family}/${kernel}`))
+        : Promise.resolve(text);
+    },
+  };
+}
+
+/** Compiles one recipe of a file. @throws DiagnosticsError */
+export async function compileRecipeFile(file: string, target: string | undefined): Promise<CompiledRecipe> {
+  const { readProgram, refuse } = await import("./source.js");
+  const [program, { compileRecipe }] = await Promise.all([readProgram(file), import("../train/compile.js")]);
+  const { compiled, diagnostics } = compileRecipe(program, target);
+  refuse(diagnostics);
+  if (!compiled) throw new DiagnosticsError(`error: ${file} was not compiled\n`, []);
+  return compiled;
+}
+
+/** `FILE:NAME` as its parts; a path with a colon of its own stays whole. */
+function parts(path: string, target: string | undefined): { readonly file: string; readonly target?: string } {
+  const [, file, name] = /^(.+\.deit):(\w+)$/.exec(path) ?? [];
+  if (file === undefined || name === undefined) return { file: path, ...(target === undefined ? {} : { target }) };
+  if (target !== undefined && target !== name) throw new UsageError(`the recipe is called ${name} and ${target} at once`);
+  return { file, target: name };
+}
+
+/** A folder that `deitc compile` wrote, or a `.deit` file (`FILE` or `FILE:NAME`), which is compiled in memory. */
+export async function openRecipePath(path: string, target?: string): Promise<OpenedRecipe> {
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    if (target !== undefined) throw new UsageError("--target chooses a recipe of a .deit file; a folder holds one");
+    const { openRecipe } = await import("../../runtime/node/train/module.js");
+    return { definition: await openRecipe(path), base: ".", seconds: seconds() };
+  }
+  const named = parts(path, target);
+  const compiled = await compileRecipeFile(named.file, named.target);
+  return { definition: definitionOf(compiled), base: dirname(named.file), seconds: seconds() };
+}
+
+/** Options of every command that runs a recipe. */
+export interface RecipeOptions {
+  readonly target?: string;
+  readonly data?: string;
+  readonly evalData?: string;
+  readonly weights?: Readonly<Record<string, string>>;
+  readonly adapter?: string;
+  readonly family?: FamilyName;
+  readonly batch?: number;
+  readonly json?: boolean;
+}
+
+/** Option parser: one kernel family. */
+function oneFamily(text: string): FamilyName {
+  const [family, more] = families(text);
+  if (family === undefined || more !== undefined) throw new InvalidArgumentError("It takes one family.");
+  return family;
+}
+
+/** Option parser, called once a use: `teacher=path`. */
+function collectWeights(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const [, name, path] = /^([A-Za-z_]\w*)=(.+)$/s.exec(text) ?? [];
+  if (name === undefined || path === undefined) throw new InvalidArgumentError("It takes NAME=FILE.");
+  return { ...before, [name]: path };
+}
+
+/** Adds the options of `RecipeOptions`. */
+export const withRecipeOptions = (command: Command): Command =>
+  command
+    .option("--target <recipe>", "which recipe, where the .deit file has several")
+    .option("--data <path>", "where the training data lies, in place of the recipe's path")
+    .option("--eval-data <path>", "where the evaluation data lies, in place of the recipe's path")
+    .option("--weights <name=file>", "a model's checkpoint to start from; may be given again", collectWeights)
+    .option("--batch <n>", "images of an optimizer step, in place of the recipe's; its learning rate stays",
+      wholeNumber(1))
+    .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)")
+    .option("--family <name>", "kernels to use: scalar, wide or tiled (default: what suits the adapter)", oneFamily)
+    .option("--json", "print JSON: an event a line, then the outcome");

@@ -1,0 +1,102 @@
+/** @file The typed module of a compiled recipe: a class that trains it. */
+import type { ClassDeclarationStructure, MethodDeclarationStructure, StatementStructures } from "ts-morph";
+import type { TrainingManifest } from "../../runtime/training.js";
+import { key } from "./facts.js";
+import { declared, imports, printThreeWays, safe, type ModuleText, type Morph } from "./print.js";
+
+/** Names the generated text itself refers to. */
+const TAKEN = new Set([
+  "AsyncGenerator", "Evaluation", "Promise", "Run", "Symbol", "Trainer", "TrainerOptions", "TrainingEvent",
+  "TrainingOutcome", "URL",
+]);
+
+/** The class's name: the manifest's, with `Recipe` in front where that is taken or no name. */
+export const recipeClass = ({ className }: TrainingManifest): string =>
+  /^[A-Za-z]\w*$/.test(className) && !TAKEN.has(className) ? className : `Recipe${className}`;
+
+function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
+  const method = (structure: Omit<MethodDeclarationStructure, "kind">): MethodDeclarationStructure => ({
+    kind: morph.StructureKind.Method, ...structure,
+  });
+  return [
+    method({
+      name: "open", isStatic: true, isAsync: true, returnType: `Promise<${name}>`,
+      parameters: [{ name: "options", type: "TrainerOptions", hasQuestionToken: true }],
+      statements: [
+        `const definition = await openRecipe(new URL("./", import.meta.url));`,
+        `return new ${name}(await openTrainer(definition, options));`,
+      ],
+      docs: [[
+        "Opens data, folder and device. Nothing is needed: the recipe says the rest. Its paths start from `base`, the",
+        "working folder unless given.",
+        "@throws FileError, InputError, WeightsError, AdapterError or OutOfMemoryError, each saying what to do.",
+      ].join("\n")],
+    }),
+    method({
+      name: "run", returnType: "AsyncGenerator<TrainingEvent, TrainingOutcome>",
+      statements: ["return this.trainer.run();"],
+      docs: ["Trains, telling what happens: `for await (const event of trainer.run()) …`."],
+    }),
+    method({
+      name: "evaluate", returnType: "Promise<Evaluation>",
+      parameters: [{ name: "options", type: "{ readonly ema?: boolean }", hasQuestionToken: true }],
+      statements: ["return this.trainer.evaluate(options);"],
+      docs: ["One pass over the evaluation data, with the weights or with their moving average."],
+    }),
+    method({
+      name: "save", returnType: "Promise<void>",
+      parameters: [
+        { name: "path", type: "string" }, { name: "options", type: "{ readonly ema?: boolean }", hasQuestionToken: true },
+      ],
+      statements: ["return this.trainer.save(path, options);"],
+      docs: ["Writes the weights, or their moving average, as a safetensors file."],
+    }),
+    method({
+      name: "destroy", returnType: "void", statements: ["this.trainer.destroy();"],
+      docs: ["Frees the device. The process can end after this."],
+    }),
+    method({
+      name: "[Symbol.asyncDispose]", isAsync: true, returnType: "Promise<void>",
+      statements: ["this.trainer.destroy();"], docs: ["For `await using`: the same as `destroy()`."],
+    }),
+  ];
+}
+
+function recipeStructure(morph: Morph, manifest: TrainingManifest): ClassDeclarationStructure {
+  const name = recipeClass(manifest);
+  const recipe = JSON.stringify(manifest.name);
+  const models = manifest.models.map((model) => [key(model.name), JSON.stringify(model.model)] as const);
+  const fixed = { kind: morph.StructureKind.Property, isStatic: true, isReadonly: true } as const;
+  return {
+    kind: morph.StructureKind.Class, name, isExported: true,
+    docs: [safe(manifest.doc === "" ? `The recipe \`${manifest.name}\`.` : manifest.doc)],
+    properties: [
+      { ...fixed, name: "recipe", type: recipe, initializer: recipe, docs: ["Name of the recipe in its `.deit` file."] },
+      {
+        ...fixed, name: "models", docs: ["Its models by their names in the recipe."],
+        type: `{ ${models.map(([own, model]) => `readonly ${own}: ${model}`).join("; ")} }`,
+        initializer: `{ ${models.map(([own, model]) => `${own}: ${model}`).join(", ")} }`,
+      },
+      { name: "trainer", type: "Run", isReadonly: true, docs: ["What trains: its device, memory and plan."] },
+    ],
+    ctors: [{
+      scope: morph.Scope.Private, parameters: [{ name: "trainer", type: "Run" }],
+      statements: ["this.trainer = trainer;"],
+    }],
+    methods: methods(morph, name),
+  };
+}
+
+/** Prints the module of a recipe. */
+export async function printRecipe(manifest: TrainingManifest): Promise<ModuleText> {
+  const morph = await import("ts-morph");
+  const structure = recipeStructure(morph, manifest);
+  const types = ["Evaluation", "Trainer as Run", "TrainerOptions", "TrainingEvent", "TrainingOutcome"];
+  const alias: StatementStructures = {
+    kind: morph.StructureKind.ExportDeclaration, namedExports: [{ name: recipeClass(manifest), alias: "Trainer" }],
+  };
+  return printThreeWays(morph, `${manifest.name}, compiled by deitc ${manifest.compiler}`, {
+    ts: [imports(morph, ["openRecipe", "openTrainer"], types), structure, alias],
+    dts: [imports(morph, [], types), declared(morph, structure), alias],
+  });
+}

@@ -1,0 +1,51 @@
+/**
+ * @file The forward graph as training wants it: recognised, so that what has a kernel keeps its own gradient; attention
+ * saving what its backward pass needs; random numbers as inputs that the host draws.
+ */
+import { recordOf } from "../ops/index.js";
+import { hasBackward } from "../ops/attention.js";
+import { rootsOf, topological, type Graph, type Node } from "../graph.js";
+import { rewrite } from "../rewrite.js";
+import { nodeNamed, ruleAt, type Rule } from "../rule.js";
+import { recognize } from "../rules/recognize.js";
+import { simplify } from "../rules/simplify.js";
+
+/** Prefix of the names of inputs that are random numbers; what follows is their stream. */
+export const RANDOM = "random.";
+
+const QKV = { q: ["B", 2, 5, 4], k: ["B", 2, 7, 4], v: ["B", 2, 7, 4] } as const;
+
+const savingRules: readonly Rule[] = [
+  ruleAt("save attention", ["attention"], (ops, match) => {
+    const inputs = ["0", "1", "2"].map((name) => nodeNamed(match, name));
+    const [q, k, v] = inputs.map((node) => node.shape) as [Node["shape"], Node["shape"], Node["shape"]]; // three
+    return hasBackward(q, k, v) ? ops.call("attention_saving", inputs, match.root.attrs) : undefined;
+  }, {
+    doc: "Attention that will be differentiated saves ln Σ exp of its scores.",
+    examples: [{ text: "attention(q, k, v, scale = 0.5)", inputs: QKV }],
+  }),
+];
+
+const randomRules: readonly Rule[] = [
+  ruleAt("draw", ["bernoulli"], (ops, { root }) => recordOf(root.op).expand?.(ops, [], root.attrs), {
+    doc: "A draw by its probability is a comparison with a uniform number.",
+    examples: [{ text: "x * bernoulli(0.5, [B, 1])", inputs: { x: ["B", 3] } }],
+  }),
+  ruleAt("random input", ["random_uniform"], (ops, { root }) =>
+    ops.call("input", [], { name: `${RANDOM}${String(root.attrs["stream"])}`, shape: root.shape }), {
+    doc: "Random numbers are drawn by the host.",
+    examples: [{ text: "x * random_uniform([B, 1])", inputs: { x: ["B", 3] } }],
+  }),
+];
+
+/** The same values, ready to be differentiated and lowered. */
+export function prepareForward(graph: Graph): Graph {
+  const recognized = simplify(recognize(simplify(graph).graph).graph).graph;
+  const made = rewrite(recognized, [...savingRules, ...randomRules]).graph;
+  const inputs = new Map(made.inputs);
+  for (const node of topological(rootsOf(made))) {
+    const name = String(node.attrs["name"]);
+    if (node.op === "input" && name.startsWith(RANDOM)) inputs.set(name, node);
+  }
+  return { ...made, inputs };
+}

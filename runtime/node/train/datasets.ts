@@ -1,0 +1,104 @@
+/** @file The data sets that a recipe names. */
+import { isAbsolute, join } from "node:path";
+import { cifar10, cifar100 } from "../../data/cifar.js";
+import { imageFolder, type DataFiles, type Split } from "../../data/folder.js";
+import type { Dataset } from "../../data/loader.js";
+import { shapes } from "../../data/shapes.js";
+import { FileError, InputError } from "../../errors.js";
+import { argumentsOf } from "../../train/settings.js";
+import type { CallSetting, TrainingManifest } from "../../training.js";
+import { diskFiles } from "./files.js";
+
+/** Data to train on and to evaluate with; batches of each prepared ahead. */
+export interface RecipeData {
+  readonly training: Dataset;
+  readonly evaluation: Dataset;
+  readonly prefetch: { readonly training: number; readonly evaluation: number };
+}
+
+/** Where data lies. */
+export interface DataOptions {
+  /** Folder that the recipe's paths start from; the working folder unless given. */
+  readonly base?: string;
+  /** Path of the training data and of the evaluation data, in place of the recipe's. */
+  readonly data?: string;
+  readonly evalData?: string;
+}
+
+/** Batches prepared ahead unless the recipe says. */
+const PREFETCH = 3;
+
+/** The part of a data set, and whether the other part comes from elsewhere. */
+interface Part {
+  readonly split: Split;
+  readonly apart: boolean;
+}
+
+const prefetchOf = (call: CallSetting): number =>
+  ("workers" in call.arguments ? Math.max(1, Math.round(argumentsOf(call).number("workers"))) : PREFETCH);
+
+/** A recipe's path: relative to the recipe, unless one was given in its place. */
+function pathOf(call: CallSetting, base: string | undefined, given: string | undefined): string {
+  if (given !== undefined) return given;
+  const path = argumentsOf(call).text("path");
+  return base === undefined || isAbsolute(path) ? path : join(base, path);
+}
+
+/** Images in folders. Data of which the other part lies elsewhere is taken whole, unless it has a folder a part. */
+async function folder(files: DataFiles, root: string, { split, apart }: Part, seed: number): Promise<Dataset> {
+  const names = new Set((await files.entries(root))?.filter((entry) => entry.folder).map(({ name }) => name));
+  const divided = names.has("train") || names.has("training");
+  if (!apart || divided) return imageFolder(files, root, { split, seed });
+  return imageFolder(files, root, { split: "train", valShare: 0 });
+}
+
+async function open(call: CallSetting, part: Part, path: () => string, seed: number): Promise<Dataset> {
+  const files = diskFiles();
+  switch (call.name) {
+    case "shapes": {
+      const given = argumentsOf(call);
+      const [split, length] = part.split === "train"
+        ? ["train" as const, given.number("train")] : ["held-out" as const, given.number("test")];
+      return shapes({ seed: given.number("seed"), split, length });
+    }
+    case "image_folder": return folder(files, path(), part, seed);
+    case "cifar10": return cifar10(files, path(), part.split);
+    case "cifar100": return cifar100(files, path(), part.split);
+    default: throw new InputError(`data cannot be read as \`${call.name}\``, {
+      help: "take image_folder, cifar10, cifar100 or shapes",
+    });
+  }
+}
+
+/**
+ * Opens a recipe's data: `eval` where it is stated, else the other part of `data`.
+ * @throws FileError or InputError, also where its classes are not those that the model predicts
+ */
+export async function openData(
+  { settings, classes, name }: TrainingManifest, { base, data, evalData }: DataOptions = {},
+): Promise<RecipeData> {
+  const held = settings.eval ?? settings.data;
+  const apart = settings.eval !== undefined || evalData !== undefined;
+  const { seed } = settings;
+  const training = await open(settings.data, { split: "train", apart }, () => pathOf(settings.data, base, data), seed);
+  const other = evalData ?? (settings.eval === undefined ? data : undefined);
+  const evaluation = await open(held, { split: "val", apart }, () => pathOf(held, base, other), seed);
+  if (classes !== undefined && training.classes.length !== classes) {
+    const count = training.classes.length;
+    throw new InputError(`${training.name} has ${count} classes, the model of ${name} predicts ${classes}`, {
+      help: `give the model ${count} classes`,
+    });
+  }
+  const foreign = evaluation.classes.find((one, label) => one !== training.classes[label]);
+  if (foreign !== undefined || evaluation.classes.length !== training.classes.length) {
+    const what = foreign === undefined ? "fewer classes" : `the class '${foreign}' where training has another`;
+    throw new InputError(`${evaluation.name} has ${what}: its labels would mean something else`, {
+      help: "give both the same class folders",
+    });
+  }
+  if (evaluation.length === 0) throw new FileError("there are no images", { file: evaluation.name, fault: "missing" });
+  return {
+    training, evaluation,
+    prefetch: { training: prefetchOf(settings.data), evaluation: prefetchOf(held) },
+  };
+}

@@ -1,0 +1,326 @@
+/** @file A training run in Node: a compiled recipe with its data, device, checkpoints, records and report. */
+import { join } from "node:path";
+import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
+import { adapterName, type Device } from "../../device.js";
+import { DeitcError, InputError } from "../../errors.js";
+import type { FamilyName } from "../../manifest.js";
+import { showBytes } from "../../memory.js";
+import type { LoadProgress } from "../../program.js";
+import { DeviceEngine, type TrainingDefinition } from "../../train/engine.js";
+import {
+  train, type TrainingEvent, type TrainingOutcome, type TrainingPlan,
+} from "../../train/loop.js";
+import type { Evaluation, MetricsRecord } from "../../train/metrics.js";
+import { scheduleWarning } from "../../train/schedule.js";
+import { preparationOf, scheduleOf, stepsOf } from "../../train/settings.js";
+import { encodeWeights } from "../../train/state.js";
+import type { TrainingManifest } from "../../training.js";
+import { openDevice } from "../adapters.js";
+import { writeFileAtomic } from "../files.js";
+import { CheckpointFolder, hasCheckpoints, loadState, type LoadedState } from "./checkpoints.js";
+import { openData, type DataOptions, type RecipeData } from "./datasets.js";
+import { MetricsLog } from "./metrics_log.js";
+import { writeReport, type ReportFacts } from "./report.js";
+import { openWeights } from "./weights.js";
+
+/** How a recipe is trained. Nothing is needed: the recipe says the rest. */
+export interface TrainerOptions extends DataOptions {
+  /** Folder of the run: `runs/NAME` unless given. `false` keeps nothing. */
+  readonly out?: string | false;
+  /** Goes on where the run in `out`, or in a folder or checkpoint named here, was left. */
+  readonly resume?: boolean | string;
+  /** Resumes even what another recipe left. */
+  readonly force?: boolean;
+  /** A checkpoint to start from, by the model's name in the recipe, in place of the recipe's. */
+  readonly weights?: Readonly<Record<string, string>>;
+  /** Takes the moving average in those checkpoints. */
+  readonly ema?: boolean;
+  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader`; else DEITC_ADAPTER's, else the best. */
+  readonly adapter?: string;
+  /** A device of `openDevice`, shared with others; it outlives this. */
+  readonly device?: Device;
+  /** Overrides the choice of kernels by the adapter. */
+  readonly family?: FamilyName;
+  /** Validates every call and bounds every access: slower, for development and tests. */
+  readonly checked?: boolean;
+  /** Fills storage with NaN first, for tests. */
+  readonly poison?: boolean;
+  /** Images of an optimizer step, in place of the recipe's. Its learning rate stays. */
+  readonly batch?: number;
+  /** Passes of a step, at least. */
+  readonly passes?: number;
+  /** Optimizer steps of the whole run, in place of the recipe's length. */
+  readonly steps?: number;
+  /** Steps between two records; about fifty records an epoch unless given. */
+  readonly logEvery?: number;
+  /** Besides the end of each epoch: a checkpoint after so many steps or seconds; 600 seconds unless given. */
+  readonly saveEvery?: TrainingPlan["saveEvery"];
+  /** Checkpoints that are kept, and a folder for when `out` cannot take one. */
+  readonly keep?: number;
+  readonly fallback?: string;
+  /** Aborted to stop after the step under way. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  /** A sentence for each thing worth saying before training. */
+  readonly onNote?: (note: string) => void;
+}
+
+/** What a run is made of, once everything was opened. */
+interface Parts {
+  readonly options: TrainerOptions;
+  readonly engine: DeviceEngine;
+  readonly ownsDevice: boolean;
+  readonly training: TrainingLoader;
+  readonly evaluation: EvaluationLoader | undefined;
+  readonly plan: TrainingPlan;
+  readonly store: CheckpointFolder | undefined;
+  readonly resumed: LoadedState | undefined;
+  readonly data: RecipeData;
+  /** Warnings that are told with the next event. */
+  readonly said: string[];
+}
+
+/** Images an interval of records holds, at most. */
+const LOG_SHARE = 50;
+const SAVE_SECONDS = 600;
+
+/** A compiled recipe, ready to train. `destroy()` it, or use `await using`. */
+export class Trainer {
+  readonly manifest: TrainingManifest;
+  readonly #parts: Parts;
+  #ran = false;
+
+  private constructor(manifest: TrainingManifest, parts: Parts) {
+    [this.manifest, this.#parts] = [manifest, parts];
+  }
+
+  /**
+   * Opens data, checkpoints, folder and device, in this order, and compiles the kernels.
+   * @throws InputError, FileError, WeightsError, AdapterError, OutOfMemoryError
+   */
+  static async open(definition: TrainingDefinition, options: TrainerOptions = {}): Promise<Trainer> {
+    const { manifest } = definition;
+    const { settings } = manifest;
+    const { batch = settings.batch, onNote = () => undefined } = options;
+    const said: string[] = [];
+    const preparation = preparationOf(manifest);
+    preparation.notes.forEach(onNote);
+    const data = await openData(manifest, options);
+    const training = new TrainingLoader(data.training, {
+      batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
+      prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: left out`); },
+    });
+    const plan = planOf(manifest, options, batch, training.stepsPerEpoch);
+    const odd = scheduleWarning(plan.schedule);
+    if (odd !== undefined) onNote(odd);
+    const { store, resumed } = await openFolder(manifest, options, plan.recipe);
+    resumed?.notes.forEach(onNote);
+    const engine = await openEngine(definition, options, resumed === undefined);
+    const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
+      batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
+      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: left out`); },
+    });
+    if (engine.passes > (options.passes ?? settings.accumulate)) {
+      onNote(`a batch of ${batch} images does not fit the device: a step takes ${engine.passes} passes`);
+    }
+    const ownsDevice = options.device === undefined;
+    return new Trainer(manifest, {
+      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
+    });
+  }
+
+  /** What does the steps: its device, memory and dispatches. */
+  get engine(): DeviceEngine {
+    return this.#parts.engine;
+  }
+
+  /** What is to be done: steps, batch, schedule. */
+  get plan(): TrainingPlan {
+    return this.#parts.plan;
+  }
+
+  /** Folder of the run; undefined where nothing is kept. */
+  get folder(): string | undefined {
+    return this.#parts.store?.path;
+  }
+
+  /** Steps done before this run: those of the checkpoint it goes on from. */
+  get startStep(): number {
+    return this.#parts.resumed?.state.step ?? 0;
+  }
+
+  /** Pairs of words about the run. */
+  get facts(): readonly (readonly [name: string, value: string])[] {
+    const { engine, plan, data, training } = this.#parts;
+    const { optimizer } = this.manifest.settings;
+    const trained = this.manifest.states.filter((state) => state.trained)
+      .reduce((n, { shape }) => n + shape.reduce((m, d) => m * d, 1), 0);
+    const models = this.manifest.models.map(({ name, model, frozen }) =>
+      `${name}: ${model}${frozen ? " (frozen)" : ""}`);
+    return [
+      ["recipe", this.manifest.name], ["models", models.join(", ")], ["trained parameters", String(trained)],
+      ["data", `${data.training.name}, ${data.training.length} images`],
+      ["evaluated on", `${data.evaluation.name}, ${data.evaluation.length} images`],
+      ["batch", `${plan.batch}${engine.passes > 1 ? ` in ${engine.passes} passes` : ""}`],
+      ["length", `${plan.steps} steps, ${training.stepsPerEpoch} an epoch`], ["optimizer", optimizer.name],
+      ["adapter", `${adapterName(engine.device.info)}, ${engine.family} kernels`],
+      ["dispatches a step", String(engine.dispatches)], ["memory on the device", showBytes(engine.memory.total)],
+    ];
+  }
+
+  /**
+   * Trains to the end, or until the signal; once. Records go to `metrics.jsonl` and `report.html` in the folder.
+   * @throws DivergedError, and what data, device and the last checkpoint throw
+   */
+  async *run(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+    if (this.#ran) throw new InputError("a trainer runs once: open another one, with `resume` to go on");
+    this.#ran = true;
+    const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
+    const records: MetricsRecord[] = [...resumed?.state.records ?? []];
+    const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
+    const course = train(plan, {
+      engine, training, ...(evaluation ? { evaluation } : {}), ...(store ? { store } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
+    }, resumed);
+    try {
+      for (;;) {
+        const { value, done } = await course.next();
+        for (const text of said.splice(0)) yield { kind: "warning", text };
+        if (done === true) return value;
+        if (value.kind === "record") {
+          records.push(value.record);
+          const failed = await log?.add(value.record);
+          if (failed !== undefined) yield { kind: "warning", text: failed };
+          const missed = value.record.kind === "epoch" ? await this.#report(records) : undefined;
+          if (missed !== undefined) yield { kind: "warning", text: missed };
+        }
+        yield value;
+      }
+    } finally {
+      // Whoever stops listening leaves the course in the middle of a batch; nobody sees what it returns then.
+      await course.return({ finished: false, step: 0, records: [], best: undefined, checkpoint: undefined });
+      await this.#report(records);
+    }
+  }
+
+  /** Writes the report; what it cannot be written for is a sentence, not the end of a run. */
+  async #report(records: readonly MetricsRecord[]): Promise<string | undefined> {
+    const { store } = this.#parts;
+    if (store === undefined || records.length === 0) return undefined;
+    const facts: ReportFacts = { title: this.manifest.name, facts: this.facts };
+    try {
+      await writeReport(join(store.path, "report.html"), facts, records);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof DeitcError)) throw error;
+      return `no report: ${error.message}`;
+    }
+  }
+
+  /** One pass over the evaluation data with the weights as they are. @param onBatch batches done, and in all */
+  async evaluate(
+    { ema = false, onBatch }: { readonly ema?: boolean; readonly onBatch?: (done: number, total: number) => void } = {},
+  ): Promise<Evaluation> {
+    const { engine, evaluation, resumed } = this.#parts;
+    if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to be right about`);
+    if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average: it states no \`ema\``);
+    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+    let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
+    for await (const batch of evaluation.batches()) {
+      const sums = await engine.evaluate(batch, ema);
+      [loss, top1, top5, count] = [loss + sums.loss, top1 + sums.top1, top5 + sums.top5, count + batch.count];
+      onBatch?.(++done, evaluation.steps);
+    }
+    return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
+  }
+
+  /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
+  async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
+    const { engine, plan } = this.#parts;
+    const state = await engine.readState();
+    const chunks = encodeWeights({
+      recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
+      sums: { loss: 0, steps: 0, seconds: 0, total: 0 },
+    }, ema ? "ema" : "model");
+    if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
+    await writeFileAtomic(path, chunks);
+  }
+
+  /** Frees the device. The process can end after this. */
+  destroy(): void {
+    const { engine, ownsDevice } = this.#parts;
+    engine.destroy();
+    if (ownsDevice) engine.device.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.destroy();
+  }
+}
+
+function planOf(
+  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number,
+): TrainingPlan {
+  const { settings, digest } = manifest;
+  const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
+  if (!Number.isSafeInteger(steps) || steps < 1) throw new InputError(`a run of ${steps} steps is none`);
+  const changed = { batch: options.batch, steps: options.steps };
+  const given = Object.entries(changed).filter(([, value]) => value !== undefined);
+  const logEvery = options.logEvery ?? Math.max(1, Math.round(Math.min(stepsPerEpoch, steps) / LOG_SHARE));
+  if (!Number.isSafeInteger(logEvery) || logEvery < 1) throw new InputError(`a record every ${logEvery} steps is none`);
+  return {
+    recipe: [digest, ...given.map(([name, value]) => `${name}=${value}`)].join(" "),
+    schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
+    saveEvery: options.saveEvery ?? { seconds: SAVE_SECONDS },
+  };
+}
+
+/** The run's folder, and the state it goes on from. */
+async function openFolder(
+  { name }: TrainingManifest, options: TrainerOptions, recipe: string,
+): Promise<{ store: CheckpointFolder | undefined; resumed: LoadedState | undefined }> {
+  const { out = join("runs", name), resume = false, force = false, keep, fallback } = options;
+  if (resume === true && out === false) throw new InputError("a run without a folder has nothing to resume from");
+  const from = resume === true ? out : resume;
+  const resumed = typeof from === "string" && from !== "" ? await loadState(from, { recipe, force }) : undefined;
+  if (out === false) return { store: undefined, resumed };
+  if (from !== out && await hasCheckpoints(out)) {
+    throw new InputError(`${out} holds a run already`, {
+      help: "go on with it by resuming, or name another folder",
+    });
+  }
+  const store = await CheckpointFolder.open(out, {
+    ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
+  });
+  return { store, resumed };
+}
+
+/** The device, its kernels, and the weights to start from unless a state follows; frozen models' in any case. */
+async function openEngine(
+  definition: TrainingDefinition, options: TrainerOptions, fresh: boolean,
+): Promise<DeviceEngine> {
+  const { manifest } = definition;
+  const { batch, passes, family, poison, onProgress } = options;
+  // Weights that a state replaces need not be there any more.
+  const models = manifest.models.map(({ weights, ...model }) =>
+    (fresh || model.frozen) && weights !== undefined ? { ...model, weights } : model);
+  const weights = await openWeights({ ...manifest, models }, options);
+  let opened: Device | undefined;
+  let engine: DeviceEngine | undefined;
+  try {
+    const device = options.device ?? (opened = await openDevice(options));
+    engine = await DeviceEngine.open(definition, {
+      device, ...(batch === undefined ? {} : { batch }), ...(passes === undefined ? {} : { passes }),
+      ...(family === undefined ? {} : { family }), ...(poison === undefined ? {} : { poison }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    await engine.initialize((state) => weights.load(state));
+    return engine;
+  } catch (error) {
+    engine?.destroy();
+    opened?.destroy();
+    throw error;
+  } finally {
+    await weights.close();
+  }
+}

@@ -1,0 +1,354 @@
+/** @file A recipe on a device: the step engine that the training loop drives. */
+import type { Batch } from "../data/loader.js";
+import { chooseFamily, type Device } from "../device.js";
+import { InputError, OutOfMemoryError } from "../errors.js";
+import type { FamilyName, Manifest } from "../manifest.js";
+import { elementsAt, largestBatch, type MemoryUse } from "../memory.js";
+import { Program, type LoadProgress } from "../program.js";
+import { ParameterStore } from "../store.js";
+import type { StateInfo, TrainingGraphs, TrainingManifest } from "../training.js";
+import { FIGURES, StepFigures } from "./figures.js";
+import { StepInputs, tensorOf } from "./inputs.js";
+import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./loop.js";
+import type { EngineState } from "./state.js";
+import { firstNonFinite, readStates, storedStates, writeInitial, writeStates, type StateUser } from "./states.js";
+
+/** A graph of a recipe. */
+export type GraphName = keyof TrainingGraphs;
+
+/** A compiled recipe as its generated code hands it over. */
+export interface TrainingDefinition {
+  readonly manifest: TrainingManifest;
+  /** Text of `kernels/<graph>/<family>/<kernel>.wgsl`. */
+  readonly wgsl: (graph: GraphName, family: FamilyName, kernel: string) => Promise<string>;
+}
+
+/** How a recipe is put onto a device. */
+export interface EngineOptions {
+  readonly device: Device;
+  /** Images of an optimizer step: the recipe's unless given. */
+  readonly batch?: number;
+  /** Passes of a step, at least: the recipe's unless given. More are made where a pass does not fit the device. */
+  readonly passes?: number;
+  /** Overrides the choice of kernels by the adapter. */
+  readonly family?: FamilyName;
+  /** Fills storage with NaN first, for tests. */
+  readonly poison?: boolean;
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+/** Steps that may be under way at a time on a device that holds one in a submit. */
+const STEPS_AHEAD = 2;
+
+interface Programs {
+  /** The pass over data: the whole step, or one of several. */
+  readonly pass: Program;
+  /** The optimizer, where it is a program of its own. */
+  readonly apply: Program | undefined;
+  readonly evaluate: Program;
+}
+
+/** Training on a device. */
+export class DeviceEngine implements StepEngine {
+  readonly manifest: TrainingManifest;
+  readonly device: Device;
+  /** Images of an optimizer step, and the passes it takes. */
+  readonly batch: number;
+  readonly passes: number;
+  readonly #store: ParameterStore;
+  readonly #programs: Programs;
+  readonly #figures: StepFigures;
+  readonly #inputs: { readonly pass: StepInputs; readonly apply: StepInputs | undefined };
+  /** Runs under way, oldest first. */
+  #pending: Promise<void>[] = [];
+  /** Step of each row of figures that was not read yet. */
+  #rows: number[] = [];
+  #sums = { loss: 0, correct: 0, rows: 0, images: 0 };
+  #gradNorm: number | undefined;
+  #bad: { readonly step: number; readonly figure: string } | undefined;
+  /** The way parameters are bound that evaluation was last prepared for; undefined when they have changed since. */
+  #prepared: number | undefined;
+
+  private constructor(
+    manifest: TrainingManifest, programs: Programs, store: ParameterStore, figures: StepFigures, passes: number,
+  ) {
+    [this.manifest, this.#programs, this.#store, this.#figures] = [manifest, programs, store, figures];
+    [this.device, this.passes, this.batch] = [programs.pass.device, passes, passes * programs.pass.batch];
+    const { pass, apply } = programs;
+    this.#inputs = { pass: new StepInputs(manifest, pass), apply: apply && new StepInputs(manifest, apply) };
+  }
+
+  /**
+   * Allocates and compiles; the states are zeros until `initialize` or `writeState`. Where a pass does not fit the
+   * device, a step takes more passes.
+   * @throws InputError, AdapterError, OutOfMemoryError
+   */
+  static async open(definition: TrainingDefinition, options: EngineOptions): Promise<DeviceEngine> {
+    const { settings, graphs, name } = definition.manifest;
+    const { batch = settings.batch, passes: least = settings.accumulate } = options;
+    if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`a batch of ${batch} images is none`);
+    if (!Number.isSafeInteger(least) || least < 1 || batch % least !== 0) {
+      throw new InputError(`a batch of ${batch} images does not split into ${least} equal passes`);
+    }
+    const splits = graphs.gather !== undefined && graphs.apply !== undefined;
+    if (!splits && (graphs.train === undefined || least > 1)) {
+      throw new InputError(`${name} was compiled for steps of one pass`, { help: "state `accumulate` in the recipe" });
+    }
+    let failure: unknown;
+    for (let passes = least; passes <= (splits ? batch : 1); passes++) {
+      if (batch % passes !== 0) continue;
+      try {
+        return await DeviceEngine.#build(definition, options, batch / passes, passes);
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError)) throw error;
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+
+  static async #build(
+    definition: TrainingDefinition, options: EngineOptions, images: number, passes: number,
+  ): Promise<DeviceEngine> {
+    const { manifest } = definition;
+    const { device } = options;
+    const { train, gather, apply, evaluate } = manifest.graphs;
+    const whole = passes === 1 && train !== undefined;
+    const pass = whole ? train : gather;
+    if (pass === undefined) throw new InputError(`${manifest.name} has no graph of a pass`);
+    const userOf = (graph: Manifest): StateUser =>
+      ({ manifest: graph, family: chooseFamily(device, graph, options.family) });
+    const parts: (readonly [GraphName, StateUser, number])[] = [
+      [whole ? "train" : "gather", userOf(pass), images],
+      ...(whole || apply === undefined ? [] : [["apply", userOf(apply), 1] as const]),
+      ["evaluate", userOf(evaluate), images],
+    ];
+    checkFits(parts, device);
+    const made: { destroy(): void }[] = [];
+    try {
+      const store = await ParameterStore.allocate(device, storedStates(manifest, parts.map(([, user]) => user)));
+      made.push(store);
+      const own = (path: string): string => path;
+      const averaged = (path: string): string => (store.has(`ema/${path}`) ? `ema/${path}` : path);
+      const counts = { done: 0, total: parts.reduce((n, [, u]) => n + u.manifest.families[u.family].kernels.length, 0) };
+      const programs = new Map<GraphName, Program>();
+      for (const [name, { manifest: graph, family }, batch] of parts) {
+        const program = await Program.allocate(device, graph, {
+          family, batch, poison: options.poison ?? false, store,
+          bindings: name === "evaluate" ? [own, averaged] : [own],
+        });
+        made.push(program);
+        programs.set(name, program);
+        const before = counts.done;
+        await program.compile((kind, kernel) => definition.wgsl(name, kind, kernel), ({ done }) => {
+          counts.done = before + done;
+          options.onProgress?.({ phase: "kernels", ...counts });
+        });
+      }
+      const figures = await StepFigures.create(device);
+      made.push(figures);
+      const of = (name: GraphName): Program => {
+        const program = programs.get(name);
+        if (program === undefined) throw new InputError(`${manifest.name} has no graph '${name}'`);
+        return program;
+      };
+      return new DeviceEngine(manifest, {
+        pass: of(whole ? "train" : "gather"), apply: programs.get("apply"), evaluate: of("evaluate"),
+      }, store, figures, passes);
+    } catch (error) {
+      for (const one of made) one.destroy();
+      throw error;
+    }
+  }
+
+  get hasEma(): boolean {
+    return this.manifest.states.some(({ role }) => role === "ema");
+  }
+
+  /** The kernel family of the step. */
+  get family(): FamilyName {
+    return this.#programs.pass.family;
+  }
+
+  /** Images of an evaluation batch. */
+  get evaluationBatch(): number {
+    return this.#programs.evaluate.batch;
+  }
+
+  /** Dispatches of an optimizer step, all passes together. */
+  get dispatches(): number {
+    const count = (program: Program | undefined): number =>
+      program?.manifest.families[program.family].programs.run.length ?? 0;
+    return this.passes * count(this.#programs.pass) + count(this.#programs.apply);
+  }
+
+  /** Bytes on the device, by kind; the states count as parameters. */
+  get memory(): MemoryUse {
+    const { pass, apply, evaluate } = this.#programs;
+    const all = [pass, evaluate, ...(apply ? [apply] : [])].map(({ memory }) => memory);
+    const sum = (kind: keyof MemoryUse): number => all.reduce((n, use) => n + use[kind], 0);
+    const parameters = this.#store.bytes;
+    return {
+      parameters, derived: sum("derived"), activations: sum("activations"), inputs: sum("inputs"),
+      outputs: sum("outputs"), staging: sum("staging"), total: sum("total") - (all.length - 1) * parameters,
+    };
+  }
+
+  /** Gives every state what it starts from. @param loaded values of a state, where they are not drawn by the seed */
+  async initialize(
+    loaded: (state: StateInfo) => Promise<Float32Array | undefined> = () => Promise.resolve(undefined),
+  ): Promise<void> {
+    await this.#settle();
+    await writeInitial(this.manifest, this.#store, loaded);
+    await this.#prepareSteps();
+  }
+
+  async #prepareSteps(): Promise<void> {
+    await this.#programs.pass.prepare();
+    await this.#programs.apply?.prepare();
+    this.#prepared = undefined;
+  }
+
+  async step(batch: Batch, { step, lr }: StepScalars): Promise<void> {
+    const { passes } = this;
+    const { pass: program, apply } = this.#programs;
+    if (this.#rows.length + passes > StepFigures.capacity) await this.#readFigures();
+    for (let pass = 0; pass < passes; pass++) {
+      await this.#room();
+      await this.#inputs.pass.write(batch, { step, lr, pass, passes });
+      this.#rows.push(step);
+      this.#post(program);
+    }
+    if (apply !== undefined && this.#inputs.apply !== undefined) {
+      await this.#room();
+      await this.#inputs.apply.write(undefined, { step, lr, pass: 0, passes });
+      this.#post(apply);
+    }
+    this.#prepared = undefined;
+  }
+
+  /** Submits a program, and the copies of its figures into the newest row. */
+  #post(program: Program): void {
+    const row = this.#rows.length - 1;
+    const { outputs } = program.manifest;
+    const posted = program.post((encoder) => {
+      for (const [column, name] of FIGURES.entries()) {
+        const index = outputs.findIndex((output) => output.name === name);
+        const from = outputs[index]?.sameAs ?? index;
+        if (index >= 0) this.#figures.keep(encoder, row, column, program.outputBuffer(from));
+      }
+    });
+    // Awaited later; until then a failure must not count as unhandled.
+    posted.catch(() => undefined);
+    this.#pending.push(posted);
+  }
+
+  /** Waits until inputs may be written: the queue keeps order, but a run cut into several submits does not. */
+  async #room(): Promise<void> {
+    const { pass, apply } = this.#programs;
+    const most = pass.isShort && apply?.isShort !== false ? STEPS_AHEAD : 0;
+    while (this.#pending.length > most) await this.#pending.shift();
+  }
+
+  /** Waits for everything under way. */
+  async #settle(): Promise<void> {
+    while (this.#pending.length > 0) await this.#pending.shift();
+  }
+
+  async #readFigures(): Promise<void> {
+    await this.#settle();
+    if (this.#rows.length === 0) return;
+    const rows = await this.#figures.read(this.#rows.length);
+    const named = (name: string): boolean => [this.#programs.pass, this.#programs.apply]
+      .some((program) => program?.manifest.outputs.some((output) => output.name === name));
+    const [hasNorm, last] = [named("grad_norm"), this.#rows.length - 1];
+    for (const [i, step] of this.#rows.entries()) {
+      const [loss, correct, norm] = StepFigures.row(rows, i);
+      // The norm of a step in passes stands in the row of its last pass.
+      const final = (i + 1) % this.passes === 0;
+      if (!Number.isFinite(loss)) this.#bad ??= { step, figure: "loss" };
+      else if (hasNorm && final && !Number.isFinite(norm)) this.#bad ??= { step, figure: "grad_norm" };
+      const { loss: sum, correct: right, rows: count, images } = this.#sums;
+      this.#sums = {
+        loss: sum + loss, correct: right + correct, rows: count + 1, images: images + this.#programs.pass.batch,
+      };
+      if (hasNorm && i === last) this.#gradNorm = norm;
+    }
+    this.#rows = [];
+  }
+
+  async metrics(): Promise<StepMetrics> {
+    await this.#readFigures();
+    const { loss, correct, rows, images } = this.#sums;
+    this.#sums = { loss: 0, correct: 0, rows: 0, images: 0 };
+    const bad = this.#bad;
+    const hasAccuracy = this.#programs.pass.manifest.outputs.some(({ name }) => name === "correct") && images > 0;
+    return {
+      loss: rows === 0 ? NaN : loss / rows,
+      ...(this.#gradNorm === undefined ? {} : { gradNorm: this.#gradNorm }),
+      ...(hasAccuracy ? { accuracy: correct / images } : {}),
+      ...(bad === undefined ? {} : {
+        nonFinite: { step: bad.step, tensor: await firstNonFinite(this.manifest, this.#store) ?? bad.figure },
+      }),
+    };
+  }
+
+  async evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums> {
+    await this.#settle();
+    const program = this.#programs.evaluate;
+    const binding = useEma && this.hasEma ? 1 : 0;
+    if (this.#prepared !== binding) await program.prepare({}, binding);
+    this.#prepared = binding;
+    for (const [index, info] of program.manifest.inputs.entries()) {
+      const values = tensorOf(batch, info.name, index === 0);
+      const length = elementsAt(info, program.batch);
+      if (values?.length !== length) {
+        throw new InputError(`evaluation takes '${info.name}' of ${length} values, got ${values?.length ?? "none"}`);
+      }
+      await program.writeInput(index, values);
+    }
+    const results = await program.infer({}, binding);
+    const sum = (name: string): number | undefined => {
+      const index = program.manifest.outputs.findIndex((output) => output.name === name);
+      const bytes = results[program.manifest.outputs[index]?.sameAs ?? index];
+      return bytes && new Float32Array(bytes)[0];
+    };
+    const [loss, top1] = [sum("loss"), sum("correct")];
+    if (loss === undefined || top1 === undefined) {
+      throw new InputError(`${this.manifest.name} predicts no classes: there is nothing to evaluate`);
+    }
+    // Among five classes or fewer every label is in the first five.
+    return { loss, top1, top5: sum("correct5") ?? sum("count") ?? 0 };
+  }
+
+  async readState(): Promise<EngineState> {
+    await this.#settle();
+    return { tensors: await readStates(this.manifest, this.#store), counters: {} };
+  }
+
+  async writeState(state: EngineState): Promise<void> {
+    await this.#settle();
+    await writeStates(this.manifest, this.#store, state);
+    [this.#rows, this.#bad, this.#gradNorm] = [[], undefined, undefined];
+    this.#sums = { loss: 0, correct: 0, rows: 0, images: 0 };
+    await this.#prepareSteps();
+  }
+
+  /** Frees the buffers; the device stays. */
+  destroy(): void {
+    const { pass, apply, evaluate } = this.#programs;
+    for (const one of [pass, apply, evaluate, this.#store, this.#figures]) one?.destroy();
+  }
+}
+
+/** @throws OutOfMemoryError for the first graph whose batch is too large for the device, before anything is allocated. */
+function checkFits(parts: readonly (readonly [GraphName, StateUser, number])[], device: Device): void {
+  for (const [name, { manifest, family }, batch] of parts) {
+    const largest = largestBatch(manifest, family, device.limits);
+    if (largest >= batch) continue;
+    throw new OutOfMemoryError(`a pass of ${batch} images does not fit this adapter (${name})`, {
+      help: largest === 0 ? "use a smaller model or another adapter"
+        : `state \`accumulate\` in the recipe, so that a pass has at most ${largest} images`,
+    });
+  }
+}
