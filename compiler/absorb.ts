@@ -7,7 +7,7 @@
  *     Σ dy ─ Σ dy·x          one kernel    sums of one shape over rows of one length are made in one walk.
  */
 import { isOne, sameShape, type Dim } from "./dim.js";
-import type { FusedKernel, SideResult } from "./fuse.js";
+import type { FusedKernel, SideResult } from "./fusion.js";
 import type { Node } from "./graph.js";
 import { variable, variablesOf } from "./indices.js";
 import { Puller } from "./pull.js";
@@ -20,6 +20,8 @@ export interface AbsorbContext {
   readonly records: ReadonlyMap<string, OpRecord>;
   /** Storage buffers a kernel may bind. */
   readonly maxBindings: number;
+  /** Next value → the parameter it is expected to be written onto: one binding for both. */
+  readonly overwrites: ReadonlyMap<Node, Node>;
   /** The kernel of `root` that computes `inside` itself, or undefined where there is none. */
   attempt(root: Node, inside: ReadonlySet<Node>): FusedKernel | undefined;
 }
@@ -94,15 +96,25 @@ class Absorber {
     const made = [other.root, ...(other.also ?? []).map(({ node }) => node)];
     const needed = made.filter((node) => this.context.roots.has(node) || this.#othersRead(node, [kernel, other]));
     // Who else reads it has to come later.
-    const early = needed.some((n) => [...(this.#readers.get(n) ?? [])].some((k) => k !== kernel && k.root.id < root.id));
+    const readers = needed.flatMap((n) => [...(this.#readers.get(n) ?? [])]);
+    const early = readers.some((k) => k !== kernel && k.root.id < root.id);
     if (early || (other.also ?? []).some(({ at }) => !at)) return undefined;
     const inside = new Set([...(this.#inside.get(root) ?? []), ...(this.#inside.get(other.root) ?? []), ...made]);
     const again = this.context.attempt(root, inside);
     if (!again || again.reads.some((n) => n.id >= root.id)) return undefined;
     const stays = [...(kernel.also ?? []).map(({ node }) => node), ...needed];
     const also = stays.map((node) => this.#side(again, node, inside));
-    if (also.some((side) => !side) || again.reads.length + 1 + also.length > this.context.maxBindings) return undefined;
-    return { kernel: { ...again, also: also as SideResult[] }, inside }; // none is missing
+    if (also.some((side) => !side)) return undefined;
+    const joined = { ...again, also: also as SideResult[] }; // none is missing
+    return this.#binds(joined) ? { kernel: joined, inside } : undefined;
+  }
+
+  /** Whether what the kernel reads and writes can be bound. */
+  #binds({ root, reads, also = [] }: FusedKernel): boolean {
+    const { overwrites, maxBindings } = this.context;
+    const written = [root, ...also.map(({ node }) => node)];
+    const shared = written.filter((node) => reads.includes(overwrites.get(node) ?? node)).length;
+    return reads.length + written.length - shared <= maxBindings;
   }
 
   #othersRead(node: Node, known: readonly FusedKernel[]): boolean {
@@ -147,9 +159,10 @@ class Absorber {
     const also: SideResult[] = [...(later.also ?? []), { node: earlier.root, at: own(earlier.root) },
       ...(earlier.also ?? [])];
     if (tooLate || !sameShape(earlier.root.shape, later.root.shape)) return undefined;
-    if (also.some(({ at }) => !at) || reads.length + 1 + also.length > this.context.maxBindings) return undefined;
+    if (also.some(({ at }) => !at)) return undefined;
     const members = [...new Set([...earlier.members, ...later.members])].sort((x, y) => x.id - y.id);
-    return { ...later, reads, members, also };
+    const joined = { ...later, reads, members, also };
+    return this.#binds(joined) ? joined : undefined;
   }
 }
 
@@ -180,5 +193,6 @@ function covers(at: readonly Index[], node: Node, { root, kind, rowAxes, colAxes
     axes.every((axis) => isOne(root.shape[axis] as Dim) || met.has(`c${axis}`));
   const all = root.shape.map((_, axis) => axis);
   if ([...met].some((name) => !name.startsWith("c"))) return false;
-  return kind === "row" ? needs(rowAxes) && (needs(colAxes) || colAxes.every((axis) => !met.has(`c${axis}`))) : needs(all);
+  if (kind !== "row") return needs(all);
+  return needs(rowAxes) && (needs(colAxes) || colAxes.every((axis) => !met.has(`c${axis}`)));
 }

@@ -21,7 +21,10 @@ export interface AnchorWalk {
 /** A contraction may run over this share more rows than it has, when a concatenation puts others among them. */
 const ROW_WASTE = 1.25;
 
-/** How the axes of `root` are walked around its anchor, or why they cannot be. @param operands as the root reads them */
+/**
+ * How the axes of `root` are walked around its anchor, or why they cannot be.
+ * @param operands as the root reads them
+ */
 export function walkAround(
   root: Node, anchor: PulledAnchor, operands: readonly Value[], record: OpRecord,
 ): AnchorWalk | string {

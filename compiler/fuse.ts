@@ -17,53 +17,16 @@ import { variable, variablesOf } from "./indices.js";
 import { invariant } from "./invariant.js";
 import { asView, operandsOf } from "./operands.js";
 import type { OpRecord } from "./op.js";
-import type { Index } from "./value.js";
 import { absorb } from "./absorb.js";
+import { inOrder, type FusedKernel, type Fusion } from "./fusion.js";
 import { Puller, type PulledAnchor } from "./pull.js";
-
-export type KernelKind = "map" | "row" | "contraction" | "attention" | "attention_gradient";
-
-/** One kernel: the stored tensor it makes, and how the axes of that tensor are walked. */
-export interface FusedKernel {
-  readonly kind: KernelKind;
-  readonly root: Node;
-  readonly anchor?: Node;
-  /** Axes of the root: of the batch of a contraction, of its rows (or the rows of a fold), of its columns. */
-  readonly batchAxes: readonly number[];
-  readonly rowAxes: readonly number[];
-  readonly colAxes: readonly number[];
-  readonly partAxis?: number;
-  /** What it stores besides its root. */
-  readonly also?: readonly SideResult[];
-  /** Everything computed inside, in topological order, the root last. */
-  readonly members: readonly Node[];
-  /** Stored tensors and leaves it reads. */
-  readonly reads: readonly Node[];
-}
-
-/** A tensor that a kernel computes on its way and stores as well. */
-export interface SideResult {
-  readonly node: Node;
-  /** Its element that belongs to the root's at (c0, c1, …); none for a further result of the anchor. */
-  readonly at?: readonly Index[];
-}
-
-/** A tensor stored although only one kernel consumes it, and why. */
-export interface Refusal {
-  readonly node: Node;
-  readonly reason: string;
-}
-
-export interface Fusion {
-  /** In execution order. */
-  readonly kernels: readonly FusedKernel[];
-  readonly refusals: readonly Refusal[];
-}
 
 export interface FuseOptions {
   readonly records: ReadonlyMap<string, OpRecord>;
   /** Storage buffers a kernel may bind, its output included. */
   readonly maxBindings: number;
+  /** Whether a next value may be expected to be written onto its parameter, so that they share a binding. */
+  readonly overwrite: boolean;
   /** False: every op is a kernel of its own (`--no-fuse`). */
   readonly enabled: boolean;
 }
@@ -105,6 +68,7 @@ class Fuser {
     if (this.options.enabled) {
       absorb(this.#kernels, {
         roots: new Set(this.#roots), records: this.options.records, maxBindings: this.options.maxBindings,
+        overwrites: this.options.overwrite ? overwritesOf(this.graph) : new Map(),
         attempt: (root, inside) => {
           const made = this.#attempt(root, new Set([...this.#stored].filter((n) => !inside.has(n))));
           return "root" in made ? made : undefined;
@@ -138,7 +102,8 @@ class Fuser {
   #storeOperand(input: Node): void {
     const node = this.#beneathViews(input);
     const { kind } = this.#record(node);
-    if (kind === "elementwise" || kind === "reduction") this.#store(node, "a contraction reads its operands many times");
+    if (kind !== "elementwise" && kind !== "reduction") return;
+    this.#store(node, "a contraction reads its operands many times");
   }
 
   /** Whether pulling `node` meets a contraction that is not stored. */
@@ -395,7 +360,7 @@ class Fuser {
       return own.length > 0 ? { ...kernel, also: [...own.map((node) => ({ node })), ...(kernel.also ?? [])] } : kernel;
     });
     invariant(results.size === 0, "further results come from the kernel of the first");
-    return made.sort((x, y) => x.root.id - y.root.id);
+    return inOrder(made, this.options.records);
   }
 
   #record(node: Node): OpRecord {
@@ -411,8 +376,10 @@ class Fuser {
   }
 }
 
-/** What kernels write, and the packs that some of it is a part of. */
-export function storedBy(kernels: readonly FusedKernel[], records: ReadonlyMap<string, OpRecord>): ReadonlySet<Node> {
-  const read = kernels.flatMap((k) => k.reads.filter((n) => records.get(n.op)?.kind === "opaque"));
-  return new Set([...kernels.flatMap((k) => [k.root, ...(k.also ?? []).map(({ node }) => node)]), ...read]);
+/** Next values, each with the parameter it replaces. */
+function overwritesOf(graph: Graph): ReadonlyMap<Node, Node> {
+  return new Map([...graph.updates].flatMap(([path, next]): [Node, Node][] => {
+    const leaf = graph.parameters.get(path)?.node;
+    return leaf && leaf.dtype === next.dtype ? [[next, leaf]] : [];
+  }));
 }

@@ -7,12 +7,13 @@ import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manife
 import { FAMILY_NAMES } from "./families.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./expand.js";
-import { fuse, storedBy, type Fusion } from "./fuse.js";
+import { fuse } from "./fuse.js";
+import { storedBy, writtenBy, type FusedKernel, type Fusion } from "./fusion.js";
 import { printGraph, type Graph, type Node } from "./graph.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
-import { placesOf } from "./places.js";
+import { placesOf, type Places } from "./places.js";
 import { plan, type PlannedFamily } from "./plan.js";
 import { recognize } from "./rules/recognize.js";
 import { simplify } from "./rules/simplify.js";
@@ -96,18 +97,17 @@ export function compileGraph(
   const recognized = pass("recognize", () => recognize(simple.graph), dumpGraph);
   const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
   const expanded = pass("expand", () => ({ graph: expandComposites(settled.graph, OPS) }), dumpGraph);
-  const fusion = pass(
-    "fuse", () => fuse(expanded.graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled: options.fuse !== false }),
-    printFusion,
+  const { fusion, stored, places } = pass(
+    "fuse", () => fused(expanded.graph, options.fuse !== false), (made) => printFusion(made.fusion),
   );
-  const stored = storedBy(fusion.kernels, OPS);
-  const places = placesOf(expanded.graph, fusion.kernels, { records: OPS, stored });
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
       `lower ${name}`, () => lowerAll(fusion.kernels, { family: name, records: OPS, stored, inPlace: places.inPlace }),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
-    const planned = pass(`plan ${name}`, () => plan(expanded.graph, lowered, { title, records: OPS, places }), (p) => printPlan(p.family));
+    const planned = pass(
+      `plan ${name}`, () => plan(expanded.graph, lowered, { title, records: OPS, places }), (p) => printPlan(p.family),
+    );
     return { lowered, planned };
   };
   const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
@@ -121,6 +121,29 @@ export function compileGraph(
   }
   const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals];
   return { wgsl, graph: settled.graph, expanded: expanded.graph, fusion, families, firings, refusals, passes };
+}
+
+interface Fused {
+  readonly fusion: Fusion;
+  readonly stored: ReadonlySet<Node>;
+  readonly places: Places;
+}
+
+/** Kernels, what they store, and where next values go. */
+function fused(graph: Graph, enabled: boolean): Fused {
+  const attempt = (overwrite: boolean): Fused => {
+    const fusion = fuse(graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled, overwrite });
+    const stored = storedBy(fusion.kernels, OPS);
+    return { fusion, stored, places: placesOf(graph, fusion.kernels, { records: OPS, stored }) };
+  };
+  const hopeful = attempt(true);
+  const { inPlace } = hopeful.places;
+  const bindings = (kernel: FusedKernel): number => {
+    const onto = writtenBy(kernel).map((node) => inPlace.get(node));
+    return kernel.reads.filter((node) => !onto.includes(node)).length + onto.length;
+  };
+  // Some value could not be written onto its parameter after all, and its kernel binds both.
+  return hopeful.fusion.kernels.some((k) => bindings(k) > MAX_BINDINGS) ? attempt(false) : hopeful;
 }
 
 /** The manifest of a graph that stands for itself: for tests and tools. */

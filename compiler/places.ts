@@ -2,7 +2,7 @@
  * @file Where the next value of each parameter is written: onto the old one where nobody needs that any more, else
  * beside it, to be copied over at the end.
  */
-import type { FusedKernel } from "./fuse.js";
+import { writtenBy, type FusedKernel } from "./fusion.js";
 import type { Graph, Node, Parameter } from "./graph.js";
 import { indexKey, variable } from "./indices.js";
 import type { OpRecord } from "./op.js";
@@ -30,7 +30,7 @@ export function placesOf(graph: Graph, kernels: readonly FusedKernel[], context:
   const storage = storageOf(graph);
   const outputs = new Set(graph.outputs.values());
   const position = new Map(kernels.flatMap((k, i) =>
-    [k.root, ...(k.also ?? []).map(({ node }) => node)].map((node) => [node, i] as const)));
+    writtenBy(k).map((node) => [node, i] as const)));
   /** Last kernel that reads each storage. */
   const lastRead = new Map<string, number>();
   kernels.forEach((k, i) => {

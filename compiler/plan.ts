@@ -58,7 +58,9 @@ class Planner {
   ) {
     this.#places = options.places ?? NO_PLACES;
     const changing = new Set(graph.updates.keys());
-    for (const { path, inside } of graph.parameters.values()) if (inside && changing.has(inside.lane)) changing.add(path);
+    for (const { path, inside } of graph.parameters.values()) {
+      if (inside && changing.has(inside.lane)) changing.add(path);
+    }
     this.#changing = changing;
     this.#parameters = new Map([...graph.parameters.keys()].map((path, i) => [path, i]));
     this.#inputs = new Map([...graph.inputs.keys()].map((name, i) => [name, i]));
@@ -104,7 +106,8 @@ class Planner {
     const lasting = (n: Node): boolean =>
       (n.op === "parameter" ? !this.#changing.has(String(n.attrs["path"])) : derived.has(n));
     const updates = new Set(this.graph.updates.values());
-    const parts = new Set(this.lowered.flatMap((k) => k.reads.filter((n) => this.#packing(n)).flatMap((n) => n.inputs)));
+    const packs = this.lowered.flatMap((k) => k.reads.filter((n) => this.#packing(n)));
+    const parts = new Set(packs.flatMap((n) => n.inputs));
     for (const kernel of this.lowered) {
       const { root } = kernel.fused;
       const constant = kernel.reads.every(lasting) && root.shape.every((d) => d.b === 0);

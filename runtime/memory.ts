@@ -194,7 +194,8 @@ export function writtenParameters(manifest: Manifest, family: FamilyName): Reado
 export function storedParameters(manifest: Manifest, family: FamilyName): StoredTensor[] {
   const written = writtenParameters(manifest, family);
   return manifest.parameters.map(({ path, shape, inside }, i) => ({
-    path, shape, alone: written.has(i), ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
+    path, shape, alone: written.has(i),
+    ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
   }));
 }
 

@@ -1,4 +1,4 @@
-/** @file Kernels of a family as compute pipelines: each text compiled once, each signature of bindings laid out once. */
+/** @file Kernels as compute pipelines: each text compiled once, each signature of bindings laid out once. */
 import { adapterName, type Device } from "./device.js";
 import { DeitcError } from "./errors.js";
 import type { FamilyName, KernelInfo } from "./manifest.js";

@@ -86,7 +86,9 @@ export class Program {
     const plan = planMemory(manifest, options.family, options.batch, device.limits, options.store !== undefined);
     const { storage, copySource, copyTarget, mapRead } = BufferUsage;
     const made: GPUBuffer[] = [];
-    const create = async (what: (i: number) => string, sizes: readonly number[], usage: number): Promise<GPUBuffer[]> => {
+    const create = async (
+      what: (i: number) => string, sizes: readonly number[], usage: number,
+    ): Promise<GPUBuffer[]> => {
       const buffers = await createBuffers(device, what, sizes, usage);
       made.push(...buffers);
       return buffers;

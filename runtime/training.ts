@@ -24,7 +24,7 @@ export interface TrainingManifest {
   readonly randoms: readonly RandomInfo[];
   /** Models of the recipe in order; the first that is not frozen is the one evaluated. */
   readonly models: readonly ModelInfo[];
-  /** Classes of the prediction, where it has any. */
+  /** Classes of the prediction, where there are any. */
   readonly classes?: number;
   readonly settings: TrainingSettings;
   /** Digest of everything that decides numbers: a run is resumed only by the recipe that began it. */

@@ -201,7 +201,7 @@ test.serial("every command has help with examples, and the exit code 0", async (
   const help = await deitc(folder, ["--help"]);
   t.is(help.code, 0);
   const commands = [...help.out.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name = ""]) => name);
-  t.deepEqual(commands, ["compile", "check", "fmt", "explain", "predict", "bench", "verify", "convert", "doctor"]);
+  t.deepEqual(commands, ["compile", "check", "fmt", "explain", "train", "eval", "predict", "bench", "verify", "convert", "doctor"]);
   for (const command of commands) {
     const { code, out } = await deitc(folder, [command, "--help"]);
     t.is(code, 0, command);

@@ -9,11 +9,13 @@ import test from "ava";
 import ts from "typescript";
 import { printJson } from "../compiler/emit/json.js";
 import { printManifest } from "../compiler/emit/manifest.js";
-import { emitModule } from "../compiler/emit/index.js";
+import { emitModule, emitRecipe } from "../compiler/emit/index.js";
 import { compileFile } from "../compiler/cli/source.js";
 import { packageFolder } from "../compiler/cli/package.js";
 import type { Manifest } from "../runtime/manifest.js";
+import { openRecipe } from "../runtime/node/train/module.js";
 import { VERSION } from "../compiler/version.js";
+import { tinyManifest, tinyTexts } from "./tiny_recipe.js";
 
 const root = packageFolder();
 const model = (name: string): string => join(root, "models", `${name}.deit`);
@@ -110,6 +112,34 @@ test("the module type-checks in a strict program of its own, and knows the model
       // @ts-expect-error only load makes one
       new DeitTi();
       return topK(prediction.subarray(0, classes), 5).map((c) => \`\${c.label} \${c.score} \${side} \${count}\`);
+    }`);
+  t.deepEqual(problems, []);
+});
+
+test("the module of a recipe type-checks in a strict program of its own, and opens as it was", async (t) => {
+  const folder = scratch(t);
+  const manifest = tinyManifest();
+  const files = await emitRecipe({ manifest, wgsl: tinyTexts });
+  t.deepEqual([...await emitRecipe({ manifest, wgsl: tinyTexts })], [...files]);
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(folder, "model", path)), { recursive: true });
+    writeFileSync(join(folder, "model", path), text);
+  }
+  const opened = await openRecipe(join(folder, "model"));
+  t.deepEqual(opened.manifest, JSON.parse(JSON.stringify(manifest)));
+  t.is(await opened.wgsl("train", "wide", "update"), tinyTexts.get("train/wide/update") ?? "no text");
+  const problems = typeCheck(folder, `
+    import { Linear, Trainer } from "./model/index.js";
+    export async function losses(): Promise<number[]> {
+      await using trainer: Linear = await Trainer.open({ out: "run", steps: 10 });
+      const found: number[] = [];
+      const student: "linear" = Linear.models.student;
+      for await (const event of trainer.run()) if (event.kind === "record") found.push(event.record.loss);
+      const { top1 } = await trainer.evaluate({ ema: true });
+      await trainer.save(student + ".safetensors");
+      // @ts-expect-error only open makes one
+      new Trainer();
+      return [...found, top1];
     }`);
   t.deepEqual(problems, []);
 });

@@ -39,8 +39,8 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   };
   const program = new Command("deitc")
     .description(
-      "Compiles vision transformers and recipes written in .deit files to WGSL and a typed module, and infers and trains "
-      + "on any GPU.",
+      "Compiles vision transformers and recipes written in .deit files to WGSL and a typed module; infers and trains " +
+      "on any GPU.",
     )
     .version(VERSION)
     .addHelpText("after", EXAMPLES)

@@ -45,7 +45,9 @@ export async function compileRecipeFile(file: string, target: string | undefined
 function parts(path: string, target: string | undefined): { readonly file: string; readonly target?: string } {
   const [, file, name] = /^(.+\.deit):(\w+)$/.exec(path) ?? [];
   if (file === undefined || name === undefined) return { file: path, ...(target === undefined ? {} : { target }) };
-  if (target !== undefined && target !== name) throw new UsageError(`the recipe is called ${name} and ${target} at once`);
+  if (target !== undefined && target !== name) {
+    throw new UsageError(`the recipe is called ${name} and ${target} at once`);
+  }
   return { file, target: name };
 }
 

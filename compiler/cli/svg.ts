@@ -1,7 +1,7 @@
 /** @file Drawings of a compiled model: its kernels as a graph, and its storage over time. */
 import type { FamilyName } from "../../runtime/manifest.js";
 import { showShape } from "../dim.js";
-import type { FusedKernel } from "../fuse.js";
+import type { FusedKernel } from "../fusion.js";
 import type { Node } from "../graph.js";
 import type { Compiled } from "../pipeline.js";
 

@@ -1,8 +1,7 @@
 /** @file `deitc train`: a recipe to a trained model, with a bar, checkpoints, records and a report. */
 import { join } from "node:path";
 import { Command } from "commander";
-import type { TrainerOptions } from "../../runtime/node/train/trainer.js";
-import type { Trainer } from "../../runtime/node/train/trainer.js";
+import type { Trainer, TrainerOptions } from "../../runtime/node/train/trainer.js";
 import type { TrainingEvent, TrainingOutcome } from "../../runtime/train/loop.js";
 import { amount, examples, wholeNumber, type Finish } from "./command.js";
 import { CommandError, Exit } from "./exit.js";
@@ -72,10 +71,12 @@ export function trainerOptions(options: Options, { base }: OpenedRecipe): Traine
     "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
     "fallback",
   ] as const satisfies readonly (keyof Options)[];
-  const given = Object.fromEntries(names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+  const given = Object.fromEntries(
+    names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
   return {
     ...given, base,
-    ...(resume === undefined ? {} : { resume }), ...(saveEvery === undefined ? {} : { saveEvery: { seconds: saveEvery } }),
+    ...(resume === undefined ? {} : { resume }),
+    ...(saveEvery === undefined ? {} : { saveEvery: { seconds: saveEvery } }),
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * @file Modules as ts-morph structures, printed three ways: TypeScript, the JavaScript that TypeScript's transpiler makes
- * of it, and declarations.
+ * @file Modules as ts-morph structures, printed three ways: TypeScript, the JavaScript that TypeScript's transpiler
+ * makes of it, and declarations.
  */
 import type { ClassDeclarationStructure, SourceFile, StatementStructures } from "ts-morph";
 

@@ -46,7 +46,8 @@ function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
     method({
       name: "save", returnType: "Promise<void>",
       parameters: [
-        { name: "path", type: "string" }, { name: "options", type: "{ readonly ema?: boolean }", hasQuestionToken: true },
+        { name: "path", type: "string" },
+        { name: "options", type: "{ readonly ema?: boolean }", hasQuestionToken: true },
       ],
       statements: ["return this.trainer.save(path, options);"],
       docs: ["Writes the weights, or their moving average, as a safetensors file."],
@@ -71,7 +72,9 @@ function recipeStructure(morph: Morph, manifest: TrainingManifest): ClassDeclara
     kind: morph.StructureKind.Class, name, isExported: true,
     docs: [safe(manifest.doc === "" ? `The recipe \`${manifest.name}\`.` : manifest.doc)],
     properties: [
-      { ...fixed, name: "recipe", type: recipe, initializer: recipe, docs: ["Name of the recipe in its `.deit` file."] },
+      {
+        ...fixed, name: "recipe", type: recipe, initializer: recipe, docs: ["Name of the recipe in its `.deit` file."],
+      },
       {
         ...fixed, name: "models", docs: ["Its models by their names in the recipe."],
         type: `{ ${models.map(([own, model]) => `readonly ${own}: ${model}`).join("; ")} }`,

@@ -2,7 +2,7 @@
  * @file Kernels around a contraction or attention: gives the hand-tuned templates their operands and epilogue as text.
  */
 import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fuse.js";
+import type { FusedKernel } from "../fusion.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
 } from "../indices.js";

@@ -2,7 +2,7 @@
  * @file Kernels of the gradient of attention: operands, statistics and epilogue as text for their templates.
  */
 import { dim, isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fuse.js";
+import type { FusedKernel } from "../fusion.js";
 import type { Node } from "../graph.js";
 import { delinearize, linearize, liveGuards, variable, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";

@@ -1,13 +1,13 @@
 /**
  * @file Fused kernels to WGSL, one lowering a kind and family.
  */
-import type { FusedKernel } from "../fuse.js";
+import { writtenBy, type FusedKernel } from "../fusion.js";
 import type { Node } from "../graph.js";
 import { indexKey } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { lowerAnchor } from "./anchor.js";
 import { lowerAttentionGradient } from "./anchor_gradient.js";
-import { writtenBy, type LowerContext, type LoweredKernel } from "./kernel.js";
+import type { LowerContext, LoweredKernel } from "./kernel.js";
 import { lowerMap } from "./map.js";
 import { lowerRow } from "./row.js";
 

@@ -3,7 +3,7 @@
  */
 import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { Node } from "../graph.js";
-import type { FusedKernel } from "../fuse.js";
+import { writtenBy, type FusedKernel } from "../fusion.js";
 import { linearize, substitute } from "../indices.js";
 import { Puller } from "../pull.js";
 import type { Index, Value } from "../value.js";
@@ -44,10 +44,6 @@ export interface LowerContext {
 export const OUTPUT = "result";
 /** Name of the variable of further result `i`, counted from 0. */
 export const further = (i: number): string => `${OUTPUT}${i + 1}`;
-
-/** Tensors a kernel writes: its root, then what it stores besides. */
-export const writtenBy = ({ root, also = [] }: FusedKernel): readonly Node[] =>
-  [root, ...also.map(({ node }) => node)];
 
 /** Follows values inside `fused`, which computes what it stores. */
 export function pullerOf(fused: FusedKernel, { records, stored }: LowerContext): Puller {

@@ -2,11 +2,11 @@
  * @file Kernels without a reduction: one thread an element of the stored tensor.
  */
 import { sizeOf } from "../dim.js";
-import type { FusedKernel } from "../fuse.js";
+import { writtenBy, type FusedKernel } from "../fusion.js";
 import { delinearize, variable } from "../indices.js";
 import type { Node } from "../graph.js";
 import {
-  assemble, further, OUTPUT, pullerOf, sidesOf, writtenBy, type LowerContext, type LoweredKernel,
+  assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
 } from "./kernel.js";
 import { Bindings, dimText, Statements } from "./text.js";
 

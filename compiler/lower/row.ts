@@ -8,7 +8,7 @@
  * One thread a row (software adapters, short rows) or one workgroup a row with a tree in workgroup memory (GPUs).
  */
 import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fuse.js";
+import type { FusedKernel } from "../fusion.js";
 import { delinearize, linearize, variable, variablesOf, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { wgslLiteral, wgslType } from "../ops/elementwise.js";

@@ -1,6 +1,6 @@
 /**
- * @file Attention, which rewrite rules make of three ops: as in inference, as in training, where its backward pass needs
- * one number a query more, and that backward pass.
+ * @file Attention, which rewrite rules make of three ops: as in inference, as in training, where its backward pass
+ * needs one number a query more, and that backward pass.
  */
 import { dim, sameDim, sameShape, showShape, type Shape } from "../dim.js";
 import type { Attrs, Node, TensorType } from "../graph.js";
@@ -65,19 +65,21 @@ export function hasBackward(q: Shape, k: Shape, v: Shape): boolean {
 const saving = defineOp({
   name: "attention_saving", kind: "fused", internal: true,
   signature: "(q: [.., N, D], k: [.., M, D], v: [.., M, D], scale: real) -> ([.., N, D], [.., N])",
-  doc: "attention, and ln Σ exp of each query's scaled scores, from which its backward pass computes the weights again. " +
-    "Source: Dao et al. 2022.",
+  doc: "attention, and ln Σ exp of each query's scaled scores, from which its backward pass computes the weights " +
+    "again. Source: Dao et al. 2022.",
   canonical: readScale("attention_saving"),
   infer(inputs) {
     const shape = resultShape("attention_saving", inputs);
     if (isFault(shape)) return shape;
     const [q, k, v] = [operand(inputs, 0).shape, operand(inputs, 1).shape, operand(inputs, 2).shape];
     if (!hasBackward(q, k, v)) {
-      return fault("shape_mismatch", `\`attention_saving\` needs one width, got ${[q, k, v].map(showShape).join(", ")}`);
+      const shown = [q, k, v].map(showShape).join(", ");
+      return fault("shape_mismatch", `\`attention_saving\` needs one width, got ${shown}`);
     }
     return [{ shape, dtype: "f32" }, { shape: shape.slice(0, -1), dtype: "f32" }];
   },
   attend: attentionAttend,
+  expand: (ops, inputs, attrs) => ops.call("attention", inputs, attrs),
   evaluate: ([q, k, v], attrs, [shape = [], rows = []]) =>
     (q && k && v ? attend(q, k, v, numberOf(attrs, "scale"), shape, rows) : []),
   gradient({ ops, node, dy }) {
@@ -140,8 +142,8 @@ const PARTS = ["all", "queries", "keys"] as const;
 
 const gradient = defineOp({
   name: "attention_gradient", kind: "fused", internal: true,
-  signature: "(q: [.., N, D], k: [.., M, D], v: [.., M, D], dy: [.., N, D], sum: [.., N], delta: [.., N], scale: real, " +
-    "parts: string) -> [..]",
+  signature: "(q: [.., N, D], k: [.., M, D], v: [.., M, D], dy: [.., N, D], sum: [.., N], delta: [.., N], " +
+    "scale: real, parts: string) -> [..]",
   doc: "Gradients of attention by q, k and v [3, .., N, D], by q alone [.., N, D], or by k and v [2, .., M, D]; " +
     "`sum` is ln Σ exp of the scaled scores, `delta` is Σ dy·y. Source: Dao et al. 2022, algorithm 4.",
   canonical(inputs, attrs) {

@@ -7,13 +7,14 @@ import { rewrite, type Rewritten } from "../rewrite.js";
 import type { Rule } from "../rule.js";
 import { arithmeticRules } from "./arithmetic.js";
 import { contractionRules } from "./contraction.js";
+import { joiningRules } from "./joining.js";
 import { movementRules } from "./movement.js";
 import { sinkingRules } from "./sinking.js";
 import { slicingRules } from "./slicing.js";
 
 /** In the order in which they are tried at a node. */
 export const simplifyRules: readonly Rule[] = [
-  ...arithmeticRules, ...movementRules, ...contractionRules, ...sinkingRules, ...slicingRules,
+  ...arithmeticRules, ...movementRules, ...joiningRules, ...contractionRules, ...sinkingRules, ...slicingRules,
 ];
 
 /** The same values in canonical form. Pure; the result is at a fixed point. */

@@ -17,8 +17,9 @@ export function globalNorm(ops: Ops, gradients: Gradients): Node {
   // A lane is summed row by row first: one sum over all of it would leave most of a device idle.
   const rows = (x: Node): Node => {
     const length = x.shape.length === 1 ? (x.shape[0]?.c ?? 0) : 0;
-    return length % LANE_ROW !== 0 || length <= LANE_ROW ? x
-      : ops.call("sum", [ops.call("reshape", [x], { shape: [length / LANE_ROW, LANE_ROW] })], { axes: [1], keep: false });
+    if (length % LANE_ROW !== 0 || length <= LANE_ROW) return x;
+    const split = ops.call("reshape", [x], { shape: [length / LANE_ROW, LANE_ROW] });
+    return ops.call("sum", [split], { axes: [1], keep: false });
   };
   const squares = [...gradients.values()].map((g) => ops.call("sum", [rows(o.unary("square", g))]));
   const [first, ...rest] = squares;

@@ -52,7 +52,7 @@ export function compiledRecipe(recipe: ElaboratedRecipe, options: RecipeCompileO
   const manifests: Partial<Record<GraphName, Manifest>> = {};
   const wgsl = new Map<string, string>();
   for (const [name, graph] of sources) {
-    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, options.fuse === undefined ? {} : { fuse: options.fuse });
+    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, { fuse: options.fuse !== false });
     graphs[name] = compiled;
     manifests[name] = graphManifest(recipe.name, compiled);
     for (const [kernel, text] of compiled.wgsl) wgsl.set(`${name}/${kernel}`, text);

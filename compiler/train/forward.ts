@@ -13,7 +13,7 @@ import { simplify } from "../rules/simplify.js";
 /** Prefix of the names of inputs that are random numbers; what follows is their stream. */
 export const RANDOM = "random.";
 
-const QKV = { q: ["B", 2, 5, 4], k: ["B", 2, 7, 4], v: ["B", 2, 7, 4] } as const;
+const HEADS = { q: ["B", 2, 5, 4], k: ["B", 2, 7, 4], v: ["B", 2, 7, 4] } as const;
 
 const savingRules: readonly Rule[] = [
   ruleAt("save attention", ["attention"], (ops, match) => {
@@ -22,7 +22,7 @@ const savingRules: readonly Rule[] = [
     return hasBackward(q, k, v) ? ops.call("attention_saving", inputs, match.root.attrs) : undefined;
   }, {
     doc: "Attention that will be differentiated saves ln Σ exp of its scores.",
-    examples: [{ text: "attention(q, k, v, scale = 0.5)", inputs: QKV }],
+    examples: [{ text: "attention(q, k, v, scale = 0.5)", inputs: HEADS }],
   }),
 ];
 

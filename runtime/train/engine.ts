@@ -130,7 +130,8 @@ export class DeviceEngine implements StepEngine {
       made.push(store);
       const own = (path: string): string => path;
       const averaged = (path: string): string => (store.has(`ema/${path}`) ? `ema/${path}` : path);
-      const counts = { done: 0, total: parts.reduce((n, [, u]) => n + u.manifest.families[u.family].kernels.length, 0) };
+      const kernels = ({ manifest: graph, family }: StateUser): number => graph.families[family].kernels.length;
+      const counts = { done: 0, total: parts.reduce((n, [, user]) => n + kernels(user), 0) };
       const programs = new Map<GraphName, Program>();
       for (const [name, { manifest: graph, family }, batch] of parts) {
         const program = await Program.allocate(device, graph, {
@@ -341,7 +342,7 @@ export class DeviceEngine implements StepEngine {
   }
 }
 
-/** @throws OutOfMemoryError for the first graph whose batch is too large for the device, before anything is allocated. */
+/** @throws OutOfMemoryError for the first graph whose batch does not fit the device, before anything is allocated. */
 function checkFits(parts: readonly (readonly [GraphName, StateUser, number])[], device: Device): void {
   for (const [name, { manifest, family }, batch] of parts) {
     const largest = largestBatch(manifest, family, device.limits);

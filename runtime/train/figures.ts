@@ -10,7 +10,7 @@ const ROW = 4;
 /** Rows of figures, filled by copies on the device. */
 export class StepFigures {
   /** Rows there are. */
-  static readonly capacity = 1024;
+  static readonly capacity = 256;
   readonly #device: Device;
   readonly #rows: GPUBuffer;
   readonly #staging: GPUBuffer;

@@ -1,4 +1,4 @@
-/** @file What a pass of a step is fed with: data, per-step numbers, and random numbers that are functions of the step. */
+/** @file What a pass of a step is fed with: data, numbers of the step, and random numbers that are functions of it. */
 import type { Batch } from "../data/loader.js";
 import { InputError } from "../errors.js";
 import type { TensorInfo } from "../manifest.js";

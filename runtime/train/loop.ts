@@ -223,8 +223,12 @@ class Run {
     const { store, engine } = this.#parts;
     if (store === undefined) return;
     const { recipe } = this.#plan;
+    const kept = await engine.readState();
+    // The losses so far were finite; what the last update made of the weights shows only in the next one.
+    const bad = kept.tensors.find(({ data }) => !data.every(Number.isFinite));
+    if (bad !== undefined) throw new DivergedError(this.#step - 1, bad.path, this.#checkpoint);
     const state: TrainingState = {
-      recipe, step: this.#step, engine: await engine.readState(), records: [...this.#records], sums: this.#sums,
+      recipe, step: this.#step, engine: kept, records: [...this.#records], sums: this.#sums,
       best: this.#best,
     };
     try {
@@ -234,8 +238,8 @@ class Run {
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
       if (last || !(error instanceof DeitcError)) throw error;
-      const kept = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
-      const text = `no checkpoint at step ${this.#step}: ${error.message}; ${kept}; training goes on`;
+      const before = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
+      const text = `no checkpoint at step ${this.#step}: ${error.message}; ${before}; training goes on`;
       yield { kind: "warning", text };
     }
     // Also after a failure: it is not tried again at every step.

@@ -1,4 +1,4 @@
-/** @file The tensors of a recipe that live from step to step: where they lie, what they start from, how they are kept. */
+/** @file Tensors of a recipe that live from step to step: where they lie, what they start from, how they are kept. */
 import { InputError } from "../errors.js";
 import type { FamilyName, Manifest, ParameterInfo } from "../manifest.js";
 import { writtenParameters, type StoredTensor } from "../memory.js";
@@ -20,7 +20,8 @@ export function storedStates(manifest: TrainingManifest, users: readonly StateUs
   const written = new Set(users.flatMap((user) =>
     [...writtenParameters(user.manifest, user.family)].map((i) => user.manifest.parameters[i]?.path)));
   return manifest.states.map(({ path, shape, inside }) => ({
-    path, shape, alone: written.has(path), ...(inside ? { inside: { index: inside.state, offset: inside.offset } } : {}),
+    path, shape, alone: written.has(path),
+    ...(inside ? { inside: { index: inside.state, offset: inside.offset } } : {}),
   }));
 }
 

@@ -80,8 +80,9 @@ interface Parts {
   readonly said: string[];
 }
 
-/** Images an interval of records holds, at most. */
+/** Records an epoch. */
 const LOG_SHARE = 50;
+/** Seconds between checkpoints inside an epoch. */
 const SAVE_SECONDS = 600;
 
 /** A compiled recipe, ready to train. `destroy()` it, or use `await using`. */
@@ -223,7 +224,7 @@ export class Trainer {
   ): Promise<Evaluation> {
     const { engine, evaluation, resumed } = this.#parts;
     if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to be right about`);
-    if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average: it states no \`ema\``);
+    if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average`);
     if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
     for await (const batch of evaluation.batches()) {

@@ -1,0 +1,144 @@
+/** `deitc train` as a user meets it: killed at random steps and resumed, interrupted, refused. Embedded adapter. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+import { loadState } from "../runtime/node/train/checkpoints.js";
+
+const main = fileURLToPath(new URL("../compiler/cli/main.js", import.meta.url));
+const home = mkdtempSync(join(tmpdir(), "deitc-train-"));
+test.after.always(() => rmSync(home, { recursive: true, force: true }));
+
+const RECIPE = `import { vit } from "deitc/vit.deit"
+import { cross_entropy } from "deitc/losses.deit"
+model tiny extends vit { image = 32  patch = 16  dim = 16  depth = 2  heads = 2  classes = 8 }
+/// Eight shapes.
+recipe small {
+  student: tiny { drop_path = 0.2 }
+  data = shapes(train = 64, test = 16)
+  batch = 8 images
+  length = 20 steps
+  augment = [random_crop(32, pad = 2), horizontal_flip(), mixup(0.8)]
+  optimizer = adamw(lr = 2e-3)
+  schedule = cosine(warmup = 4 steps, stepping = "steps")
+  clip = global_norm(1.0)
+  ema = 0.9
+  loss(images: [B, 3, H, W], labels: i32[B]) { return cross_entropy(student(images).prediction, labels) }
+}
+recipe wild extends small { optimizer = sgd(lr = 1e30)  schedule = constant()  clip = global_norm(1e30) }
+`;
+writeFileSync(join(home, "small.deit"), RECIPE);
+
+const start = (...args: readonly string[]): ChildProcess => spawn(process.execPath, [main, ...args], {
+  cwd: home, env: { ...process.env, DEITC_ADAPTER: process.env["DEITC_ADAPTER"] ?? "swiftshader" },
+});
+
+interface Outcome {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs to the end. @param watch called with each piece of output */
+async function deitc(
+  args: readonly string[], watch: (child: ChildProcess, chunk: string) => void = () => undefined,
+): Promise<Outcome> {
+  const child = start(...args);
+  let [out, err] = ["", ""];
+  child.stdout?.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+    watch(child, chunk.toString());
+  });
+  child.stderr?.on("data", (chunk: Buffer) => (err += chunk.toString()));
+  await once(child, "close");
+  return { code: child.exitCode, out, err };
+}
+
+/** Steps that lines of `--json` tell of. */
+const stepsOf = (text: string): number => text.split("\n").filter((line) => line.includes('"kind":"step"')).length;
+
+const FAST = ["--json", "--log-every", "1", "--save-every", "0"];
+
+test.serial("killed at random steps and resumed ends bit for bit like one left alone", async (t) => {
+  t.timeout(300_000);
+  t.is((await deitc(["compile", "small.deit", "--target", "small", "--out", "small"])).code, 0);
+  const alone = await deitc(["train", "small", "--out", "alone", ...FAST]);
+  t.is(alone.code, 0, alone.err);
+  const at: string[] = [];
+  let resume: readonly string[] = [];
+  for (let round = 0; round < 14 && at.length < 6; round++) {
+    let left = 1 + Math.floor(Math.random() * 3);
+    const { code, out } = await deitc(["train", "small", "--out", "killed", ...resume, ...FAST], (child, chunk) => {
+      left -= stepsOf(chunk);
+      if (left <= 0) child.kill("SIGKILL");
+    });
+    if (code === 0) break;
+    at.push(/"step":(\d+)(?!.*"step")/su.exec(out)?.[1] ?? "?");
+    resume = readdirSync(home).includes("killed") && readdirSync(join(home, "killed/checkpoints"))
+      .some((name) => !name.startsWith(".")) ? ["--resume"] : [];
+  }
+  t.log(`killed after steps ${at.join(", ")}`);
+  t.true(at.length >= 5);
+  const last = await deitc(["train", "small", "--out", "killed", ...resume, ...FAST]);
+  t.is(last.code, 0, last.err);
+  const recipe = JSON.parse(readFileSync(join(home, "small/training.json"), "utf8")) as { digest: string };
+  const [got, want] = await Promise.all(["killed", "alone"].map((run) =>
+    loadState(join(home, run), { recipe: recipe.digest })));
+  t.is(want?.state.step, 20);
+  t.deepEqual(got?.state.engine, want?.state.engine);
+  for (const name of ["last", "best"]) {
+    t.deepEqual(readFileSync(join(home, "killed", `${name}.safetensors`)),
+      readFileSync(join(home, "alone", `${name}.safetensors`)));
+  }
+});
+
+test.serial("Ctrl-C finishes the step, saves, and says how to go on; a checkpoint is evaluated", async (t) => {
+  let asked = false;
+  const args = ["train", "small.deit:small", "--out", "runs/stopped", "--log-every", "1", "--steps", "4000"];
+  const child = start(...args);
+  let [out, err] = ["", ""];
+  child.stdout?.on("data", (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => {
+    err += chunk.toString();
+    if (!asked && /\d+\/4000/u.test(err)) asked = child.kill("SIGINT");
+  });
+  await once(child, "close");
+  t.is(child.exitCode, 0, err);
+  t.regex(err, /stopping after this step/u);
+  t.regex(out, /stopped after \d+ of 4000 steps/u);
+  t.regex(out, /go on with: deitc train small\.deit:small --out runs\/stopped --resume/u);
+  const found = await deitc(["eval", "small.deit", "runs/stopped/last.safetensors", "--target", "small", "--json"]);
+  t.is(found.code, 0, found.err);
+  t.is((JSON.parse(found.out) as { count: number }).count, 16);
+});
+
+test.serial("what cannot be is told in one error before training", async (t) => {
+  writeFileSync(join(home, "a file"), "");
+  const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
+    [["train", "small.deit"], 1, /ambiguous_target.*small/su],
+    [["train", "small.deit:large"], 1, /unknown_target.*large/su],
+    [["train", "small.deit:small", "--target", "wild"], 2, /at once/u],
+    [["train", "small.deit:small", "--out", "a file/run"], 1, /file-unreadable.*a part of the path is a file/su],
+    [["train", "small.deit:small", "--resume", "nowhere"], 1, /file-missing.*no checkpoint/su],
+    [["train", "small.deit:small", "--passes", "3"], 1, /does not split into 3|steps of one pass/u],
+    [["train", "small.deit:small", "--weights", "teacher=x.pth"], 1, /no model 'teacher'/u],
+    [["train", "nothing.deit"], 1, /file_not_found/u],
+    [["train", "."], 1, /training\.json/u],
+  ];
+  for (const [args, code, says] of cases) {
+    const found = await deitc(args);
+    t.is(found.code, code, `${args.join(" ")}\n${found.err}`);
+    t.regex(found.err, says);
+    t.notRegex(found.err, /at .*\.(js|ts):\d/u);
+  }
+});
+
+test.serial("a run that diverges stops with step, tensor and the last good checkpoint", async (t) => {
+  const { code, err } = await deitc(["train", "small.deit:wild", "--out", "runs/wild", "--log-every", "1"]);
+  t.is(code, 1, err);
+  t.regex(err, /error\[diverged\]: training diverged at step \d+: '[\w./]+' is the first tensor/u);
+  t.regex(err, /help: lower the learning rate/u);
+});

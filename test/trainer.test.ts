@@ -1,0 +1,192 @@
+/** A recipe's settings as a run: data, schedule, folder, resumption, faults. The recipe written by hand, SwiftShader. */
+import { mkdir, mkdtemp, readFile, readdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "ava";
+import { DivergedError, type TrainingEvent, type TrainingOutcome } from "../runtime/train/loop.js";
+import { FileError, InputError, WeightsError } from "../runtime/errors.js";
+import { loadState } from "../runtime/node/train/checkpoints.js";
+import { openData } from "../runtime/node/train/datasets.js";
+import { Trainer, type TrainerOptions } from "../runtime/node/train/trainer.js";
+import { parseMetrics } from "../runtime/train/metrics.js";
+import { augmentationOf, preparationOf, scheduleOf } from "../runtime/train/settings.js";
+import { encodeSafetensors } from "../runtime/weights/safetensors.js";
+import type { CallSetting, TrainingSettings } from "../runtime/training.js";
+import { openTestDevice } from "./harness.js";
+import { CLASSES, FEATURES, tinyManifest, tinyRecipe } from "./tiny_recipe.js";
+
+const device = openTestDevice();
+test.after.always(async () => (await device).destroy());
+const folder = (): Promise<string> => mkdtemp(join(tmpdir(), "deitc-trainer-"));
+
+const open = async (options: TrainerOptions, changes: Partial<TrainingSettings> = {}): Promise<Trainer> =>
+  Trainer.open(tinyRecipe(changes), { device: await device, ...options });
+
+async function finish(trainer: Trainer): Promise<{ events: TrainingEvent[]; outcome: TrainingOutcome }> {
+  const events: TrainingEvent[] = [];
+  const course = trainer.run();
+  for (;;) {
+    const { value, done } = await course.next();
+    if (done === true) return { events, outcome: value };
+    events.push(value);
+  }
+}
+
+test.serial("a run leaves weights, records and a report, and tells its figures", async (t) => {
+  const out = await folder();
+  const trainer = await open({ out });
+  t.is(trainer.plan.steps, 25);
+  t.is(trainer.plan.stepsPerEpoch, 10);
+  t.deepEqual(trainer.facts.find(([name]) => name === "trained parameters"), ["trained parameters", "24576"]);
+  const { events, outcome } = await finish(trainer);
+  t.true(outcome.finished);
+  t.deepEqual((await readdir(out)).sort(),
+    ["best.safetensors", "checkpoints", "last.safetensors", "metrics.jsonl", "report.html"]);
+  const records = parseMetrics(await readFile(join(out, "metrics.jsonl"), "utf8"));
+  t.deepEqual(records, outcome.records);
+  const epochs = records.filter((record) => record.kind === "epoch");
+  t.is(epochs.length, 3);
+  t.true(epochs.every(({ model, ema }) => model?.count === 40 && ema?.count === 40));
+  t.true((epochs.at(-1)?.loss ?? 9) < (epochs[0]?.loss ?? 0), "the loss falls");
+  t.is(events.filter(({ kind }) => kind === "step").length, 25);
+  t.regex(await readFile(join(out, "report.html"), "utf8"), /SwiftShader|llvmpipe|GPU/iu);
+  const evaluation = await trainer.evaluate({ ema: true });
+  t.deepEqual(evaluation, epochs.at(-1)?.ema);
+  await trainer.save(join(out, "mine.safetensors"));
+  t.deepEqual((await readFile(join(out, "mine.safetensors"))).subarray(-4 * FEATURES),
+    (await readFile(join(out, "last.safetensors"))).subarray(-4 * FEATURES));
+  await t.throwsAsync(finish(trainer), { message: /runs once/u });
+  trainer.destroy();
+});
+
+test.serial("stopped and resumed ends as one left alone; a folder in use and another recipe are refused", async (t) => {
+  const [alone, stopped] = [await folder(), await folder()];
+  const whole = await open({ out: alone });
+  await finish(whole);
+  const controller = new AbortController();
+  const first = await open({ out: stopped, signal: controller.signal });
+  for await (const event of first.run()) if (event.kind === "step" && event.step === 13) controller.abort();
+  await t.throwsAsync(open({ out: stopped }), { instanceOf: InputError, message: /holds a run already/u });
+  await t.throwsAsync(open({ out: stopped, resume: true, steps: 30 }), { message: /another recipe/u });
+  const second = await open({ out: stopped, resume: true });
+  t.is(second.startStep, 13);
+  t.true((await finish(second)).outcome.finished);
+  const recipe = whole.plan.recipe;
+  const [got, want] = [await loadState(stopped, { recipe }), await loadState(alone, { recipe })];
+  t.deepEqual(got.state.engine, want.state.engine);
+  for (const one of [whole, first, second]) one.destroy();
+});
+
+test.serial("a folder that cannot be made is told before the device is opened; out: false keeps nothing", async (t) => {
+  const out = await folder();
+  await writeFile(join(out, "file"), "");
+  await t.throwsAsync(open({ out: join(out, "file", "run") }), { instanceOf: FileError, message: /is a file/u });
+  const trainer = await open({ out: false, steps: 3 });
+  t.is((await finish(trainer)).outcome.checkpoint, undefined);
+  t.is(trainer.folder, undefined);
+  trainer.destroy();
+});
+
+test.serial("a run that diverges says where, and what the last good checkpoint is", async (t) => {
+  const out = await folder();
+  const optimizer = { name: "sgd", arguments: { lr: 1e38, momentum: 0.9, weight_decay: 0, nesterov: false } };
+  const schedule = {
+    kind: "constant", stepping: "steps", warmup: { value: 0, unit: "steps" }, warmupLr: 0,
+  } as const;
+  const trainer = await open({ out, saveEvery: { steps: 1 } }, { optimizer, schedule });
+  const error = await t.throwsAsync(finish(trainer), { instanceOf: DivergedError });
+  t.regex(error.message, /'(head\.weight|sgd\.momentum\/head\.weight)' is the first .*(checkpoints\/0+\d-step-\d|no checkpoint)/u);
+  t.true((await readdir(out)).includes("metrics.jsonl"));
+  trainer.destroy();
+});
+
+test.serial("weights to start from: those of a file, by the model's name", async (t) => {
+  const home = await folder();
+  const file = join(home, "start.safetensors");
+  const data = Float32Array.from({ length: CLASSES * FEATURES }, (_, i) => Math.cos(i));
+  const seen = Float32Array.of(1, 2, 3);
+  await writeFile(file, Buffer.concat(encodeSafetensors([
+    { name: "head.weight", shape: [CLASSES, FEATURES], data }, { name: "seen", shape: [3], data: seen },
+  ])));
+  const trainer = await open({ out: false, weights: { student: file } });
+  const { tensors } = await trainer.engine.readState();
+  t.deepEqual(tensors.filter(({ path, role }) => path === "head.weight" && !role.startsWith("opt")).map((one) => one.data),
+    [data, data]);
+  t.deepEqual(tensors.find(({ path }) => path === "seen")?.data, seen);
+  trainer.destroy();
+  await t.throwsAsync(open({ out: false, weights: { teacher: file } }), { message: /no model 'teacher'.*/u });
+  await t.throwsAsync(open({ out: false, weights: { student: join(home, "no.pth") } }), { instanceOf: FileError });
+  await writeFile(file, Buffer.concat(encodeSafetensors([{ name: "other", shape: [3], data: seen }])));
+  await t.throwsAsync(open({ out: false, weights: { student: file } }), { instanceOf: WeightsError });
+});
+
+const call = (name: string, args: CallSetting["arguments"]): CallSetting => ({ name, arguments: args });
+
+test("augmentations are read from a recipe, and refused by name", (t) => {
+  t.deepEqual(augmentationOf(call("random_resized_crop", {
+    size: 32, scale: [0.5, 1], ratio: [0.75, 1.3], interpolation: "bilinear",
+  })), { kind: "random_resized_crop", size: 32, scale: [0.5, 1], ratio: [0.75, 1.3], interpolation: "bilinear" });
+  const imagenet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+  t.deepEqual(augmentationOf(call("normalize", { name: "cifar10", ...imagenet })), {
+    kind: "normalize", mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616],
+  });
+  const own = { mean: [0.1, 0.2, 0.3], std: [1, 1, 1] };
+  t.deepEqual(augmentationOf(call("normalize", { name: "imagenet", ...own })), { kind: "normalize", ...own });
+  t.throws(() => augmentationOf(call("normalize", { name: "moon", ...imagenet })), { message: /called "moon"/u });
+  t.throws(() => augmentationOf(call("random_erase", { probability: 1, mode: "hole", count: 1 })), {
+    instanceOf: InputError, message: '`mode` of `random_erase` is "pixel" or "rand" or "const", got "hole"',
+  });
+  t.throws(() => augmentationOf(call("color_jitter", { brightness: 0, contrast: 0, saturation: 0, hue: 0.1 })), {
+    message: /changes no hue/u,
+  });
+  t.throws(() => augmentationOf(call("warp", {})), { message: /called `warp`/u });
+});
+
+test("times in steps and in epochs make the same schedule", (t) => {
+  const { settings } = tinyManifest();
+  const inSteps = scheduleOf(settings, 25, 10);
+  t.deepEqual([inSteps.length, inSteps.warmup, inSteps.lr, inSteps.minLr], [2.5, 0.5, 1e-3, 1e-5]);
+  const { schedule } = settings;
+  const inEpochs = scheduleOf({ ...settings, schedule: { ...schedule, warmup: { value: 0.5, unit: "epochs" } } }, 25, 10);
+  t.deepEqual(inEpochs, inSteps);
+});
+
+test("images are normalized as the recipe says, evaluation included, and said so", (t) => {
+  const numbers = { mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7] };
+  const normalize = call("normalize", { name: "imagenet", ...numbers });
+  const { preprocess, notes } = preparationOf(tinyManifest({ augment: [normalize] }));
+  t.deepEqual(preprocess, { size: 32, resize: 32, mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7] });
+  t.regex(notes.join(), /otherwise than `linear` says/u);
+  t.deepEqual(preparationOf(tinyManifest()).notes, []);
+});
+
+/** A folder of pictures of one pixel, by class. */
+async function pictures(root: string, classes: Readonly<Record<string, number>>): Promise<void> {
+  for (const [name, count] of Object.entries(classes)) {
+    await mkdir(join(root, name), { recursive: true });
+    for (let i = 0; i < count; i++) await writeFile(join(root, name, `${i}.png`), "");
+  }
+}
+
+test("image folders: parts, a folder each, and classes that do not fit", async (t) => {
+  const root = await folder();
+  const eight = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`c${i}`, 10]));
+  const { c7: _, ...seven } = eight;
+  await pictures(join(root, "plain"), eight);
+  await pictures(join(root, "both/train"), eight);
+  await pictures(join(root, "both/val"), Object.fromEntries(Object.keys(eight).map((name) => [name, 2])));
+  await pictures(join(root, "seven"), seven);
+  const data = (path: string): CallSetting => call("image_folder", { path, workers: 2 });
+  const sizes = async (changes: Partial<TrainingSettings>): Promise<number[]> => {
+    const { training, evaluation } = await openData(tinyManifest(changes), { base: root });
+    return [training.length, evaluation.length];
+  };
+  t.deepEqual(await sizes({ data: data("plain") }), [72, 8]);
+  t.deepEqual(await sizes({ data: data("both") }), [80, 16]);
+  t.deepEqual(await sizes({ data: data("both/train"), eval: data("both/val") }), [80, 16]);
+  t.deepEqual(await sizes({ data: data("both"), eval: data("plain") }), [80, 80]);
+  await t.throwsAsync(sizes({ data: data("seven") }), { message: /has 7 classes, the model of linear predicts 8/u });
+  await t.throwsAsync(sizes({ data: data("plain"), eval: data("seven") }), { message: /fewer classes/u });
+  await t.throwsAsync(sizes({ data: data("nowhere") }), { instanceOf: FileError });
+  await t.throwsAsync(sizes({ data: call("shards", { path: "x", workers: 4 }) }), { message: /`shards`/u });
+});
