@@ -54,6 +54,7 @@ class Fuser {
   ) {
     const updates = [...graph.updates.values()].filter((node) => this.#record(node).kind !== "leaf");
     this.#roots = [...graph.outputs.values(), ...updates];
+    invariant(this.#roots.every((n) => !this.#record(n).pack), "a pack is read by kernels, it is no output itself");
   }
 
   run(): Fusion {

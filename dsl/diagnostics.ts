@@ -99,7 +99,8 @@ function frame(span: Span, label: string | undefined): readonly string[] {
   const { line } = positionOf(span.source, span.start);
   const lineStart = span.start === 0 ? 0 : text.lastIndexOf("\n", span.start - 1) + 1;
   const newline = text.indexOf("\n", span.start);
-  const lineEnd = newline < 0 ? text.length : newline;
+  const end = newline < 0 ? text.length : newline;
+  const lineEnd = end > lineStart && text[end - 1] === "\r" ? end - 1 : end;
   const from = span.start - lineStart > EXCERPT - 40 ? span.start - 40 : lineStart;
   const to = Math.min(lineEnd, from + EXCERPT);
   const excerpt = printable(text.slice(from, to)).trimEnd();

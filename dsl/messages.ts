@@ -254,6 +254,13 @@ export const messages = {
     message: `two parameters would be called \`${v.path}\``,
     help: "give one of the calls another name on the left, or `as \"…\"`",
   })),
+  bad_path: entry(
+    "The path of parameters is made of ASCII letters, digits and `_`, with single points or hyphens between.",
+    (v: { path: string }) => ({
+      message: `${JSON.stringify(v.path.length > 60 ? `${v.path.slice(0, 59)}…` : v.path)} is no path of parameters`,
+      help: "write letters, digits and `_` with points between, as in `\"blocks.0\"`",
+    }),
+  ),
   tensor_condition: entry("`if`, `for` and `?:` take compile-time values.", (v: { where: string; text?: string }) => ({
     message: `${v.where} needs a compile-time value, got a tensor${v.text === undefined ? "" : ` ${v.text}`}`,
     help: "use `where(c, a, b)`",

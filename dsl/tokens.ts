@@ -97,6 +97,14 @@ export const RBracket = sign("RBracket", "]");
 export const LBrace = sign("LBrace", "{");
 export const RBrace = sign("RBrace", "}");
 
+/** Longest name: names become parts of file names. */
+const MOST_NAME_CHARACTERS = 80;
+/**
+ * What ends a line for some programs and not for others, or drives terminals: in strings and comments too, since what
+ * is made from the source quotes it in comments.
+ */
+const HIDDEN = /[\0-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\u2028\u2029]/;
+
 /** What no other token begins with: read as a token, for the lexer is slow at reporting many errors of its own. */
 const LEGAL = / |[\t\r\n\uFEFF\w"/.(){}[\]<>=+\-*%^~?:,]/;
 const illegal = Array.from({ length: 0x10000 }, (_, code) => code).filter(
@@ -152,17 +160,25 @@ export function lex(source: Source, mostErrors: number): Lexed {
     const span = { source, start, end: start + length };
     diagnostics.report("unknown_character", unknownCharacter(source.text, start, length), span);
   };
+  const hidden = ({ image, startOffset }: IToken): void => {
+    const at = image.search(HIDDEN);
+    if (at >= 0) foreign(startOffset + at, 1);
+  };
   for (const one of raw) {
     const span: Span = { source, start: one.startOffset, end: endOf(one) };
     if (is(one, Unknown)) foreign(span.start, span.end - span.start);
     else {
+      if (is(one, Text) || is(one, Doc)) hidden(one);
       if (left > 0 && reportBad(one, span, diagnostics)) left--;
       if (is(one, Text) && one.image.includes("{")) pushTemplate(one, tokens);
       else tokens.push(one);
     }
   }
   for (const { offset, length } of errors) foreign(offset, length);
-  return { tokens, comments: groups["comments"] ?? [], diagnostics };
+  const comments = groups["comments"] ?? [];
+  quietUntil = 0;
+  comments.forEach(hidden);
+  return { tokens, comments, diagnostics };
 }
 
 function unknownCharacter(text: string, offset: number, length: number): { text: string; code: string; help?: string } {
@@ -199,6 +215,12 @@ function reportBad(one: IToken, span: Span, diagnostics: Diagnostics): boolean {
     diagnostics.report(
       "bad_number", { text: one.image.slice(0, 24), help: "the largest number is about 1.8e308" }, span
     );
+  } else if (is(one, Name) && one.image.length > MOST_NAME_CHARACTERS) {
+    const values = {
+      what: `the name \`${one.image.slice(0, 24)}…\``, size: `${one.image.length} characters`,
+      limit: String(MOST_NAME_CHARACTERS), help: "shorten it: names become parts of file names",
+    };
+    diagnostics.report("too_large", values, span);
   } else if (is(one, BadText)) {
     const closed = /^"(?:[^"\\]|\\.)*"/.test(one.image);
     diagnostics.report("bad_string", closed

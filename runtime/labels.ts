@@ -1,5 +1,6 @@
 /** @file Class names, and the best classes of a row of logits. */
 
+import { imagenetNames } from "./data/imagenet.js";
 import { InputError } from "./errors.js";
 
 /** Data sets whose class names are known. */
@@ -10,18 +11,20 @@ const cifar10: readonly string[] = [
   "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 ];
 
-/** The class names of a data set, in the order of the logits; the long list is loaded when first asked for. */
+/** The class names of a data set, in the order of the logits. */
 export async function classNames(set: LabelSet): Promise<readonly string[]> {
   switch (set) {
-    case "imagenet": return (await import("./data/imagenet.js")).imagenetNames();
+    case "imagenet": return imagenetNames();
     case "cifar10": return cifar10;
     default: return set satisfies never;
   }
 }
 
 /** The class names for a number of logits, when one known data set has just as many. */
-export async function classNamesFor(classes: number): Promise<readonly string[] | undefined> {
-  if (classes === 1000) return classNames("imagenet");
+export const classNamesFor = async (classes: number): Promise<readonly string[] | undefined> => knownNames(classes);
+
+function knownNames(classes: number): readonly string[] | undefined {
+  if (classes === 1000) return imagenetNames();
   return classes === cifar10.length ? cifar10 : undefined;
 }
 
@@ -38,8 +41,12 @@ export interface ScoredClass {
  * The `k` classes of greatest logit, best first, equal ones by index. Throws `InputError` when the logits are empty or
  * not finite, when `k` is not a positive integer, or when there are not as many labels as logits.
  * @param logits one row, [classes]
+ * @param labels names in the order of the logits; those of the known data set with as many classes unless given, so
+ * give your own for another one
  */
-export function topK(logits: ArrayLike<number>, k: number, labels?: readonly string[]): ScoredClass[] {
+export function topK(
+  logits: ArrayLike<number>, k: number, labels: readonly string[] | undefined = knownNames(logits.length),
+): ScoredClass[] {
   if (!Number.isSafeInteger(k) || k < 1) throw new InputError(`the best ${k} classes cannot be given`);
   if (labels !== undefined && labels.length !== logits.length) {
     throw new InputError(`there are ${labels.length} labels for ${logits.length} logits`);

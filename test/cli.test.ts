@@ -1,69 +1,24 @@
 /** The command line as a user meets it: a process of its own, its exit code, what it prints and what it leaves behind. */
-import { spawn, type ChildProcess } from "node:child_process";
 import {
   existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import anyTest, { type TestFn } from "ava";
 import sharp from "sharp";
 import { packageFolder } from "../compiler/cli/package.js";
 import { openCheckpoint } from "../runtime/weights/checkpoint.js";
 import { memoryAccess } from "../runtime/weights/access.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
+import { deitc, small, SMALL, start } from "./cli_process.js";
 
 const test = anyTest as TestFn<{ folder: string }>; // ava's own way to type the context
-const main = fileURLToPath(new URL("../compiler/cli/main.js", import.meta.url));
 const model = (name: string): string => join(packageFolder(), "models", `${name}.deit`);
-
-interface Outcome {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-  readonly seconds: number;
-}
-
-function start(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  const adapter = process.env["DEITC_ADAPTER"] ?? "swiftshader";
-  return spawn(process.execPath, [main, ...args], {
-    cwd: folder, env: { ...process.env, DEITC_DEBUG: "", DEITC_ADAPTER: adapter, ...env },
-  });
-}
-
-async function deitc(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, input = ""): Promise<Outcome> {
-  const began = performance.now();
-  const child = start(folder, args, env);
-  let [out, err] = ["", ""];
-  child.stdout?.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr?.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  child.stdin?.on("error", () => undefined).end(input);
-  const code = await new Promise<number | null>((resolve) => void child.on("close", resolve));
-  // The software driver's own notices on opening an adapter are not ours.
-  const ours = err.split("\n").filter((line) => !/^Warning: max\w+ artificially reduced/.test(line)).join("\n");
-  return { code, out, err: ours, seconds: (performance.now() - began) / 1000 };
-}
 
 test.beforeEach((t) => {
   t.context.folder = mkdtempSync(join(tmpdir(), "deitc-cli-"));
 });
 test.afterEach.always((t) => rmSync(t.context.folder, { recursive: true, force: true }));
-
-const SMALL = `import { linear } from "deitc/nn.deit"
-/// Two layers over 32 × 32 pixels.
-model small(width = 8, classes = 3) {
-  input images: [B, 3, 32, 32]
-  fc1 = linear(reshape(images, [B, 3072]), width)
-  fc2 = linear(gelu(fc1), classes)
-  output prediction = fc2
-}
-`;
-
-/** A small model in the test's folder. */
-function small(folder: string): string {
-  writeFileSync(join(folder, "small.deit"), SMALL);
-  return "small.deit";
-}
 
 const noise = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, i) => (i * 7919 + (i >> 3) * 104729) & 255));
 

@@ -124,6 +124,17 @@ test("a cut PNG, a cut WebP and what is no image fail", async (t) => {
   await t.throwsAsync(readImage("no/such.jpg"), { instanceOf: FileError });
 });
 
+test("an image of more pixels than memory should hold is refused with its size and the limit", async (t) => {
+  const size = 16_385;
+  // One bit a pixel, all alike: a small file of a great image.
+  const raw = sharp({ create: { width: size, height: size, channels: 3, background: "black" }, limitInputPixels: false });
+  const bytes = await raw.toColourspace("b-w").png({ palette: true, colours: 2, compressionLevel: 1 }).toBuffer();
+  const error = await t.throwsAsync(decodeImage(bytes, "huge.png"), { instanceOf: ImageError });
+  t.is(error?.fault, "refused");
+  t.regex(error?.message ?? "", /huge\.png: 16385 × 16385 pixels are too many: the limit is 268435456/u);
+  t.regex(error?.help ?? "", /scale/u);
+});
+
 test("grey becomes RGB, alpha is dropped, 16 bits keep the upper byte", async (t) => {
   const grey = await sharp(Uint8Array.of(7, 200), { raw: { width: 2, height: 1, channels: 1 } }).png().toBuffer();
   t.deepEqual([...(await decodeImage(grey, "grey")).data], [7, 7, 7, 200, 200, 200]);

@@ -45,7 +45,7 @@ test("the front end's codes are all covered by golden texts", (t) => {
   // Raised by the compiler (shapes, paths, gradients), by the command line, or below in this file.
   const elsewhere = new Set([
     "shape_mismatch", "rank_mismatch", "element_count", "symbolic_batch", "unnamed_parameters", "duplicate_path",
-    "tensor_condition", "no_gradient", "unknown_target", "ambiguous_target", "file_not_found", "too_large", "too_many",
+    "tensor_condition", "bad_path", "no_gradient", "unknown_target", "ambiguous_target", "file_not_found", "too_large", "too_many",
   ]);
   const missing = Object.keys(messages).filter((code) => !elsewhere.has(code) && !shown.includes(`error[${code}]`));
   t.deepEqual(missing, []);
@@ -94,6 +94,11 @@ test("the messages of codes that the compiler raises", (t) => {
     "`m.deit` has several models or recipes | choose one with `--target`: `a` or `b`",
     "1000000000 loop turns; the limit is 4096 | check the bound: a unit or a digit may have slipped",
   ]);
+});
+
+test("a line of a CRLF file is quoted without its end", (t) => {
+  const { diagnostics } = parse({ path: "m.deit", text: "model m() {\r\n  y = 3x\r\n}\r\n" });
+  t.deepEqual(renderDiagnostics(diagnostics).split("\n").slice(2, 4), ["2 |   y = 3x", "  |       ^^"]);
 });
 
 test("a diagnostic with chain, label, notes and help", (t) => {

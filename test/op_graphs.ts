@@ -38,7 +38,8 @@ function build(record: OpRecord, sample: OpSample, name: string, builder = new G
     ops.call("input", [], { name: `${name}/x${i}`, shape: t.shape, dtype: t.dtype }));
   const node = applyOp(builder, record, inputs, sample.attrs ?? {}, origin);
   if (isFault(node)) throw new Error(`${name}: ${node.text}`);
-  return node;
+  // Kernels read what a pack holds; it is no output itself.
+  return record.pack ? ops.call("neg", [node]) : node;
 }
 
 /** Every sample of every record but those that draw random numbers. */

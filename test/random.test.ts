@@ -110,6 +110,10 @@ test("topK gives the best classes with softmax scores", (t) => {
   t.true(Math.abs((best[0]?.score ?? 0) - 1 / sum) < 1e-12);
   t.is(topK([1, 2], 5).length, 2);
   t.is(topK([1, 2], 1)[0]?.label, "class 1");
+  // As README shows it: the names of the data set with as many classes, unless others are given.
+  t.is(topK(Float32Array.from({ length: 1000 }, (_, i) => (i === 730 ? 5 : 0)), 1)[0]?.label, "plow, plough");
+  t.is(topK([0, 0, 0, 1, 0, 0, 0, 0, 0, 0], 1)[0]?.label, "cat");
+  t.is(topK([1, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1, [..."abcdefghij"])[0]?.label, "a");
   t.throws(() => topK([1, NaN], 1), { instanceOf: InputError, message: /logit 1 is NaN/u });
   t.throws(() => topK([], 1), { instanceOf: InputError });
   t.throws(() => topK([1], 0), { instanceOf: InputError });

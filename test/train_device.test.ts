@@ -9,10 +9,11 @@ import { callableNames } from "../compiler/index.js";
 import { compileRecipe, type CompiledRecipe, type RecipeCompileOptions } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
+import { FAMILY_NAMES, type FamilyName } from "../runtime/manifest.js";
 import type { StateInfo } from "../runtime/training.js";
 import type { Device } from "../runtime/device.js";
 import { maxAbs } from "./golden.js";
-import { openTestDevice } from "./harness.js";
+import { obstacleOf, openTestDevice } from "./harness.js";
 import { checkFinals, withoutKeys } from "./micro_checks.js";
 import { BATCH, micro, microData, microParameter } from "./micro.js";
 import { numbersOf, relative, type Tensors } from "./recipes.js";
@@ -39,10 +40,10 @@ const start = ({ path, of, shape, initial }: StateInfo): Float32Array =>
     : Float32Array.from(microParameter(of, shape).data));
 
 /** Losses and norms of `steps` steps on the micro data, and the states after them. */
-async function train(made: CompiledRecipe, steps: number, lr: number): Promise<{
+async function train(made: CompiledRecipe, steps: number, lr: number, family?: FamilyName): Promise<{
   readonly losses: number[]; readonly norms: number[]; readonly states: Tensors;
 }> {
-  const run = await DeviceSteps.open(device, made, BATCH, start);
+  const run = await DeviceSteps.open(device, made, BATCH, start, family);
   const [losses, norms]: [number[], number[]] = [[], []];
   for (let step = 1; step <= steps; step++) {
     const outputs = await run.run("train", microData(), step, lr);
@@ -80,5 +81,21 @@ test.serial("fused, not fused, and without lanes agree; two runs are the same to
       const error = maxAbs(withoutKeys(own, numbersOf(other.states, path)), withoutKeys(own, data));
       t.true(error <= 2e-5, `${JSON.stringify(options)} ${path}: ${error}`);
     }
+  }
+});
+
+test.serial("every family that runs here agrees with the others", async (t) => {
+  const name = "adamw_dist_soft";
+  const made = compiled(name);
+  const { train: step, evaluate } = made.manifest.graphs;
+  const runs = FAMILY_NAMES.filter((family) => [step, evaluate].every((manifest) =>
+    manifest === undefined || obstacleOf(device, { manifest, wgsl: made.wgsl }, family) === undefined));
+  t.true(runs.length > 1, runs.join());
+  const golden = micro.training[name];
+  for (const family of runs) {
+    const { losses } = await train(made, 3, golden?.lr ?? NaN, family);
+    const error = Math.max(...losses.map((loss, i) => relative(loss, golden?.losses_f64[i] ?? NaN)));
+    t.true(error <= 1e-5, `${family}: ${error}`);
+    t.log(`${family} ${error.toExponential(1)}`);
   }
 });

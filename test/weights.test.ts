@@ -99,6 +99,7 @@ const broken: readonly (readonly [string, RandomAccess, RegExp])[] = [
   ["a negative size", handMade(`{"a":${entry(0, 4, "[-1]")}}`, 4), /tensor 'a': its shape/u],
   ["a shape of other bytes", handMade(`{"a":${entry(0, 4, "[2]")}}`, 4), /span 4 bytes, but F32 \[2\] takes 8/u],
   ["data beyond the end", handMade(`{"a":${entry(0, 8, "[2]")}}`, 4), /ends at byte 8 of the data block/u],
+  ["a negative offset", handMade(`{"a":${entry(-4, 0)}}`, 4), /tensor 'a': its data_offsets \[-4,0\] are not two whole/u],
   ["a hole", handMade(`{"a":${entry(0, 4)},"b":${entry(8, 12)}}`, 12), /tensor 'b': a hole of 4 bytes/u],
   ["an overlap", handMade(`{"a":${entry(0, 8, "[2]")},"b":${entry(4, 8)}}`, 8), /tensor 'b': its data overlaps/u],
   ["bytes of no tensor", handMade(`{"a":${entry(0, 4)}}`, 9), /5 bytes after the last tensor/u],
@@ -199,7 +200,8 @@ test("a head of another class count is an error unless allowed, then said aloud"
   const stored = [tensor("head.weight", [5, 2], 1)];
   const wanted = [parameter("head.weight", [3, 2], { initializer: { kind: "ones" } })];
   const message = /head\.weight is \[5, 2\] in the file, \[3, 2\] in the model/u;
-  await t.throwsAsync(match(stored, wanted), { message });
+  const error = await t.throwsAsync(match(stored, wanted), { instanceOf: WeightsError, message });
+  t.regex(error?.help ?? "", /--allow-head-mismatch.*--set classes=/u);
   const { sources, notes } = await match(stored, wanted, { allowHeadMismatch: true });
   t.is(sources[0]?.origin, "initializer");
   t.deepEqual([...await sources[0]?.load() ?? []], [1, 1, 1, 1, 1, 1]);
@@ -212,6 +214,20 @@ test("computed tables need not be in the file, states must", async (t) => {
   const { sources } = await match([], [parameter("mask", [1], values)]);
   t.deepEqual([...await sources[0]?.load() ?? []], [4]);
   await t.throwsAsync(match([], [parameter("bn.running_mean", [1], { trained: false })]), { message: /running_mean/u });
+});
+
+test("weights that are no numbers are refused when they are loaded, by file, tensor and element", async (t) => {
+  const stored = (x: number): TensorToWrite => ({ name: "fc.bias", shape: [3], data: Float32Array.of(1, x, 2) });
+  for (const [x, shown] of [[NaN, "NaN"], [-Infinity, "-Infinity"]] as const) {
+    const { sources } = await match([stored(x)], [parameter("fc.bias", [3])]);
+    const error = await t.throwsAsync(async () => sources[0]?.load(), { instanceOf: WeightsError });
+    t.regex(error?.message ?? "", new RegExp(`^.+: tensor 'fc\\.bias': element 1 is ${shown}`, "u"));
+    t.is(error?.exitKind, "input");
+    // A table that masks is none of the weights.
+    const table = { initializer: { kind: "values" as const, values: [0, 0, 0] }, trained: false };
+    const masked = await match([stored(x)], [parameter("fc.bias", [3], table)]);
+    t.deepEqual(await masked.sources[0]?.load(), Float32Array.of(1, x, 2));
+  }
 });
 
 test("a patch projection stored as a matrix is taken", async (t) => {
@@ -242,5 +258,5 @@ test("files: written whole or not at all, opened with clear errors", async (t) =
   await t.throwsAsync(openFile(folder), { instanceOf: FileError, message: /folder/u });
   await t.throwsAsync(openFile(join(folder, "no")), { instanceOf: FileError, message: /no such file/u });
   const nowhere = join(folder, "no", "x");
-  await t.throwsAsync(writeFileAtomic(nowhere, []), { instanceOf: FileError, message: /no such file/u });
+  await t.throwsAsync(writeFileAtomic(nowhere, []), { instanceOf: FileError, message: /no: there is no such folder/u });
 });

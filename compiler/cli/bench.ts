@@ -80,7 +80,7 @@ async function measure(
   notes: string[],
 ): Promise<Measured[]> {
   const { load } = await import("../../runtime/node/module.js");
-  const inputs = randomInputs(definition.manifest, batch, options.seed);
+  const inputs = randomInputs(definition.manifest, { device, families: chosen, batch }, options.seed);
   const weights = options.weights === undefined ? { ...options, randomWeights: true } : options;
   const entrants: { session: Session; load: number; first: number; seconds: number[] }[] = [];
   try {

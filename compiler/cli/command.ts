@@ -19,6 +19,12 @@ export const wholeNumber = (least: number) => (text: string): number => {
   return value;
 };
 
+/** Option parser: a text that is not blank; a blank one is a slip of a script. @param what for the message */
+export const named = (what: string) => (text: string): string => {
+  if (text.trim() === "") throw new InvalidArgumentError(`${what} is needed.`);
+  return text;
+};
+
 /** Option parser: a number of at least 0. */
 export function amount(text: string): number {
   const value = Number(text);

@@ -6,7 +6,7 @@ import { FAMILY_NAMES, type FamilyName } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, PassRecord } from "../pipeline.js";
-import { collectOverride, examples, printJsonValue, type Finish } from "./command.js";
+import { collectOverride, examples, named, printJsonValue, type Finish } from "./command.js";
 import { DiagnosticsError, Exit, reportFault } from "./exit.js";
 import { stepCounts } from "./model.js";
 import { Printer } from "./printer.js";
@@ -30,7 +30,7 @@ export const compileCommand = (finish: Finish): Command =>
     .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
     .argument("<file>", "the .deit file")
     .option("--target <name>", "which model or recipe, where the file has several")
-    .option("--out <folder>", "the folder to write (default: out/<name>)")
+    .option("--out <folder>", "the folder to write (default: out/<name>)", named("A folder's name"))
     .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be given again", collectOverride)
     .option("--no-fuse", "make every op a kernel of its own, to find a wrong number")
     .option("--watch", "compile again whenever a source changes")
@@ -110,9 +110,9 @@ function summary({ manifest }: Compiled): { parameters: number; kernels: Record<
 
 /** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
 async function writeDump(folder: string, compiled: Compiled): Promise<void> {
-  const { mkdirSync, writeFileSync } = await import("node:fs");
-  const { drawGraph, drawPlan } = await import("./svg.js");
-  mkdirSync(folder, { recursive: true });
+  const { writeFileSync } = await import("node:fs");
+  const [{ drawGraph, drawPlan }, { makeFolder }] = await Promise.all([import("./svg.js"), import("./folder.js")]);
+  makeFolder(folder);
   let before: string | undefined;
   compiled.passes.forEach((pass: PassRecord, i) => {
     const text = pass.dump();
@@ -129,7 +129,7 @@ async function watchAndCompile(file: string, options: Options): Promise<never> {
   const [{ statSync }, { readProgram, sourceHost }] = await Promise.all([import("node:fs"), import("./source.js")]);
   const host = sourceHost();
   const printer = new Printer();
-  let watched: readonly string[] = [file];
+  let watched: readonly string[] = [host.fileOf(file)];
   for (;;) {
     const start = performance.now();
     const stamp = (): string => watched.map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0).join();

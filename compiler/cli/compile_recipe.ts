@@ -1,5 +1,5 @@
 /** @file `deitc compile` of a recipe. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Program } from "../../dsl/program.js";
 import type { TrainingManifest } from "../../runtime/training.js";
@@ -19,7 +19,7 @@ export async function compileRecipeRead(
   if (options.set !== undefined) {
     throw new UsageError("--set changes a model's header", "write the values into the recipe: `student: NAME { … }`");
   }
-  const [{ compileRecipe }, { emitRecipe }, { writeFolder }] = await Promise.all([
+  const [{ compileRecipe }, { emitRecipe }, { makeFolder, writeFolder }] = await Promise.all([
     import("../train/compile.js"), import("../emit/index.js"), import("./folder.js"),
   ]);
   const { compiled, diagnostics } = compileRecipe(program, options.target, { fuse: options.fuse });
@@ -31,7 +31,11 @@ export async function compileRecipeRead(
   const out = options.out ?? join("out", manifest.name);
   const written = await writeFolder(out, files, options.force ?? false);
   const end = performance.now();
-  if (options.dump !== undefined) writeDump(options.dump === true ? `${out}.dump` : options.dump, compiled);
+  if (options.dump !== undefined) {
+    const folder = options.dump === true ? `${out}.dump` : options.dump;
+    makeFolder(folder);
+    writeDump(folder, compiled);
+  }
   const bytes = [...files.values()].reduce((n, text) => n + Buffer.byteLength(text), 0);
   const [parameters, dispatches] = [trainedCount(manifest), dispatchesOf(manifest)];
   const passes = [
@@ -64,7 +68,6 @@ function dispatchesOf({ graphs: { train, gather, apply } }: TrainingManifest): R
 
 /** What every pass made of every graph, as `GRAPH-NN-pass.txt`. */
 function writeDump(folder: string, { graphs }: CompiledRecipe): void {
-  mkdirSync(folder, { recursive: true });
   for (const [graph, compiled] of Object.entries(graphs)) {
     for (const [i, pass] of (compiled?.passes ?? []).entries()) {
       const name = `${graph}-${String(i + 1).padStart(2, "0")}-${pass.name.replaceAll(" ", "-")}.txt`;

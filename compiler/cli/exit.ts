@@ -46,6 +46,8 @@ const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
   EACCES: "no permission",
   EPERM: "not permitted",
   EISDIR: "is a folder, a file is needed",
+  EEXIST: "is there already",
+  ENOTEMPTY: "is a folder with something in it",
   ENOTDIR: "a part of the path is a file, not a folder",
   ENOSPC: "no space left on the disk",
   EROFS: "the file system is read-only",
@@ -54,11 +56,12 @@ const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
   ENAMETOOLONG: "the name is too long",
 };
 
-/** `x`'s file-system code and path, when it is an error of a file call. */
-function systemFault(x: unknown): { readonly text: string; readonly path: string } | undefined {
-  if (!(x instanceof Error) || !("code" in x) || !("path" in x)) return undefined;
-  if (typeof x.code !== "string" || typeof x.path !== "string") return undefined;
-  return { text: SYSTEM_FAULTS[x.code] ?? x.code, path: x.path };
+/** The fault of a system call in words, with the path it was about where the system says so. */
+function systemFault(x: unknown): string | undefined {
+  if (!(x instanceof Error) || !("code" in x) || typeof x.code !== "string" || !("syscall" in x)) return undefined;
+  // Node's own words stand between code and call: `EXDEV: cross-device link not permitted, rename 'a' -> 'b'`.
+  const text = SYSTEM_FAULTS[x.code] ?? /^[A-Z0-9]+: ([^,]+)/.exec(x.message)?.[1] ?? x.code;
+  return "path" in x && typeof x.path === "string" ? `${x.path}: ${text}` : text;
 }
 
 const write = (text: string): void => void process.stderr.write(text);
@@ -80,7 +83,7 @@ export function reportFault(error: unknown): ExitCode {
   }
   const fault = systemFault(error);
   if (fault !== undefined) {
-    write(`error: ${fault.path}: ${fault.text}\n`);
+    write(`error: ${fault}\n`);
     return Exit.input;
   }
   const what = error instanceof CompilerBug ? `this should hold and does not: ${error.message}` : describeError(error);

@@ -87,10 +87,10 @@ async function explainModel(file: string, options: Options): Promise<string> {
 }
 
 async function draw(folder: string, compiled: Compiled, names: readonly FamilyName[]): Promise<void> {
-  const [{ mkdirSync, writeFileSync }, { join }, { drawGraph, drawPlan }] = await Promise.all([
-    import("node:fs"), import("node:path"), import("./svg.js"),
+  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
+    import("node:fs"), import("node:path"), import("./svg.js"), import("./folder.js"),
   ]);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
   for (const name of names) writeFileSync(join(folder, `plan-${name}.svg`), drawPlan(compiled, name));
 }

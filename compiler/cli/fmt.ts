@@ -1,5 +1,5 @@
 /** @file `deitc fmt`: the one layout of `.deit` text. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { examples, type Finish } from "./command.js";
 import { CommandError, DiagnosticsError, Exit, reportFault, UsageError, type ExitCode } from "./exit.js";
@@ -46,6 +46,9 @@ async function fmt(files: readonly string[], options: Options): Promise<ExitCode
 
 /** The text of a file that may be one of ours. @throws CommandError for what is no text */
 function read(file: string): string {
+  if (file !== "-" && statSync(file).isDirectory()) {
+    throw new CommandError(`${file}: is a folder`, "name the .deit files in it");
+  }
   const bytes = readFileSync(file === "-" ? 0 : file);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

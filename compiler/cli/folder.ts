@@ -8,6 +8,7 @@ import {
 import { writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { CommandError } from "./exit.js";
+import { isInside } from "./host.js";
 
 /** What became of the folder. */
 export type Written = "created" | "replaced" | "unchanged";
@@ -38,7 +39,7 @@ function checkReplaceable(folder: string, shown: string, force: boolean): void {
     throw new CommandError(`${shown}: is a file, a folder is written`, "choose another --out");
   }
   const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)));
-  if (mark !== undefined || `${process.cwd()}${sep}`.startsWith(`${folder}${sep}`)) {
+  if (mark !== undefined || isInside(folder, realpathSync(process.cwd()))) {
     const why = mark === undefined ? "is the current folder or one around it" : `holds ${mark}`;
     throw new CommandError(`${shown}: ${why} and is not replaced`, "choose a folder of its own with --out");
   }
@@ -62,13 +63,96 @@ function sameContent(folder: string, files: ReadonlyMap<string, string>): boolea
   });
 }
 
+/**
+ * Makes a folder and those around it that are missing, one by one: Node's own recursion never ends where the system
+ * denies what it says is missing, as in /proc.
+ * @throws CommandError where a file is in the way
+ */
+export function makeFolder(folder: string): void {
+  const missing: string[] = [];
+  let at = resolve(folder);
+  while (!existsSync(at) && dirname(at) !== at) {
+    missing.push(at);
+    at = dirname(at);
+  }
+  if (!statSync(at).isDirectory()) {
+    const shown = missing.length === 0 ? folder : at;
+    throw new CommandError(`${shown}: is a file, a folder is needed`, "choose another folder");
+  }
+  for (const path of missing.reverse()) {
+    try {
+      mkdirSync(path);
+    } catch (error) {
+      // Another process may have been faster.
+      if (!existsSync(path) || !statSync(path).isDirectory()) throw error;
+    }
+  }
+}
+
 /** Writes all files below `folder`, several at a time, and waits until they are on the disk. */
-async function writeAll(folder: string, files: ReadonlyMap<string, string>): Promise<void> {
-  for (const path of files.keys()) mkdirSync(dirname(join(folder, path)), { recursive: true });
-  const writes = [...files].map(([path, text]) => writeFile(join(folder, path), text, { flag: "wx", flush: true }));
+async function writeAll(folder: string, files: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
+  for (const path of new Set([...files.keys()].map((file) => dirname(join(folder, file))))) makeFolder(path);
+  const options = { flag: "wx", flush: true, signal };
+  const writes = [...files].map(([path, text]) => writeFile(join(folder, path), text, options));
   // All have ended before a fault is told, so that none writes into a folder that is being removed.
   const failed = (await Promise.allSettled(writes)).find((outcome) => outcome.status === "rejected");
   if (failed) throw failed.reason;
+}
+
+/** Signals that end the process are kept back while a folder is written, so that nothing half done stays. */
+class Interrupt {
+  readonly #controller = new AbortController();
+  #caught: NodeJS.Signals | undefined;
+
+  constructor() {
+    for (const name of SIGNALS) process.on(name, this.#catch);
+  }
+
+  /** Aborted once a signal has come. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Lets signals through again, the one that came too: it ends the process. */
+  release(): void {
+    for (const name of SIGNALS) process.off(name, this.#catch);
+    if (this.#caught) process.kill(process.pid, this.#caught);
+  }
+
+  readonly #catch = (name: NodeJS.Signals): void => {
+    this.#caught ??= name;
+    this.#controller.abort();
+  };
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Milliseconds after which a folder that a killed process left is removed, in case it runs on another machine. */
+const FORGOTTEN = 600_000;
+
+/** Removes what earlier processes, killed while they wrote `folder`, left beside it. */
+function sweep(folder: string): void {
+  const parent = dirname(folder);
+  const left = readdirSync(parent).filter((name) => {
+    const suffix = name.startsWith(`.${basename(folder)}.`) ? name.slice(basename(folder).length + 2) : "";
+    const [, process] = /^(?:new|old)-(\d+)$/.exec(suffix) ?? [];
+    return process !== undefined && !isAlive(Number(process));
+  });
+  for (const path of left.map((name) => join(parent, name))) {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    const forgotten = stat?.isDirectory() === true && Date.now() - stat.mtimeMs > FORGOTTEN;
+    if (forgotten && filesBelow(path).every(isOurs)) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** Whether a process of this number runs, whoever's it is. */
+function isAlive(id: number): boolean {
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && "code" in error && error.code === "ESRCH");
+  }
 }
 
 /**
@@ -78,18 +162,21 @@ async function writeAll(folder: string, files: ReadonlyMap<string, string>): Pro
 export async function writeFolder(
   target: string, files: ReadonlyMap<string, string>, force: boolean,
 ): Promise<Written> {
-  const there = existsSync(target);
-  const folder = there ? realpathSync(target) : resolve(target);
+  // The empty path is the current folder for `resolve`, and nothing for the file system.
+  const place = resolve(target);
+  const there = existsSync(place);
+  const folder = there ? realpathSync(place) : place;
   if (there) {
     checkReplaceable(folder, target, force);
     if (sameContent(folder, files)) return "unchanged";
   }
   const parent = dirname(folder);
-  mkdirSync(parent, { recursive: true });
+  makeFolder(parent);
   const beside = join(parent, `.${basename(folder)}.new-${process.pid}`);
   const old = join(parent, `.${basename(folder)}.old-${process.pid}`);
+  const interrupt = new Interrupt();
   try {
-    await writeAll(beside, files);
+    await writeAll(beside, files, interrupt.signal);
     if (there) renameSync(folder, old);
     try {
       renameSync(beside, folder);
@@ -97,9 +184,11 @@ export async function writeFolder(
       if (there) renameSync(old, folder);
       throw error;
     }
+    rmSync(old, { recursive: true, force: true });
   } finally {
     rmSync(beside, { recursive: true, force: true });
+    interrupt.release();
   }
-  rmSync(old, { recursive: true, force: true });
+  sweep(folder);
   return there ? "replaced" : "created";
 }

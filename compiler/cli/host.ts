@@ -17,7 +17,7 @@ export interface NodeHost extends SourceHost {
 }
 
 /** Whether `path` is `folder` or lies in it; both absolute. */
-function isInside(folder: string, path: string): boolean {
+export function isInside(folder: string, path: string): boolean {
   const way = relative(folder, path);
   return way === "" || (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way));
 }
@@ -75,7 +75,7 @@ export function nodeHost(modelsFolder: string = shippedModels(), workingFolder: 
   const models = real(modelsFolder) ?? resolve(modelsFolder);
   const show = (file: string): string => {
     if (isInside(models, file) && !isInside(here, file)) return SHIPPED + relative(models, file).split(sep).join("/");
-    return isInside(here, file) ? relative(here, file).split(sep).join("/") : file;
+    return isInside(here, file) ? relative(here, file).split(sep).join("/") || "." : file;
   };
   const fileOf = (path: string): string => {
     const plain = resolve(here, path);

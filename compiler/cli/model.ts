@@ -5,7 +5,7 @@ import { FAMILY_NAMES, type FamilyName, type Manifest } from "../../runtime/mani
 import type { LoadOptions } from "../../runtime/node/module.js";
 import type { ModuleDefinition } from "../../runtime/session.js";
 import type { Compiled } from "../pipeline.js";
-import { wholeNumber } from "./command.js";
+import { named, wholeNumber } from "./command.js";
 import { CommandError, UsageError } from "./exit.js";
 
 /** A module ready to be loaded. */
@@ -65,7 +65,8 @@ export const withRunOptions = (command: Command): Command =>
     .option("--allow-head-mismatch", "leave a classifier of another class count at its initial values")
     .option("--random-weights", "untrained weights, drawn from --seed")
     .option("--seed <n>", "seed of whatever is random", wholeNumber(0), 0)
-    .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)")
+    .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)",
+      named("An adapter's name"))
     .option("--json", "print JSON");
 
 /** The weights and the adapter that the options name; notes are collected. */

@@ -58,12 +58,12 @@ export class Progress {
   }
 }
 
-/** Shows what is going on while one long step runs: on a terminal at once, elsewhere when it takes long. */
+/** Shows what is going on while one long step runs: on a terminal at once, elsewhere once, when it takes long. */
 export async function withStatus<T>(text: string, work: () => Promise<T>): Promise<T> {
   if (process.stderr.isTTY === true) {
     process.stderr.write(`\r\x1b[K${text} …`);
     return work().finally(() => void process.stderr.write("\r\x1b[K"));
   }
-  const timer = setInterval(() => void process.stderr.write(`${text} …\n`), 1000 * INTERVAL);
-  return work().finally(() => clearInterval(timer));
+  const timer = setTimeout(() => void process.stderr.write(`${text} …\n`), 1000 * INTERVAL);
+  return work().finally(() => clearTimeout(timer));
 }

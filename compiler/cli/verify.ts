@@ -86,7 +86,7 @@ async function verifyFamily(
 ): Promise<Compared[]> {
   const { interpret } = await import("../interpret.js");
   const tapped = await withTaps(compiled, family);
-  const inputs = randomInputs(compiled.manifest, options.batch, options.seed);
+  const inputs = randomInputs(tapped.manifest, { device, families: [family], batch: options.batch }, options.seed);
   // Twice: with every tensor kept, which says where it goes wrong, and as it ships, where tensors share storage.
   const taps = await runModule(tapped, family, inputs, device, options);
   const shipped = await runModule(compiled, family, inputs, device, options);

@@ -2,15 +2,16 @@
  * @file Ops on nodes: canonical attributes, result types, limits, and the user's mistakes an op finds.
  */
 import type { Span } from "../../dsl/ast.js";
-import { isCode } from "../../dsl/messages.js";
+import type { Details } from "../../dsl/diagnostics.js";
+import { isCode, type ValuesOf } from "../../dsl/messages.js";
 import { showShape, sizeOf, type Shape } from "../dim.js";
 import { applyOp as build } from "../build.js";
-import type { Attrs, Node } from "../graph.js";
+import type { Attr, Attrs, DType, Node } from "../graph.js";
 import { invariant } from "../invariant.js";
 import { isFault, type OpFault, type OpRecord } from "../op.js";
 import type { Frame } from "./frame.js";
 import { ELEMENTS, NODES } from "./limits.js";
-import { ERROR, showType, tensor, type Value } from "./values.js";
+import { ERROR, showNumber, showType, tensor, type Value } from "./values.js";
 
 /** The record `name`, which the compiler itself relies on. */
 export function recordOf(frame: Frame, name: string): OpRecord {
@@ -25,7 +26,29 @@ export function applyOp(frame: Frame, span: Span, name: string, inputs: readonly
   if (builder.size >= NODES) frame.stop(span, "operations", NODES, builder.size);
   const node = build(builder, recordOf(frame, name), inputs, attrs, frame.origin(span));
   if (isFault(node)) return opFault(frame, span, inputs, node);
+  if (!checkNumbers(frame, span, node)) return ERROR;
   return checkShape(frame, span, node.shape) ? tensor(node) : ERROR;
+}
+
+/** Whether a kernel can hold the numbers of a node, and those its operands became beside one of another type. */
+function checkNumbers(frame: Frame, span: Span, node: Node): boolean {
+  const converted = node.inputs.filter((input) => input.inputs.length === 0);
+  return [node, ...converted].every(({ attrs, dtype }) =>
+    Object.values(attrs).every((attr) =>
+      (Array.isArray(attr) ? (attr as readonly Attr[]) : [attr]) // isArray does not narrow readonly arrays
+        .every((x) => typeof x !== "number" || checkNumber(frame, span, x, dtype))));
+}
+
+/** Whether a number of the text is one of `dtype`'s, or rounds to one. */
+export function checkNumber(frame: Frame, span: Span, value: number, dtype: DType): boolean {
+  const whole = dtype === "i32";
+  if (whole ? value >= -(2 ** 31) && value < 2 ** 31 : Number.isFinite(Math.fround(value))) return true;
+  const range = whole ? "i32 holds whole numbers from -2147483648 to 2147483647" : "f32 holds numbers up to 3.4e38";
+  frame.fail("value_error", {
+    text: `the number ${showNumber(value)} does not fit ${whole ? "i32" : "f32"}`,
+    help: whole ? `${range}; \`float(x)\` takes greater ones` : range,
+  }, span);
+  return false;
 }
 
 /** What an op said of its operands, in its own words. */
@@ -55,7 +78,17 @@ export function checkShape(frame: Frame, span: Span, shape: Shape): boolean {
   return false;
 }
 
-/** A tensor, number or dimension as a node; undefined for anything else. */
+/**
+ * Reports that `value`, of which `asTensor` made nothing, is no tensor; of a number or a dimension it has been said
+ * already what is wrong.
+ */
+export function failNoTensor(
+  frame: Frame, value: Value, values: ValuesOf<"wrong_type">, span: Span, details: Omit<Details, "chain"> = {},
+): Value {
+  return value.kind === "number" || value.kind === "dim" ? ERROR : frame.fail("wrong_type", values, span, details);
+}
+
+/** A tensor, number or dimension as a node; undefined for anything else, and after a diagnostic. */
 export function asTensor(frame: Frame, value: Value, span: Span): Node | undefined {
   if (value.kind === "tensor") return value.node;
   if (value.kind !== "number" && value.kind !== "dim") return undefined;

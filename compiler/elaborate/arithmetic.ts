@@ -5,8 +5,10 @@
 import type { BinaryOperator, Expr } from "../../dsl/ast.js";
 import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../dim.js";
 import type { Frame } from "./frame.js";
-import { applyOp, asTensor } from "./apply.js";
-import { bool, describe, dimension, ERROR, number, sameValue, type NumberValue, type Value } from "./values.js";
+import { applyOp, asTensor, failNoTensor } from "./apply.js";
+import {
+  bool, describe, dimension, ERROR, number, sameValue, treeSize, type NumberValue, type Value,
+} from "./values.js";
 
 type BinaryExpr = Extract<Expr, { kind: "binary" }>;
 
@@ -25,7 +27,7 @@ export function binary(frame: Frame, expr: BinaryExpr, left: Value, right: Value
   const y = asTensor(frame, right, expr.right.span);
   if (!x || !y) {
     const both = `${describe(left)} and ${describe(right)}`;
-    return frame.fail("wrong_type", { text: `\`${expr.operator}\` cannot take ${both}` }, expr.span);
+    return failNoTensor(frame, x ? right : left, { text: `\`${expr.operator}\` cannot take ${both}` }, expr.span);
   }
   return applyOp(frame, expr.span, OPERATOR_OPS[expr.operator], [x, y], {});
 }
@@ -34,6 +36,9 @@ export function binary(frame: Frame, expr: BinaryExpr, left: Value, right: Value
 function fold(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value | undefined {
   const { operator } = expr;
   if (operator === "==" || operator === "!=") {
+    if (left.kind === "list" && right.kind === "list") {
+      frame.session.countItems(frame, expr.span, Math.min(treeSize(left), treeSize(right)));
+    }
     const same = sameValue(left, right);
     if (same !== undefined) return bool(same === (operator === "=="));
   }

@@ -4,10 +4,11 @@
 import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
 import { bindArguments, checkScalar, signatureOf, type Actual } from "./arguments.js";
-import { asTensor } from "./apply.js";
+import { asTensor, failNoTensor } from "./apply.js";
 import { bindDims, checkDims, expectedDims, type Subject } from "./dimensions.js";
 import { evaluate, interpolate } from "./evaluate.js";
 import { Frame, join } from "./frame.js";
+import { PATH_LENGTH } from "./limits.js";
 import { run } from "./statements.js";
 import { describe, ERROR, isBroken, showType, tensor, type Value } from "./values.js";
 
@@ -16,11 +17,13 @@ export function callBlock(frame: Frame, call: ast.Call, declared: Declared<ast.B
   const block = declared.declaration;
   const signature = (): string => signatureOf(block.name.text, block.params, block.result);
   const args = bindArguments(frame, call, { name: block.name.text, params: block.params, signature });
-  const segment = call.as ? interpolate(frame, call.as) : (name ?? "");
+  const segment = call.as ? givenSegment(frame, call.as) : (name ?? "");
   if (!args || segment === undefined || [...args.values()].some((a) => isBroken(a.value))) return ERROR;
   frame.session.countCall(frame, call.span);
+  const path = join(frame.path, segment);
+  if (!checkLength(frame, call, path)) return ERROR;
   const callee = new Frame({
-    session: frame.session, scope: declared.scope, label: block.name.text, path: join(frame.path, segment),
+    session: frame.session, scope: declared.scope, label: block.name.text, path,
     span: call.span,
     caller: frame, training: frame.training, frozen: frame.frozen, doc: block.doc,
     ...(segment === "" ? { unnamed: call } : frame.unnamed ? { unnamed: frame.unnamed } : {}),
@@ -31,6 +34,26 @@ export function callBlock(frame: Frame, call: ast.Call, declared: Declared<ast.B
   const shape = result.kind === "tensor" ? { result: result.node.shape } : {};
   frame.session.instances.push({ path: callee.path, block: block.name.text, call: call.span, ...shape });
   return result;
+}
+
+/** Names of a checkpoint: words with dots between. They stand in file names and in comments of kernels as they are. */
+const SEGMENT = /^[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*$/;
+
+/** The text of `as "…"`: undefined after a diagnostic. The empty one gives no name. */
+function givenSegment(frame: Frame, as: ast.StringLiteral): string | undefined {
+  const text = interpolate(frame, as);
+  if (text === undefined || text === "" || SEGMENT.test(text)) return text;
+  frame.fail("bad_path", { path: text }, as.span);
+  return undefined;
+}
+
+/** Whether the path of a call is short enough; said at the call. */
+function checkLength(frame: Frame, call: ast.Call, path: string): boolean {
+  if (path.length <= PATH_LENGTH) return true;
+  const values = { what: "the path of this call", size: `${path.length} characters`, limit: `${PATH_LENGTH}`,
+    help: "give it, or a call around it, a shorter name" };
+  frame.fail("too_large", values, call.as?.span ?? call.span);
+  return false;
 }
 
 /**
@@ -68,9 +91,9 @@ function bindTensor(callee: Frame, param: ast.Param, type: ast.TensorType, actua
     const got = node ? `a tensor ${showType(node)}` : describe(actual.value);
     const needs = callee.text(type.span);
     const help = node ? { help: type.dtype === "i32" ? "convert with `int(x)`" : "convert with `float(x)`" } : {};
-    reporter.fail("wrong_type",
-      { text: `\`${param.name.text}\` of \`${callee.label}\` takes a tensor ${needs}, got ${got}`, ...help },
-        actual.span);
+    const text = `\`${param.name.text}\` of \`${callee.label}\` takes a tensor ${needs}, got ${got}`;
+    if (node) reporter.fail("wrong_type", { text, ...help }, actual.span);
+    else failNoTensor(reporter, actual.value, { text }, actual.span);
     return false;
   }
   callee.names.set(param.name.text, tensor(node));
@@ -116,8 +139,8 @@ function checkResult(callee: Frame, block: ast.Block): Value {
   const node = asTensor(callee, value, span);
   if (!node || node.dtype === "i32" !== (type.dtype === "i32")) {
     const got = node ? `a tensor ${showType(node)}` : describe(value);
-    return callee.fail("wrong_type",
-      { text: `\`${name.text}\` returns a tensor ${callee.text(type.span)}, got ${got}` }, span);
+    const said = { text: `\`${name.text}\` returns a tensor ${callee.text(type.span)}, got ${got}` };
+    return node ? callee.fail("wrong_type", said, span) : failNoTensor(callee, value, said, span);
   }
   const subject = { name: "", owner: name.text, span, reporter: callee };
   return bindDims(callee, type, node.shape, subject) && checkDims(callee, type, node.shape, subject) ? tensor(node)

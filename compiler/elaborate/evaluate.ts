@@ -5,9 +5,10 @@ import type { Expr, Span, StringLiteral } from "../../dsl/ast.js";
 import { BATCH } from "../dim.js";
 import { binary, unary } from "./arithmetic.js";
 import { call } from "./call.js";
-import type { Frame } from "./frame.js";
+import { madeList, type Frame } from "./frame.js";
+import { TEXT_LENGTH } from "./limits.js";
 import { subscript } from "./subscript.js";
-import { bool, describe, dimension, ERROR, FALSE, initializer, list, NONE, number, show, showType, TRUE,
+import { bool, describe, dimension, ERROR, FALSE, initializer, NONE, number, show, showType, TRUE,
   type Value } from "./values.js";
 
 /** Names every body knows. `B` is the batch unless a signature bound it to an argument's dimension. */
@@ -31,7 +32,10 @@ export function evaluate(frame: Frame, expr: Expr, name?: string): Value {
     case "bool": return expr.value ? TRUE : FALSE;
     case "none": return NONE;
     case "name": return lookup(frame, expr.name, expr.span);
-    case "list": return list(expr.items.map((item) => evaluate(frame, item)));
+    case "list": {
+      const items = expr.items.map((item) => evaluate(frame, item));
+      return madeList(frame, expr.span, items);
+    }
     case "call": return call(frame, expr, name);
     case "index": return subscript(frame, expr, evaluate(frame, expr.object, name));
     case "member": return member(frame, expr, evaluate(frame, expr.object, name));
@@ -109,8 +113,13 @@ export function interpolate(frame: Frame, literal: StringLiteral): string | unde
       return undefined;
     }
     text += value.kind === "string" ? value.value : show(value);
+    // A text may hold itself twice, in a loop.
+    if (text.length > TEXT_LENGTH) break;
   }
-  return text;
+  if (text.length <= TEXT_LENGTH) return text;
+  const size = `${text.length} characters`;
+  frame.fail("too_large", { what: "this text", size, limit: `${TEXT_LENGTH}` }, literal.span);
+  return undefined;
 }
 
 function stringValue(frame: Frame, literal: StringLiteral): Value {

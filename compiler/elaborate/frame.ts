@@ -10,7 +10,7 @@ import type { Dim, Shape } from "../dim.js";
 import { GraphBuilder, type Node, type Origin, type Parameter } from "../graph.js";
 import type { OpRecord } from "../op.js";
 import { EVALUATIONS, INSTANCES, LimitReached, LIST_ITEMS, LOOP_TURNS } from "./limits.js";
-import { ERROR, type Value } from "./values.js";
+import { ERROR, list, type ListValue, type Value } from "./values.js";
 
 const place = (code: Code, { source, start, end }: ast.Span): string => `${code}|${source.path}|${start}|${end}|`;
 
@@ -228,6 +228,13 @@ export class Frame {
   origin(span: ast.Span): Origin {
     return { path: join(this.path, this.target), span };
   }
+}
+
+/** A list of these items, within the limit on items: those of the lists among them count again. */
+export function madeList(frame: Frame, span: ast.Span, items: readonly Value[]): ListValue {
+  const made = list(items);
+  frame.session.countItems(frame, span, made.size);
+  return made;
 }
 
 /** `blocks.0` and `attn` to `blocks.0.attn`; an empty part adds nothing. */

@@ -36,9 +36,11 @@ const unary = (name: string, doc: string, f: (x: number) => number): CompileTime
 /** Several numbers, or a list of them, to one. */
 const folding = (name: string, doc: string, f: (numbers: readonly number[]) => number): CompileTimeFunction => ({
   name, doc, signature: "(items: list) -> real",
-  fold(_frame, _call, args) {
+  fold(frame, call, args) {
     const [first] = args;
-    const numbers = numbersOf(args.length === 1 && first?.kind === "list" ? first.items : args);
+    const items = args.length === 1 && first?.kind === "list" ? first.items : args;
+    frame.session.countItems(frame, call.span, items.length);
+    const numbers = numbersOf(items);
     return numbers && numbers.length > 0 ? number(f(numbers)) : undefined;
   },
 });
@@ -54,7 +56,7 @@ const starting = (
 /** `count` numbers from `f`, within the limit on lists. */
 function listOf(frame: Frame, call: Call, count: number, f: (i: number) => number): Value {
   frame.session.countItems(frame, call.span, count);
-  return list(Array.from({ length: count }, (_, i) => number(f(i))));
+  return list(Array.from({ length: count }, (_, i) => number(f(i)))); // counted above, before it takes memory
 }
 
 const isCount = (n: number | undefined): n is number => n !== undefined && Number.isInteger(n) && n >= 0;

@@ -4,7 +4,7 @@
 import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
 import type { Node } from "../graph.js";
-import { asTensor } from "./apply.js";
+import { asTensor, failNoTensor } from "./apply.js";
 import { bindArguments, signatureOf } from "./arguments.js";
 import { Frame, type Callable, type Session } from "./frame.js";
 import { bindHeader, headerOf, type OverrideRecord } from "./header.js";
@@ -77,8 +77,10 @@ export function callable(session: Session, what: Omit<Instantiation, "inputs" | 
     const given = new Map<string, Node>();
     for (const [input, actual] of args) {
       const node = asTensor(caller, actual.value, actual.span);
-      if (!node) return caller.fail("wrong_type",
-        { text: `\`${input}\` of \`${name}\` takes a tensor, got ${describe(actual.value)}` }, actual.span);
+      if (!node) {
+        const text = `\`${input}\` of \`${name}\` takes a tensor, got ${describe(actual.value)}`;
+        return failNoTensor(caller, actual.value, { text }, actual.span);
+      }
       given.set(input, node);
     }
     const instance = instantiate(session,

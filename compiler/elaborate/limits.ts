@@ -10,10 +10,14 @@ export const INSTANCES = 20_000;
 export const NODES = 200_000;
 /** Elements of one tensor at batch 1. */
 export const ELEMENTS = 2 ** 31;
-/** Items of all computed lists together. */
-export const LIST_ITEMS = 5_000_000;
+/** Items of all lists made and gone through, together. */
+export const LIST_ITEMS = 2_000_000;
 /** Expressions evaluated. */
 export const EVALUATIONS = 5_000_000;
+/** Characters of one text. */
+export const TEXT_LENGTH = 4096;
+/** Characters of the path of a block's parameters: paths are parts of file names, with at most one name more. */
+export const PATH_LENGTH = 140;
 
 /** Stops the elaboration after a `too_many` diagnostic; caught where it began. */
 export class LimitReached extends Error {

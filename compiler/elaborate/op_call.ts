@@ -6,11 +6,11 @@ import { makeOps } from "../build.js";
 import type { Attr, Attrs, Node } from "../graph.js";
 import type { ListOp } from "./list_ops.js";
 import { isFault, type OpRecord } from "../op.js";
-import { applyOp, asTensor, opFault } from "./apply.js";
+import { applyOp, asTensor, failNoTensor, opFault } from "./apply.js";
 import { bindArguments, type Actual } from "./arguments.js";
 import { wholeNumber } from "./dimensions.js";
-import type { Frame } from "./frame.js";
-import { describe, ERROR, isBroken, list, number, tensor, type Value } from "./values.js";
+import { madeList, type Frame } from "./frame.js";
+import { describe, ERROR, isBroken, number, tensor, treeSize, type Value } from "./values.js";
 
 /** What both kinds of ops have: those that give a tensor, and those that give a list of slices. */
 type Callable = Pick<OpRecord, "name" | "signature">;
@@ -33,8 +33,7 @@ export function callListOp(frame: Frame, call: ast.Call, op: ListOp): Value {
   if (!args || !x) return ERROR;
   const parts = op.apply(makeOps(frame.session.builder, frame.origin(call.span)), x, args.attrs);
   if (isFault(parts)) return opFault(frame, call.span, [x], parts);
-  frame.session.countItems(frame, call.span, parts.length);
-  return list(parts.map(tensor));
+  return madeList(frame, call.span, parts.map(tensor));
 }
 
 /** The arguments of a call by what they are for: tensors in order, attributes by name; undefined after a diagnostic. */
@@ -49,6 +48,7 @@ function operandsOf(frame: Frame, call: ast.Call, op: Callable): { operands: Act
   for (const param of params) {
     const actual = args.get(param.name.text);
     if (!actual) continue;
+    frame.session.countItems(frame, actual.span, treeSize(actual.value));
     if (param.type?.kind === "tensor" || holdsTensor(actual.value)) operands.push(...spread(actual));
     else {
       const attr = attribute(frame, actual, param);
@@ -60,7 +60,7 @@ function operandsOf(frame: Frame, call: ast.Call, op: Callable): { operands: Act
 }
 
 const holdsTensor = (v: Value): boolean =>
-  v.kind === "tensor" || (v.kind === "list" && v.items.length > 0 && v.items.every((i) => i.kind === "tensor"));
+  v.kind === "tensor" || (v.kind === "list" && v.tensors);
 
 const spread = (actual: Actual): Actual[] =>
   actual.value.kind === "list" ? actual.value.items.map((value) => ({ value, span: actual.span })) : [actual];
@@ -71,9 +71,9 @@ function nodes(frame: Frame, op: Callable, operands: readonly Actual[]): Node[] 
     if (value.kind === "none") continue;
     const node = asTensor(frame, value, span);
     if (!node) {
-      frame.fail("wrong_type", {
+      failNoTensor(frame, value, {
         text: `\`${op.name}\` takes a tensor here, got ${describe(value)}`,
-          help: `its signature is \`${op.name}${op.signature}\``,
+        help: `its signature is \`${op.name}${op.signature}\``,
       }, span);
       return undefined;
     }

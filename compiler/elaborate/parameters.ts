@@ -3,13 +3,13 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import { isConstant, type Dim } from "../dim.js";
-import type { Initializer, Node } from "../graph.js";
-import { applyOp, checkShape } from "./apply.js";
+import type { DType, Initializer, Node } from "../graph.js";
+import { applyOp, checkNumber, checkShape } from "./apply.js";
 import { constantValues } from "./constants.js";
 import { dimensionOf } from "./dimensions.js";
 import { evaluate } from "./evaluate.js";
 import { join, type Frame } from "./frame.js";
-import { describe, ERROR, showType, tensor, type Value } from "./values.js";
+import { describe, ERROR, showType, tensor, treeSize, type Value } from "./values.js";
 
 type Declaring = Extract<ast.Statement, { kind: "param" | "buffer" }>;
 
@@ -23,15 +23,15 @@ export function declare(frame: Frame, statement: Declaring): Value {
   const named = checkNamed(frame);
   if (!shape || initial.kind === "error") return ERROR;
   const size = shape.reduce((n, d) => n * d.c, 1);
-  const initializer = initializerOf(frame, initial, size, statement.initial.span);
+  const dtype = type.kind === "tensor" ? type.dtype : "f32";
+  const initializer = initializerOf(frame, initial, size, dtype, statement.initial.span);
   const path = join(frame.path, name.text);
   if (statement.kind === "buffer") frame.buffers.set(name.text, path);
   if (!initializer || !named) return ERROR;
   const shared = sharedWith(frame, path);
   if (shared) return tensor(shared);
   if (!checkPath(frame, path, name.span)) return ERROR;
-  const whole = type.kind === "tensor" && type.dtype === "i32";
-  const value = applyOp(frame, statement.span, "parameter", [], whole ? { path, shape, dtype: "i32" }
+  const value = applyOp(frame, statement.span, "parameter", [], dtype === "i32" ? { path, shape, dtype: "i32" }
     : { path, shape });
   if (value.kind !== "tensor") return ERROR;
   const trained = statement.kind === "param" && !frame.frozen;
@@ -104,9 +104,32 @@ function ancestry(frame: Frame): Frame[] {
 }
 
 /** How `value` fills `size` elements; undefined after a diagnostic. */
-function initializerOf(frame: Frame, value: Value, size: number, span: ast.Span): Initializer | undefined {
+function initializerOf(
+  frame: Frame, value: Value, size: number, dtype: DType, span: ast.Span,
+): Initializer | undefined {
+  const initializer = startOf(frame, value, size, span);
+  const fits = initializer && numbersOf(initializer).every((x) => checkNumber(frame, span, x, dtype));
+  return fits ? initializer : undefined;
+}
+
+/** Every number an initializer is made of. */
+function numbersOf(initializer: Initializer): readonly number[] {
+  switch (initializer.kind) {
+    case "zeros":
+    case "ones": return [];
+    case "constant": return [initializer.value];
+    case "uniform": return [initializer.bound];
+    case "normal":
+    case "trunc_normal": return [initializer.std];
+    case "values": return initializer.values;
+    default: return initializer satisfies never;
+  }
+}
+
+function startOf(frame: Frame, value: Value, size: number, span: ast.Span): Initializer | undefined {
   if (value.kind === "initializer") return value.initializer;
   if (value.kind === "number") return { kind: "constant", value: value.value };
+  frame.session.countItems(frame, span, treeSize(value));
   const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(value.node)
     : undefined;
   if (!values) {

@@ -3,7 +3,7 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import { sameDim, type Dim } from "../dim.js";
-import { applyOp, asTensor } from "./apply.js";
+import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import { dimensionOf, wholeNumber } from "./dimensions.js";
 import { condition, evaluate } from "./evaluate.js";
 import type { Frame } from "./frame.js";
@@ -107,7 +107,7 @@ function output(frame: Frame, statement: Of<"output">): void {
   const value = evaluate(frame, statement.value, name);
   const node = isBroken(value) ? undefined : asTensor(frame, value, statement.value.span);
   if (!node && !isBroken(value)) {
-    frame.fail("wrong_type", { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
+    failNoTensor(frame, value, { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
   }
   if (frame.outputs.has(name)) frame.fail("duplicate_name", { name, what: "the output" }, statement.name.span);
   frame.outputDocs.set(name, `\`${frame.text(statement.value.span)}\``);

@@ -5,8 +5,8 @@ import type { Expr, Index, Span } from "../../dsl/ast.js";
 import { atMost, dim, isConstant, showDim, showShape, subDim, type Dim } from "../dim.js";
 import { applyOp } from "./apply.js";
 import { evaluate } from "./evaluate.js";
-import type { Frame } from "./frame.js";
-import { describe, ERROR, list, type Value } from "./values.js";
+import { madeList, type Frame } from "./frame.js";
+import { describe, ERROR, type Value } from "./values.js";
 
 type IndexExpr = Extract<Expr, { kind: "index" }>;
 
@@ -33,7 +33,7 @@ function listSubscript(frame: Frame, expr: IndexExpr, items: readonly Value[]): 
   if (!range) return ERROR;
   const picked: Value[] = [];
   for (let i = range.start.c; i < range.stop.c; i += range.step) picked.push(items[i] ?? ERROR);
-  return list(picked);
+  return madeList(frame, expr.span, picked);
 }
 
 interface Range {

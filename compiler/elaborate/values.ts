@@ -22,13 +22,25 @@ export type Value =
   | { readonly kind: "string"; readonly value: string }
   | { readonly kind: "quantity"; readonly value: number; readonly unit: Unit }
   | { readonly kind: "none" }
-  | { readonly kind: "list"; readonly items: readonly Value[] }
+  | ListValue
   | { readonly kind: "tensor"; readonly node: Node }
   | { readonly kind: "initializer"; readonly initializer: Initializer }
   /** What a called model gives back: its outputs by name. */
   | { readonly kind: "outputs"; readonly model: string; readonly outputs: ReadonlyMap<string, Value> }
   /** The value of an expression already reported: absorbs everything, so that no follow-on is reported. */
   | { readonly kind: "error" };
+
+/** Items may be shared between lists, so what is known of a whole tree is told once, when the list is made. */
+export interface ListValue {
+  readonly kind: "list";
+  readonly items: readonly Value[];
+  /** Items of the tree below, those of shared lists each time they stand in it: what a walk over it costs. */
+  readonly size: number;
+  /** Somewhere in it an error was absorbed. */
+  readonly broken: boolean;
+  /** It has items, and all of them are tensors. */
+  readonly tensors: boolean;
+}
 
 export type TensorValue = Extract<Value, { kind: "tensor" }>;
 export type NumberValue = Extract<Value, { kind: "number" }>;
@@ -42,13 +54,23 @@ export const bool = (value: boolean): Value => (value ? TRUE : FALSE);
 export const number = (value: number, quotient?: Quotient): Value =>
   quotient && !Number.isInteger(value) ? { kind: "number", value, quotient } : { kind: "number", value };
 export const tensor = (node: Node): TensorValue => ({ kind: "tensor", node });
-export const list = (items: readonly Value[]): Value => ({ kind: "list", items });
+export function list(items: readonly Value[]): ListValue {
+  let [size, tensors, broken] = [0, 0, false];
+  for (const item of items) {
+    size += treeSize(item);
+    if (item.kind === "tensor") tensors++;
+    else if (isBroken(item)) broken = true;
+  }
+  return { kind: "list", items, size, broken, tensors: tensors > 0 && tensors === items.length };
+}
+/** What a walk over a value costs, in items. */
+export const treeSize = (v: Value): number => (v.kind === "list" ? 1 + v.size : 1);
 /** A dimension as a value: a plain number where it does not hold the batch. */
 export const dimension = (d: Dim): Value => (isConstant(d) ? { kind: "number", value: d.c } : { kind: "dim", dim: d });
 export const initializer = (i: Initializer): Value => ({ kind: "initializer", initializer: i });
 
 /** A value a statement may hand on although part of it has been reported. */
-export const isBroken = (v: Value): boolean => v.kind === "error" || (v.kind === "list" && v.items.some(isBroken));
+export const isBroken = (v: Value): boolean => v.kind === "error" || (v.kind === "list" && v.broken);
 
 /** What a value is, in the words of an error: `a tensor [B, 197, 192]`, `the number 3`. */
 export function describe(v: Value): string {
@@ -59,7 +81,7 @@ export function describe(v: Value): string {
     case "string": return `the text ${JSON.stringify(v.value)}`;
     case "quantity": return `${showNumber(v.value)} ${v.unit}`;
     case "none": return "none";
-    case "list": return v.items.some((i) => i.kind === "tensor") ? "a list of tensors" : `the list ${show(v)}`;
+    case "list": return v.tensors ? "a list of tensors" : `the list ${show(v)}`;
     case "tensor": return `a tensor ${showType(v.node)}`;
     case "initializer": return `the initializer ${show(v)}`;
     case "outputs": return `the outputs of \`${v.model}\``;
@@ -68,8 +90,11 @@ export function describe(v: Value): string {
   }
 }
 
-/** A value as it would be written. */
-export function show(v: Value): string {
+/** Lists in lists that `show` spells out. */
+const SHOWN_DEPTH = 2;
+
+/** A value as it would be written, long and deep lists cut short. */
+export function show(v: Value, depth = SHOWN_DEPTH): string {
   switch (v.kind) {
     case "number": return showNumber(v.value);
     case "dim": return showDim(v.dim);
@@ -77,7 +102,11 @@ export function show(v: Value): string {
     case "string": return JSON.stringify(v.value);
     case "quantity": return `${showNumber(v.value)} ${v.unit}`;
     case "none": return "none";
-    case "list": return `[${v.items.slice(0, 8).map(show).join(", ")}${v.items.length > 8 ? ", …" : ""}]`;
+    case "list": {
+      if (depth === 0) return v.items.length === 0 ? "[]" : "[…]";
+      const shown = v.items.slice(0, 8).map((item) => show(item, depth - 1));
+      return `[${shown.join(", ")}${v.items.length > 8 ? ", …" : ""}]`;
+    }
     case "tensor": return showType(v.node);
     case "initializer": return showInitializer(v.initializer);
     case "outputs": return v.model;

@@ -118,8 +118,8 @@ export const joiningRules: readonly Rule[] = [
   }, {
     doc: "Parts of a sum that touch are joined whatever the order they are added in.",
     examples: [{
-      text: "pad(x, before = [0, 0, 0], after = [0, 12, 0]) + (pad(exp(x), before = [0, 12, 0], after = [0, 0, 0])"
-        + " + pad(sin(x), before = [0, 6, 0], after = [0, 6, 0]))",
+      text: "pad(x, before = [0, 6, 0], after = [0, 6, 0]) + (pad(exp(x), before = [0, 12, 0], after = [0, 0, 0])"
+        + " + pad(sin(x), before = [0, 0, 0], after = [0, 12, 0]))",
       inputs: X,
     }],
   }),

@@ -16,16 +16,16 @@ const SIZE = 32;
 const RADIUS = [9, 11.5] as const;
 const MARGIN = 1;
 /** Least share of the way from the ground's mean level to white that a shape's colour is brighter by. */
-const CONTRAST = 0.55;
+const CONTRAST = 0.7;
 /** Greatest turn either way, in radians. */
 const TURN = Math.PI / 1.3;
 /** Cells a side of the ground's texture, coarse and fine, and their amplitudes in levels. */
-const COARSE = { cells: 4, amplitude: 26 };
-const FINE = { cells: 11, amplitude: 18 };
+const COARSE = { cells: 4, amplitude: 20 };
+const FINE = { cells: 11, amplitude: 12 };
 /** Levels of noise of each pixel. */
-const GRAIN = 10;
+const GRAIN = 5;
 /** Darker or brighter streaks behind the shape. */
-const STREAKS = 3;
+const STREAKS = 2;
 
 /** Which images: the two sequences share no counter, so that no held-out image is ever trained on. */
 export type ShapesSplit = "train" | "held-out";

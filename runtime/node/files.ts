@@ -13,7 +13,8 @@ export interface OpenFile extends RandomAccess, AsyncDisposable {
 
 /** The system's code of a failed call (`ENOENT`), if it is one. */
 function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  const failed = error instanceof Error && "syscall" in error && "code" in error;
+  return failed && typeof error.code === "string" ? error.code : undefined;
 }
 
 /** A system failure about `file` in words. */
@@ -127,7 +128,12 @@ export async function writeFileAtomic(
     await handle?.close().catch(() => undefined);
     await unlink(beside).catch(() => undefined);
     // What the caller's own chunks throw is the caller's.
-    throw systemCode(error) === undefined ? error : fileError(path, error);
+    const code = systemCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      const help = "make the folder first, or choose another place";
+      throw new FileError("there is no such folder", { file: dirname(path), fault: "missing", cause: error, help });
+    }
+    throw code === undefined ? error : fileError(path, error);
   }
   await syncFolder(dirname(path));
 }

@@ -7,6 +7,9 @@ import { preprocess } from "../image/transform.js";
 import type { Preprocess } from "../manifest.js";
 import { readFileBytes } from "./files.js";
 
+/** Pixels of one image: 800 MB decoded. Some kilobytes of PNG can stand for more memory than there is. */
+const MOST_PIXELS = 2 ** 28;
+
 /** Containers that are decoded. */
 const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
 
@@ -17,12 +20,19 @@ const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
  */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixels> {
   if (bytes.byteLength === 0) throw new ImageError("the file is empty", { file: name, fault: "truncated" });
-  const options = { failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true } as const;
+  const options = {
+    failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true, limitInputPixels: false,
+  } as const;
   try {
-    const { format } = await sharp(bytes, options).metadata();
+    const { format, width, height } = await sharp(bytes, options).metadata();
     if (!accepted.includes(format)) {
       const help = "JPEG, PNG and WebP are read";
       throw new ImageError(`images of type ${format} are not read`, { file: name, fault: "not-recognized", help });
+    }
+    if (width * height > MOST_PIXELS) {
+      throw new ImageError(`${width} × ${height} pixels are too many: the limit is ${MOST_PIXELS}`, {
+        file: name, fault: "refused", help: "scale the image down: models read far fewer",
+      });
     }
     const { data, info } = await sharp(bytes, options)
       .removeAlpha().toColourspace("srgb").raw({ depth: "uchar" })

@@ -56,7 +56,7 @@ export function matchWeights(
   const notes = [...checkpoint.notes];
   const pieces = assign(checkpoint, parameters, problems, notes, options);
   const sources = parameters.map((parameter) => (
-    sourceOf(parameter, pieces.get(parameter.path), options, problems, notes)
+    sourceOf(checkpoint, parameter, pieces.get(parameter.path), options, problems, notes)
   ));
   report(checkpoint, parameters.length, problems);
   return { sources, notes };
@@ -98,7 +98,8 @@ function place(checkpoint: Checkpoint, pieces: Map<string, Pieces>, target: Targ
 }
 
 function sourceOf(
-  parameter: ParameterInfo, pieces: Pieces | undefined, options: MatchOptions, problems: Problems, notes: string[],
+  checkpoint: Checkpoint, parameter: ParameterInfo, pieces: Pieces | undefined, options: MatchOptions,
+  problems: Problems, notes: string[],
 ): WeightSource {
   const { path, initializer } = parameter;
   const initial: WeightSource = {
@@ -117,7 +118,7 @@ function sourceOf(
     return initial;
   }
   const stored = stackedShape(tensors);
-  const load = stored && fit(parameter, stored, tensors, options, notes);
+  const load = stored && fit(checkpoint.file, parameter, stored, tensors, options, notes);
   if (load !== undefined) return { parameter, origin: "checkpoint", load };
   const file = stored ? shapeText(stored) : tensors.map(({ shape }) => shapeText(shape)).join(" + ");
   const otherClasses = isClassifier(path) && stored?.length === parameter.shape.length
@@ -150,15 +151,18 @@ function sameShape(a: readonly number[], b: readonly number[]): boolean {
 
 /** How tensors of shape `stored` become the parameter; undefined when they cannot. */
 function fit(
-  parameter: ParameterInfo, stored: readonly number[], tensors: readonly StoredTensor[],
+  file: string, parameter: ParameterInfo, stored: readonly number[], tensors: readonly StoredTensor[],
   options: MatchOptions, notes: string[],
 ): (() => Promise<Float32Array>) | undefined {
   const { path, shape } = parameter;
-  if (sameShape(stored, shape)) return () => loadStacked(tensors);
+  // Tables computed from dimensions may mask with infinities; weights are numbers.
+  const finite = parameter.trained || parameter.initializer.kind !== "values";
+  const read = (): Promise<Float32Array> => loadStacked(tensors, finite ? file : undefined);
+  if (sameShape(stored, shape)) return read;
   const sameElements = elementCount(stored) === elementCount(shape) && stored[0] === shape[0];
   if (isPatchProjection(path) && stored.length === 2 && sameElements) {
     notes.push(`'${path}' is the matrix ${shapeText(stored)} in the file: taken as ${shapeText(shape)}`);
-    return () => loadStacked(tensors);
+    return read;
   }
   const [, from = 0] = stored;
   const [, to = 0, width = 0] = shape;
@@ -168,20 +172,39 @@ function fit(
   const rule = options.positionEmbedding ?? "official";
   const how = rule === "official" ? "bicubic, a = -0.75" : "bicubic, a = -0.5, antialiased";
   notes.push(`'${path}' is resampled from ${grid.from} × ${grid.from} to ${grid.to} × ${grid.to} patches (${how})`);
-  return async () => resamplePositionEmbedding(await loadStacked(tensors), grid, rule);
+  return async () => resamplePositionEmbedding(await read(), grid, rule);
 }
 
-async function loadStacked(tensors: readonly StoredTensor[]): Promise<Float32Array> {
+/** @param finite the file, where a NaN or an infinity in it is an error */
+async function loadStacked(tensors: readonly StoredTensor[], finite: string | undefined): Promise<Float32Array> {
+  const numbers = async (tensor: StoredTensor): Promise<Float32Array> => {
+    const values = toFloat32(tensor.dtype, await tensor.read());
+    if (finite !== undefined) checkFinite(values, tensor, finite);
+    return values;
+  };
   const [first] = tensors;
-  if (first !== undefined && tensors.length === 1) return toFloat32(first.dtype, await first.read());
+  if (first !== undefined && tensors.length === 1) return numbers(first);
   const result = new Float32Array(tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0));
   let at = 0;
   for (const tensor of tensors) {
-    const values = toFloat32(tensor.dtype, await tensor.read());
+    const values = await numbers(tensor);
     result.set(values, at);
     at += values.length;
   }
   return result;
+}
+
+function checkFinite(values: Float32Array, { name, dtype }: StoredTensor, file: string): void {
+  // 0 times a finite number is 0, times any other NaN: one sum without a branch, as a model has many millions.
+  let sum = 0;
+  for (const value of values) sum += 0 * value;
+  if (sum === 0) return;
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  const range = dtype === "F64" ? ", or beyond float32" : "";
+  throw new WeightsError(`element ${at} is ${values[at]}${range}: no model computes with it`, {
+    file, fault: "refused", tensor: name,
+    help: "the file was damaged, or saved after its training had failed: take an earlier checkpoint",
+  });
 }
 
 function listed(title: string, items: readonly string[], separator: string): string[] {
@@ -200,7 +223,8 @@ function report(checkpoint: Checkpoint, parameters: number, { missing, extra, mi
   ];
   const heads = [...missing, ...extra, ...misshapen.map((line) => line.split(" ")[0] ?? "")].every(isClassifier);
   const help = heads
-    ? "only classifiers differ: allow a head mismatch to leave them at their initial values"
+    ? "only classifiers differ: leave them at their initial values with --allow-head-mismatch (in a program with " +
+      "`allowHeadMismatch: true`), or compile the model for the file's classes, as with --set classes=10"
     : "check that the file belongs to this model, with its size, patches and number of heads";
   throw new WeightsError(lines.join("\n"), { file: checkpoint.file, fault: "mismatch", help });
 }

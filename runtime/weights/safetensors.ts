@@ -87,7 +87,9 @@ function parseEntry(file: RandomAccess, name: string, entry: unknown, dataBytes:
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isElementType(dtype)) throw malformed(file, `its dtype ${JSON.stringify(dtype)} is not known`, name);
   if (!isSizes(shape)) throw malformed(file, `its shape ${JSON.stringify(shape)} is not a list of sizes`, name);
-  if (!isSizes(offsets) || offsets.length !== 2) throw malformed(file, "its data_offsets are not two integers", name);
+  if (!isSizes(offsets) || offsets.length !== 2) {
+    throw malformed(file, `its data_offsets ${JSON.stringify(offsets)} are not two whole numbers from 0 up`, name);
+  }
   const [begin = 0, end = 0] = offsets;
   const bytes = elementCount(shape) * elementBytes[dtype];
   if (end - begin !== bytes) {
