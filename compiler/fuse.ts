@@ -15,6 +15,7 @@ import { at1, sizeOf, type Dim } from "./dim.js";
 import { topological, type Graph, type Node } from "./graph.js";
 import { variable, variablesOf } from "./indices.js";
 import { invariant } from "./invariant.js";
+import { lastingIn } from "./lasting.js";
 import { asView, operandsOf } from "./operands.js";
 import type { OpRecord } from "./op.js";
 import { absorb } from "./absorb.js";
@@ -62,6 +63,7 @@ class Fuser {
     for (const node of nodes) for (const input of new Set(node.inputs)) this.#consumersOf(input).push(node);
     for (const root of this.#roots) this.#stored.add(root);
     nodes.forEach((node) => this.#storeShared(node));
+    if (this.options.enabled) this.#storeLasting(nodes);
     for (;;) {
       this.#build();
       if (!this.#storeRecomputed(nodes)) break;
@@ -96,6 +98,18 @@ class Fuser {
       const users = this.#consumersOf(node).map((c) => c.op).join(", ");
       if (anchor || !this.#record(node).pull) this.#store(node, `several consumers need it (${users})`);
       else this.#store(this.#beneathViews(node), `several consumers need it (${users})`);
+    }
+  }
+
+  /** What parameters alone decide is computed once, before the first run, where a run reads it. */
+  #storeLasting(nodes: readonly Node[]): void {
+    const isLasting = lastingIn(this.graph);
+    const isRead = (node: Node): boolean => this.#consumersOf(node).some((user) =>
+      !isLasting(user) || (this.#record(user).kind === "movement" && isRead(user)));
+    for (const node of nodes) {
+      const { kind } = this.#record(node);
+      const computed = kind === "elementwise" || kind === "reduction";
+      if (computed && isLasting(node) && isRead(node)) this.#store(node, "it is computed once, from parameters alone");
     }
   }
 

@@ -15,6 +15,7 @@ import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
 import { placesOf, type Places } from "./places.js";
 import { plan, type PlannedFamily } from "./plan.js";
+import { layOut } from "./rules/layout.js";
 import { recognize } from "./rules/recognize.js";
 import { simplify } from "./rules/simplify.js";
 import type { Refusal } from "./rewrite.js";
@@ -96,7 +97,8 @@ export function compileGraph(
   const simple = pass("simplify", () => simplify(graph), dumpGraph);
   const recognized = pass("recognize", () => recognize(simple.graph), dumpGraph);
   const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
-  const expanded = pass("expand", () => ({ graph: expandComposites(settled.graph, OPS) }), dumpGraph);
+  const laidOut = pass("lay out", () => layOut(settled.graph), dumpGraph);
+  const expanded = pass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }), dumpGraph);
   const { fusion, stored, places } = pass(
     "fuse", () => fused(expanded.graph, options.fuse !== false), (made) => printFusion(made.fusion),
   );
@@ -116,10 +118,10 @@ export function compileGraph(
     for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
   }
   const firings = new Map<string, number>();
-  for (const { firings: some } of [simple, recognized, settled]) {
+  for (const { firings: some } of [simple, recognized, settled, laidOut]) {
     for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
   }
-  const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals];
+  const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals, ...laidOut.refusals];
   return { wgsl, graph: settled.graph, expanded: expanded.graph, fusion, families, firings, refusals, passes };
 }
 

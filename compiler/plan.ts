@@ -9,6 +9,7 @@ import type { Copy, Family, KernelInfo, Ref, Size, SlotInfo, Step } from "../run
 import { showShape, sizeOf } from "./dim.js";
 import type { Graph, Node } from "./graph.js";
 import { invariant } from "./invariant.js";
+import { changingParameters } from "./lasting.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import type { OpRecord } from "./op.js";
 import { NO_PLACES, type Places } from "./places.js";
@@ -57,11 +58,7 @@ class Planner {
     readonly options: PlanOptions,
   ) {
     this.#places = options.places ?? NO_PLACES;
-    const changing = new Set(graph.updates.keys());
-    for (const { path, inside } of graph.parameters.values()) {
-      if (inside && changing.has(inside.lane)) changing.add(path);
-    }
-    this.#changing = changing;
+    this.#changing = changingParameters(graph);
     this.#parameters = new Map([...graph.parameters.keys()].map((path, i) => [path, i]));
     this.#inputs = new Map([...graph.inputs.keys()].map((name, i) => [name, i]));
     [...graph.outputs.values()].forEach((node, i) => {

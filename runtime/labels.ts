@@ -2,6 +2,7 @@
 
 import { imagenetNames } from "./data/imagenet.js";
 import { InputError } from "./errors.js";
+import type { Manifest } from "./manifest.js";
 
 /** Data sets whose class names are known. */
 export type LabelSet = "imagenet" | "cifar10";
@@ -28,6 +29,33 @@ function knownNames(classes: number): readonly string[] | undefined {
   return classes === cifar10.length ? cifar10 : undefined;
 }
 
+/** Where a safetensors file keeps its class names: a key of its metadata, a JSON list in the order of the logits. */
+const CLASSES = "classes";
+
+/** Class names as metadata of a safetensors file. */
+export const classesEntry = (classes: readonly string[]): Readonly<Record<string, string>> =>
+  ({ [CLASSES]: JSON.stringify(classes) });
+
+/**
+ * The class names that a checkpoint brought, as many as `manifest` predicts; undefined when it has none that fit.
+ * Control characters in them, which could act on a terminal, are replaced.
+ */
+export function labelsIn(
+  metadata: ReadonlyMap<string, string>, manifest: Pick<Manifest, "outputs">,
+): readonly string[] | undefined {
+  let names: unknown;
+  try {
+    names = JSON.parse(metadata.get(CLASSES) ?? "");
+  } catch {
+    return undefined;
+  }
+  const isList = (value: unknown): value is readonly string[] =>
+    Array.isArray(value) && value.every((name) => typeof name === "string");
+  const prediction = manifest.outputs.find(({ name }) => name === "prediction") ?? manifest.outputs[0];
+  if (!isList(names) || names.length !== prediction?.shape.at(-1)?.c) return undefined;
+  return names.map((name) => name.replace(/\p{Cc}/gu, "\ufffd"));
+}
+
 /** One class of a prediction. */
 export interface ScoredClass {
   readonly index: number;
@@ -41,8 +69,8 @@ export interface ScoredClass {
  * The `k` classes of greatest logit, best first, equal ones by index. Throws `InputError` when the logits are empty or
  * not finite, when `k` is not a positive integer, or when there are not as many labels as logits.
  * @param logits one row, [classes]
- * @param labels names in the order of the logits; those of the known data set with as many classes unless given, so
- * give your own for another one
+ * @param labels names in the order of the logits, such as a loaded model's `labels`; unless given, those of the known
+ * data set with as many classes
  */
 export function topK(
   logits: ArrayLike<number>, k: number, labels: readonly string[] | undefined = knownNames(logits.length),

@@ -3,10 +3,13 @@ import type { Device } from "./device.js";
 import { Sequence, type Dispatch, type RunOptions } from "./dispatch.js";
 import { InputError } from "./errors.js";
 import type { Copy, FamilyName, KernelInfo, Manifest, Ref, Step } from "./manifest.js";
-import { memoryUse, planMemory, sizeAt, storedParameters, type MemoryPlan, type MemoryUse } from "./memory.js";
+import {
+  elementsAt, memoryUse, planMemory, sizeAt, storedParameters, type MemoryPlan, type MemoryUse,
+} from "./memory.js";
 import { compilePipelines, Layouts } from "./pipelines.js";
 import { profileSequence, type Profile } from "./profile.js";
 import { ParameterStore } from "./store.js";
+import { floatTypes, traceDispatches, type FloatType, type NonFinite, type WrittenTensor } from "./trace.js";
 import { BufferUsage, createBuffers, MAP_READ, readBytes, writeNumbers, type Numbers } from "./transfer.js";
 
 export type { Numbers } from "./transfer.js";
@@ -49,7 +52,7 @@ interface Bound {
   readonly copies: readonly { readonly from: Bytes; readonly to: Bytes; readonly bytes: number }[];
 }
 
-type Bytes = GPUBufferBinding & { readonly offset: number };
+type Bytes = GPUBufferBinding & { readonly buffer: GPUBuffer; readonly offset: number };
 
 /** Buffers, pipelines and the two programs of a module. */
 export class Program {
@@ -63,6 +66,7 @@ export class Program {
   readonly #buffers: Buffers;
   readonly #names: readonly ((path: string) => string)[];
   #bound: readonly Bound[] = [];
+  #source: KernelSource | undefined;
 
   private constructor(
     device: Device, manifest: Manifest, plan: MemoryPlan, buffers: Buffers, store: ParameterStore,
@@ -120,6 +124,7 @@ export class Program {
    */
   async compile(source: KernelSource, onProgress?: (progress: LoadProgress) => void): Promise<void> {
     const { kernels, programs, copies } = this.manifest.families[this.family];
+    this.#source = source;
     const layouts = new Layouts(this.device);
     const pipelines = await compilePipelines(this.device, this.family, kernels, layouts, {
       batch: this.batch, source, onDone: (done, total) => onProgress?.({ phase: "kernels", done, total }),
@@ -268,6 +273,76 @@ export class Program {
   /** Measures one inference on the inputs last set. */
   profile(): Promise<Profile> {
     return profileSequence(this.device, at(this.#bound, 0, "binding of parameters").run);
+  }
+
+  /**
+   * Runs once as `run` does, looking at every tensor as it is written, up to the first value that is not finite. Slow,
+   * and it allocates: for finding out what went wrong.
+   */
+  async trace(): Promise<NonFinite | undefined> {
+    const { slots, kernels } = this.manifest.families[this.family];
+    // What a slot held before, beyond the end of the tensor in it, must not be taken for a part of that.
+    for (const [i, buffer] of this.#buffers.slots.entries()) {
+      if (slots[i]?.kind === "derived") continue;
+      await writeNumbers(this.device, buffer, 0, new Float32Array(buffer.size / 4));
+    }
+    const types: (readonly (FloatType | undefined)[])[] = [];
+    for (const { name } of kernels) types.push(floatTypes(await this.#source?.(this.family, name) ?? ""));
+    const { run, copies } = at(this.#bound, 0, "binding of parameters");
+    /** Tensors that each slot has held so far. */
+    const turns = new Map<number, number>();
+    const found = await traceDispatches(this.device, run.dispatches, ({ step }) =>
+      step.bindings.flatMap((ref, binding) => {
+        if (kernels[step.kernel]?.bindings[binding] !== "read_write") return [];
+        const turn = ref.kind === "slot" ? turns.get(ref.index) ?? 0 : 0;
+        if (ref.kind === "slot") turns.set(ref.index, turn + 1);
+        const type = types[step.kernel]?.[binding];
+        return type === undefined ? [] : this.#written(ref, step.path, turn).map((tensor) => ({ ...tensor, type }));
+      }));
+    if (found !== undefined || copies.length === 0) return found;
+    const encoder = this.device.gpu.createCommandEncoder();
+    finishing(copies)(encoder);
+    this.device.gpu.queue.submit([encoder.finish()]);
+    return undefined;
+  }
+
+  /** The tensors behind a binding that was written; several where it is a lane. @param turn of those in a slot */
+  #written(ref: Ref, path: string, turn: number): Omit<WrittenTensor, "type">[] {
+    const { parameters, families, outputs } = this.manifest;
+    const name = at(this.#names, 0, "binding of parameters");
+    const { buffer, offset, size } = this.#resolve(ref, name);
+    const bytes = size ?? buffer.size - offset;
+    switch (ref.kind) {
+      case "parameter": {
+        const members = parameters.filter(({ inside }) => inside?.parameter === ref.index);
+        const all = members.length > 0 ? members : [at(parameters, ref.index, "parameter")];
+        return all.map((member): Omit<WrittenTensor, "type"> => {
+          const home = this.#store.binding(name(member.path));
+          return { tensor: member.path, kind: "parameter", ...home, bytes: home.size };
+        });
+      }
+      case "slot": {
+        const { kind, tensors } = at(families[this.family].slots, ref.index, "slot");
+        const tensor = kind === "packed" ? this.#packed(tensors[0] ?? path, offset, path) : tensors[turn] ?? path;
+        return [{ tensor, kind: tensor.endsWith(".grad") ? "gradient" : "activation", buffer, offset, bytes }];
+      }
+      case "output": {
+        const info = at(outputs, ref.index, "output");
+        return [{ tensor: info.name, kind: "output", buffer, offset, bytes: 4 * elementsAt(info, this.batch) }];
+      }
+      case "input":
+        return [];
+      default:
+        throw new InputError(`a manifest of another version: ${String(ref satisfies never)}`);
+    }
+  }
+
+  /** What lies `offset` bytes into a slot laid out as a lane: the gradient of a member. Else it is called `path`. */
+  #packed(pack: string, offset: number, path: string): string {
+    const { parameters } = this.manifest;
+    const lane = parameters.findIndex((p) => pack === `${p.path}.grad`);
+    const member = parameters.find(({ inside }) => inside?.parameter === lane && 4 * inside.offset === offset);
+    return member === undefined ? path : `${member.path}.grad`;
   }
 
   /** Current values of a parameter. */

@@ -28,6 +28,8 @@ export interface SessionOptions {
   /** Whether `destroy()` destroys the device as well. */
   readonly ownsDevice?: boolean;
   readonly weights: ParameterSource;
+  /** Names of the classes that the weights tell apart, in the order of the logits. */
+  readonly labels?: readonly string[];
   /** The most images a call of `infer` takes; storage is allocated for it. 1 unless given. */
   readonly batch?: number;
   /** Overrides the choice by the adapter. */
@@ -54,13 +56,16 @@ export class Session<
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 > {
   readonly manifest: Manifest;
+  /** Class names in the order of the logits, for `topK`; undefined where the weights came without. */
+  readonly labels: readonly string[] | undefined;
   readonly #program: Program;
   readonly #ownsDevice: boolean;
   #last: Promise<unknown> = Promise.resolve();
   #destroyed = false;
 
-  private constructor(program: Program, ownsDevice: boolean) {
+  private constructor(program: Program, { labels, ownsDevice = false }: SessionOptions) {
     this.manifest = program.manifest;
+    this.labels = labels;
     this.#program = program;
     this.#ownsDevice = ownsDevice;
   }
@@ -88,7 +93,7 @@ export class Session<
       program.destroy();
       throw error;
     }
-    return new Session<Inputs, Outputs>(program, options.ownsDevice ?? false);
+    return new Session<Inputs, Outputs>(program, options);
   }
 
   /** The device it runs on. */

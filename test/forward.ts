@@ -12,7 +12,7 @@ import { argMax, generated, maxAbs, parameterValue, readGolden, relativeL2 } fro
 import { compileFile, moduleOf, sourceOf, type Module } from "./harness.js";
 
 /** What PyTorch's float64 run has inside. */
-interface TapGolden {
+export interface TapGolden {
   readonly shape: readonly number[];
   readonly first64: readonly number[];
   readonly l2: number;

@@ -32,6 +32,19 @@ export function generated(name: string, count: number, base: number, scale: numb
   return out;
 }
 
+/** An image batch [N, C, H, W] with low frequencies: noise over squares of one colour, `block` pixels a side. */
+export function blocky(name: string, [n, c, h, w]: readonly [number, number, number, number], block: number): Float32Array {
+  const [fine, coarse] = [fnv1a32(name), fnv1a32(`${name}:coarse`)];
+  const u = (seed: number, i: number): number => (mix(seed, i) >>> 8) / 8388608 - 1;
+  const [rows, cols] = [Math.ceil(h / block), Math.ceil(w / block)];
+  const out = new Float32Array(n * c * h * w);
+  for (let i = 0; i < out.length; i++) {
+    const [plane, y, x] = [Math.floor(i / (h * w)), Math.floor(i / w) % h, i % w];
+    out[i] = 0.5 * u(fine, i) + u(coarse, (plane * rows + Math.floor(y / block)) * cols + Math.floor(x / block));
+  }
+  return out;
+}
+
 /** Whole numbers in [0, modulus). */
 export function integers(name: string, count: number, modulus: number): Int32Array {
   const seed = fnv1a32(name);

@@ -15,6 +15,7 @@ import { CompilerBug } from "../compiler/invariant.js";
 import { OPS } from "../compiler/ops/index.js";
 import { rewrite } from "../compiler/rewrite.js";
 import { rule, type RuleExample } from "../compiler/rule.js";
+import { layOut, layoutRules } from "../compiler/rules/layout.js";
 import { recognize, recognizeRules } from "../compiler/rules/recognize.js";
 import { simplify, simplifyRules } from "../compiler/rules/simplify.js";
 import { loadProgram } from "../dsl/resolve.js";
@@ -50,9 +51,10 @@ function settle(graph: Graph): { graph: Graph; firings: Map<string, number> } {
   return { graph: now, firings };
 }
 
-for (const [passName, rules, pass] of [["simplify", simplifyRules, simplify], [
-  "recognize", recognizeRules, recognize
-]] as const) {
+for (const [passName, rules, pass] of [
+  ["simplify", simplifyRules, simplify], ["recognize", recognizeRules, recognize],
+  ["lay out", layoutRules(() => true), layOut],
+] as const) {
   for (const [i, one] of rules.entries()) {
     test(`${passName} ${i}, ${one.name}: fires on its examples and keeps their values`, (t) => {
       for (const shown of one.examples) {

@@ -1,14 +1,16 @@
-/** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model. */
+/** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model or a recipe. */
 import { Command } from "commander";
 import type { Family, FamilyName, Manifest, Size } from "../../runtime/manifest.js";
 import type { OpRecord } from "../op.js";
 import type { Compiled } from "../pipeline.js";
+import type { Program } from "../../dsl/program.js";
 import { examples, printJsonValue, type Finish } from "./command.js";
 import { CommandError, Exit } from "./exit.js";
 import { families, stepCounts } from "./model.js";
-import { showBytes, showCount, table } from "./table.js";
+import { showAffine, showBytes, table } from "./table.js";
 
-interface Options {
+/** What of a model or recipe is shown. */
+export interface ExplainOptions {
   readonly target?: string;
   readonly family: readonly FamilyName[];
   readonly kernel?: string;
@@ -20,21 +22,27 @@ interface Options {
 
 export const explainCommand = (finish: Finish): Command =>
   new Command("explain")
-    .description("Explains an op, an error code, or a model: its kernels, what was fused and what was not, its memory.")
-    .argument("<what>", "an op's name, an error code, or a .deit file")
-    .option("--target <model>", "which model, where the file has several")
+    .description(
+      "Explains an op, an error code, a model or a recipe: its kernels, what was fused and what was not, its memory.",
+    )
+    .argument("<what>", "an op's name, an error code, or FILE.deit or FILE.deit:NAME (its recipe, where it has one)")
+    .option("--target <name>", "which model or recipe, where the file has several")
     .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
-    .option("--kernel <name>", "print the WGSL of the kernels with this in their name or path")
-    .option("--memory", "bytes on the device as a function of the batch B")
-    .option("--parameters", "every parameter with its shape")
+    .option("--kernel <name>",
+      "print the WGSL of the kernels with this in their name or path; of a recipe, that of GRAPH/FAMILY/KERNEL")
+    .option("--memory",
+      "bytes on the device as a function of the batch B; of a recipe, what the backward pass keeps")
+    .option("--parameters",
+      "every parameter with its shape; of a recipe, everything that lives from step to step")
     .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
       "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain models/deit_ti.deit --memory",
       "deitc explain models/deit_ti.deit --kernel attn.qkv --family scalar,tiled",
+      "deitc explain models/shapes.deit --memory", "deitc explain recipe.deit:hard --kernel train/tiled/matmul_head",
     ))
-    .action(async (what: string, options: Options) => {
-      const text = (await explainName(what)) ?? (await explainModel(what, options));
+    .action(async (what: string, options: ExplainOptions) => {
+      const text = (await explainName(what)) ?? (await explainFile(what, options));
       if (text !== "") process.stdout.write(text);
       finish(Exit.done);
     });
@@ -71,9 +79,32 @@ function explainOp(op: OpRecord): string {
   return `${op.name}${op.signature}\n\n${op.doc}\n\n${table(rows)}`;
 }
 
-async function explainModel(file: string, options: Options): Promise<string> {
-  const { compileFile } = await import("./source.js");
-  const compiled = await compileFile(file, options.target);
+/** A recipe is meant where it is named, or where the file has but one; else a model. */
+const isRecipe = ({ models, recipes }: Program, target: string | undefined): boolean =>
+  (target === undefined ? recipes.length === 1 || (models.length === 0 && recipes.length > 0)
+    : recipes.some(({ declaration }) => declaration.name.text === target));
+
+async function explainFile(path: string, options: ExplainOptions): Promise<string> {
+  const [{ compileProgram, readProgram, refuse }, { recipeParts }] = await Promise.all([
+    import("./source.js"), import("./recipe.js"),
+  ]);
+  const { file, target } = recipeParts(path, options.target);
+  const program = await readProgram(file);
+  if (isRecipe(program, target)) {
+    const { explainRecipe } = await import("./explain_recipe.js");
+    return explainRecipe(program, target, options);
+  }
+  const known = [...program.recipes, ...program.models].map(({ declaration }) => declaration.name.text);
+  if (target !== undefined && !known.includes(target)) {
+    const { diagnose } = await import("../../dsl/diagnostics.js");
+    const start = { source: program.entry, start: 0, end: 0 };
+    refuse([diagnose("unknown_target", { name: target, path: program.entry.path, known }, start)]);
+  }
+  const { compileModel } = await import("../pipeline.js");
+  return explainModel(compileProgram(program, target, {}, compileModel), options);
+}
+
+async function explainModel(compiled: Compiled, options: ExplainOptions): Promise<string> {
   if (options.svg !== undefined) await draw(options.svg, compiled, options.family);
   if (options.json) {
     printJsonValue(forJson(compiled));
@@ -109,8 +140,6 @@ function kernelText({ manifest, wgsl }: Compiled, part: string, names: readonly 
   throw new CommandError(`no kernel has \`${part}\` in its name or path`, "`deitc explain FILE` lists the kernels");
 }
 
-const affine = ({ b, c }: Size): string =>
-  (b === 0 ? showCount(c) : `${showCount(b)}·B${c === 0 ? "" : ` + ${showCount(c)}`}`);
 const add = (sizes: readonly Size[]): Size => sizes.reduce((x, y) => ({ b: x.b + y.b, c: x.c + y.c }), { b: 0, c: 0 });
 
 /** Bytes by kind, affine in B, and at a few batches. */
@@ -129,7 +158,7 @@ function memoryText(manifest: Manifest, name: FamilyName): string {
   rows.push(["peak", add(rows.map(([, size]) => size))]);
   const at = [1, 8, 64];
   const cells = rows.map(
-    ([label, size]) => [label, affine(size), ...at.map((batch) => showBytes(size.b * batch + size.c))],
+    ([label, size]) => [label, showAffine(size), ...at.map((batch) => showBytes(size.b * batch + size.c))],
   );
   const used = family.slots.reduce((n, slot) => n + slot.tensors.length, 0);
   return `${manifest.name}, ${name}: ${used} tensors share ${family.slots.length} slots\n` +

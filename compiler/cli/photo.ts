@@ -1,4 +1,6 @@
-/** @file A made-up photo for machines without one: sky, hills and a sun, from a seed, as the bytes of a PNG file. */
+/** @file Made-up images for machines without any, from a seed: a photo of hills under a sun, and the drawn shapes. */
+import { shapes } from "../../runtime/data/shapes.js";
+import type { Pixels } from "../../runtime/image/resize.js";
 import { uniformAt } from "../../runtime/random.js";
 
 const WIDTH = 480;
@@ -32,4 +34,21 @@ export async function generatedPhoto(seed: number): Promise<Uint8Array> {
     }
   }
   return new Uint8Array(await sharp(pixels, { raw: { width: WIDTH, height: HEIGHT, channels: 3 } }).png().toBuffer());
+}
+
+/** A made-up image. */
+export interface GeneratedImage {
+  readonly name: string;
+  readonly pixels: Pixels;
+  /** Name of the class that it was drawn as. */
+  readonly drawn: string;
+}
+
+/** The first `count` images of the held-out shapes, which no training ever sees; the same for the same seed. */
+export async function generatedShapes(count: number, seed: number): Promise<GeneratedImage[]> {
+  const { classes, read } = shapes({ seed, split: "held-out", length: count });
+  const samples = await read(Array.from({ length: count }, (_, index) => index));
+  return samples.flatMap((sample, index) => sample.kind === "broken" ? [] : [{
+    name: `shape ${index} (seed ${seed})`, pixels: sample.pixels, drawn: classes[sample.label] ?? "",
+  }]);
 }

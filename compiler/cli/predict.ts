@@ -1,5 +1,6 @@
 /** @file `deitc predict`: images in, the best classes out. */
 import { Command } from "commander";
+import type { Pixels } from "../../runtime/image/resize.js";
 import type { Manifest, Preprocess, TensorInfo } from "../../runtime/manifest.js";
 import type { ScoredClass } from "../../runtime/labels.js";
 import type { Session } from "../../runtime/session.js";
@@ -14,10 +15,29 @@ interface Options extends RunOptions {
   readonly top: number;
   readonly batch?: number;
   readonly generatedPhoto?: boolean;
+  readonly generatedShapes?: number;
+}
+
+/** The images of a call. */
+interface Decoded {
+  readonly names: readonly string[];
+  /** Of each: the class that it was drawn as, where that is known. */
+  readonly drawn: readonly (string | undefined)[];
+  /** [images, 3, size, size]. */
+  readonly pixels: Float32Array;
+}
+
+/** What is told of an image. */
+interface Row {
+  readonly image: string;
+  readonly drawn?: string;
+  readonly classes: readonly ScoredClass[];
 }
 
 /** Images at once unless told. */
 const MOST_AT_ONCE = 8;
+/** All images are in memory together. */
+const MOST_SHAPES = 1000;
 
 export const predictCommand = (finish: Finish): Command =>
   withRunOptions(new Command("predict")
@@ -25,11 +45,14 @@ export const predictCommand = (finish: Finish): Command =>
     .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
     .argument("[images...]", "JPEG, PNG or WebP files")
     .option("--generated-photo", "classify a made-up photo, drawn from --seed")
+    .option("--generated-shapes <n>", "classify n shapes that no training sees, drawn from --seed",
+      wholeNumber(1))
     .option("--top <n>", "how many classes to print", wholeNumber(1), 5)
     .option("--batch <n>", `images at once (default: all, at most ${MOST_AT_ONCE})`, wholeNumber(1)))
     .addHelpText("after", examples(
       "deitc predict out/deit_ti --weights deit_tiny_patch16_224-a1311bcf.pth photo.jpg",
       "deitc predict models/deit_ti.deit --random-weights --generated-photo",
+      "deitc predict models/shapes.deit --weights models/deit_shapes.safetensors --generated-shapes 5",
     ))
     .action(async (model: string, images: string[], options: Options) => {
       await predict(model, images, options);
@@ -42,7 +65,10 @@ async function predict(path: string, images: readonly string[], options: Options
       "no weights are given", "name a checkpoint with --weights FILE, or take an untrained model with --random-weights",
     );
   }
-  if (images.length === 0 && !options.generatedPhoto) throw new UsageError("name an image, or add --generated-photo");
+  if (images.length === 0 && !options.generatedPhoto && options.generatedShapes === undefined) {
+    throw new UsageError("name an image, or add --generated-photo or --generated-shapes N");
+  }
+  if ((options.generatedShapes ?? 0) > MOST_SHAPES) throw new UsageError(`at most ${MOST_SHAPES} shapes are drawn`);
   const notes: string[] = [];
   const how = loadOptions(options, notes);
   const { definition, seconds: compiling } = await openModel(path, options.target);
@@ -57,10 +83,12 @@ async function predict(path: string, images: readonly string[], options: Options
   const session = loaded.value;
   try {
     const { topK, classNamesFor } = await import("../../runtime/labels.js");
-    const labels = await classNamesFor(classes);
+    const labels = session.labels ?? await classNamesFor(classes);
     const inferred = await timed(() => inferAll(session, manifest, decoded.value.pixels, output.name, batch));
-    const rows = decoded.value.names.map((name, i) => ({
-      image: name, classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, labels),
+    const { names, drawn } = decoded.value;
+    const rows = names.map((image, i): Row => ({
+      image, ...(drawn[i] === undefined ? {} : { drawn: drawn[i] }),
+      classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, labels),
     }));
     const seconds = { decode: decoded.seconds, compile: compiling, load: loaded.seconds, infer: inferred.seconds };
     const run = {
@@ -100,22 +128,27 @@ async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
   return { value, seconds: (performance.now() - start) / 1000 };
 }
 
-/** All images as one block [images, 3, size, size]. @throws ImageError or FileError naming the first broken one */
-async function decode(
-  paths: readonly string[], options: Options, how: Preprocess,
-): Promise<{ names: string[]; pixels: Float32Array }> {
-  const [{ decodeImage, loadImages }, { preprocess }] = await Promise.all([
-    import("../../runtime/node/images.js"), import("../../runtime/image/transform.js"),
+/** All images as one block. @throws ImageError or FileError naming the first broken one */
+async function decode(paths: readonly string[], options: Options, how: Preprocess): Promise<Decoded> {
+  const [{ decodeImage, loadImages }, { preprocess }, { generatedPhoto, generatedShapes }] = await Promise.all([
+    import("../../runtime/node/images.js"), import("../../runtime/image/transform.js"), import("./photo.js"),
   ]);
   const files = await loadImages(paths, how);
-  if (!options.generatedPhoto) return { names: [...paths], pixels: files };
-  const { generatedPhoto } = await import("./photo.js");
-  const name = `generated photo (seed ${options.seed})`;
-  const photo = preprocess(await decodeImage(await generatedPhoto(options.seed), name), how);
-  const pixels = new Float32Array(files.length + photo.length);
+  const made: { readonly name: string; readonly pixels: Pixels; readonly drawn?: string }[] = [];
+  const { seed, generatedShapes: count } = options;
+  if (options.generatedPhoto) {
+    const name = `generated photo (seed ${seed})`;
+    made.push({ name, pixels: await decodeImage(await generatedPhoto(seed), name) });
+  }
+  if (count !== undefined) made.push(...await generatedShapes(count, seed));
+  const plane = 3 * how.size * how.size;
+  const pixels = new Float32Array(files.length + made.length * plane);
   pixels.set(files);
-  pixels.set(photo, files.length);
-  return { names: [...paths, name], pixels };
+  made.forEach((one, i) => pixels.set(preprocess(one.pixels, how), files.length + i * plane));
+  return {
+    names: [...paths, ...made.map(({ name }) => name)],
+    drawn: [...paths.map(() => undefined), ...made.map(({ drawn }) => drawn)], pixels,
+  };
 }
 
 /** The rows of one output for all images, batch by batch. */
@@ -144,14 +177,23 @@ async function inferAll(
 
 function report(
   manifest: Manifest, options: Options, notes: readonly string[],
-  rows: readonly { image: string; classes: readonly ScoredClass[] }[],
+  rows: readonly Row[],
   run: { adapter: string; software: boolean; family: string; batch: number }, seconds: Readonly<Record<string, number>>,
 ): string {
   const head = `${manifest.name}, ${showCount(parameterCount(manifest))} parameters, ${weightsWords(options)}\n`;
-  const tables = rows.map(({ image, classes }) => {
-    const lines = classes.map((c, i) => [`  ${i + 1}`, `${(100 * c.score).toFixed(2)} %`, String(c.index), c.label]);
+  const percent = (score: number): string => `${(100 * score).toFixed(2)} %`;
+  const tables = rows.filter(({ drawn }) => drawn === undefined).map(({ image, classes }) => {
+    const lines = classes.map((c, i) => [`  ${i + 1}`, percent(c.score), String(c.index), c.label]);
     return `\n${image}\n${table(lines, [1, 2])}`;
   });
+  const known = rows.filter(({ drawn }) => drawn !== undefined);
+  if (known.length > 0) {
+    const lines = known.map(({ image, drawn = "", classes: [best] }) =>
+      [image, drawn, best?.label ?? "", percent(best?.score ?? 0)]);
+    const right = known.filter(({ drawn, classes: [best] }) => best?.label === drawn).length;
+    tables.push(`\n${table([["image", "drawn as", "predicted", "score"], ...lines], [3])}` +
+      `${right} of ${known.length} right\n`);
+  }
   const software = run.software ? " (software: no GPU is used)" : "";
   const adapter = `\n${run.adapter}${software}, ${run.family} kernels, batch ${run.batch}\n`;
   const times = `${Object.entries(seconds).map(([stage, s]) => `${stage} ${showSeconds(s)}`).join("   ")}\n`;

@@ -1,14 +1,10 @@
 /**
  * @file Progress of long work on standard error: a bar on a terminal, a line per interval elsewhere.
  */
+import { ProgressLine } from "../../runtime/node/progress_line.js";
 
-/** Seconds between lines where there is no terminal. */
+/** Seconds before a step is told where there is no terminal. */
 const INTERVAL = 5;
-/** Seconds between redraws of a bar. */
-const REDRAW = 0.1;
-const BAR = 24;
-
-const now = (): number => performance.now() / 1000;
 
 /** `12.3 s`, `420 ms`, `3 min 20 s`. @param seconds not negative */
 export function showSeconds(seconds: number): string {
@@ -19,42 +15,23 @@ export function showSeconds(seconds: number): string {
 
 /** Counts work of a known size. Nothing is printed for work that ends within the first redraw or interval. */
 export class Progress {
-  readonly #label: string;
-  readonly #total: number;
-  readonly #unit: string;
-  readonly #start = now();
-  readonly #terminal = process.stderr.isTTY === true;
-  #shown = now();
-  #drawn = false;
+  readonly #line: ProgressLine;
 
-  /** @param unit what is counted, in the plural: `rounds`, `tensors` */
+  /** @param unit what is counted, in the plural: `rounds`, `tensors`; none for a share of the whole */
   constructor(label: string, total: number, unit: string) {
-    this.#label = label;
-    this.#total = total;
-    this.#unit = unit;
+    const count = (done: number, of: number): string =>
+      unit === "" ? `${Math.floor((100 * done) / of)} %` : `${done}/${of} ${unit}`;
+    this.#line = new ProgressLine(total, { label, count });
   }
 
   /** @param done of the total, so far */
   update(done: number, note = ""): void {
-    const time = now();
-    if (time - this.#shown < (this.#terminal ? REDRAW : INTERVAL)) return;
-    this.#shown = time;
-    this.#drawn = true;
-    const line = this.#line(done, time - this.#start, note);
-    process.stderr.write(this.#terminal ? `\r\x1b[K${line}` : `${line}\n`);
+    this.#line.update(done, [], note);
   }
 
   /** Clears the bar. */
   end(): void {
-    if (this.#terminal && this.#drawn) process.stderr.write("\r\x1b[K");
-  }
-
-  #line(done: number, seconds: number, note: string): string {
-    const share = this.#total > 0 ? Math.min(1, done / this.#total) : 1;
-    const filled = Math.round(share * BAR);
-    const bar = this.#terminal ? ` [${"#".repeat(filled)}${" ".repeat(BAR - filled)}]` : "";
-    const left = share > 0 ? `, ${showSeconds((seconds * (1 - share)) / share)} left` : "";
-    return `${this.#label}${bar} ${done}/${this.#total} ${this.#unit}${left}${note === "" ? "" : `  ${note}`}`;
+    this.#line.end();
   }
 }
 

@@ -41,12 +41,14 @@ export async function compileRecipeFile(file: string, target: string | undefined
   return compiled;
 }
 
-/** `FILE:NAME` as its parts; a path with a colon of its own stays whole. */
-function parts(path: string, target: string | undefined): { readonly file: string; readonly target?: string } {
+/** `FILE:NAME` as its parts; a path with a colon of its own stays whole. @throws UsageError for two names */
+export function recipeParts(
+  path: string, target: string | undefined,
+): { readonly file: string; readonly target?: string } {
   const [, file, name] = /^(.+\.deit):(\w+)$/.exec(path) ?? [];
   if (file === undefined || name === undefined) return { file: path, ...(target === undefined ? {} : { target }) };
   if (target !== undefined && target !== name) {
-    throw new UsageError(`the recipe is called ${name} and ${target} at once`);
+    throw new UsageError(`the target is called ${name} and ${target} at once`);
   }
   return { file, target: name };
 }
@@ -60,7 +62,7 @@ export async function openRecipePath(path: string, target?: string): Promise<Ope
     const { openRecipe } = await import("../../runtime/node/train/module.js");
     return { definition: await openRecipe(path), base: ".", seconds: seconds() };
   }
-  const named = parts(path, target);
+  const named = recipeParts(path, target);
   const compiled = await compileRecipeFile(named.file, named.target);
   return { definition: definitionOf(compiled), base: dirname(named.file), seconds: seconds() };
 }

@@ -2,7 +2,7 @@
 import type { FamilyName, Step } from "../../runtime/manifest.js";
 import { showShape } from "../dim.js";
 import { parameterCount } from "../emit/facts.js";
-import type { Compiled } from "../pipeline.js";
+import type { Compiled, CompiledGraph } from "../pipeline.js";
 import { showCount, showNumber, table } from "./table.js";
 
 const ROW_LIMIT = 120;
@@ -14,6 +14,12 @@ export function summaryText(compiled: Compiled, names: readonly FamilyName[]): s
     rulesText(compiled),
   ].join("\n");
 }
+
+/** What the compiler decided about one graph of several. */
+export const decisionsText = (graph: CompiledGraph, name: string): string => [
+  `${name}: ${graph.fusion.kernels.length} tensors stored by kernels of their own\n`, fusedText(graph),
+  refusedText(graph), rulesText(graph),
+].join("\n");
 
 function headText({ manifest, model }: Compiled): string {
   const trained = manifest.parameters.filter((p) => p.trained);
@@ -53,7 +59,7 @@ function stepsText({ manifest }: Compiled, name: FamilyName): string {
 }
 
 /** Kernels of the same make together: `12 ×  contraction: matmul add gelu  blocks.0.mlp.fc1 …`. */
-function fusedText({ fusion }: Compiled): string {
+function fusedText({ fusion }: CompiledGraph): string {
   const groups = new Map<string, string[]>();
   for (const { kind, members, root } of fusion.kernels) {
     const made = `${kind}: ${members.map((node) => node.op).join(" ")}`;
@@ -64,7 +70,7 @@ function fusedText({ fusion }: Compiled): string {
 }
 
 /** Tensors stored although one consumer could have taken them in, by reason. */
-function refusedText({ fusion, refusals }: Compiled): string {
+function refusedText({ fusion, refusals }: CompiledGraph): string {
   const groups = new Map<string, string[]>();
   const note = (reason: string, path: string): void => void groups.set(reason, [...(groups.get(reason) ?? []), path]);
   for (const { node, reason } of fusion.refusals) note(`${node.op}: ${reason}`, node.origin.path);
@@ -75,7 +81,7 @@ function refusedText({ fusion, refusals }: Compiled): string {
     : `Not fused: why a tensor is stored, and the first such\n${table(rows, [0])}`;
 }
 
-function rulesText({ firings }: Compiled): string {
+function rulesText({ firings }: CompiledGraph): string {
   const rows = [...firings].filter(([, times]) => times > 0).map(([rule, times]) => [`${times} ×`, rule]);
   return `Rewrite rules that fired\n${table(rows, [0])}`;
 }

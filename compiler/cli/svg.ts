@@ -3,7 +3,7 @@ import type { FamilyName } from "../../runtime/manifest.js";
 import { showShape } from "../dim.js";
 import type { FusedKernel } from "../fusion.js";
 import type { Node } from "../graph.js";
-import type { Compiled } from "../pipeline.js";
+import type { CompiledGraph } from "../pipeline.js";
 
 const COLOURS: Readonly<Record<FusedKernel["kind"], string>> = {
   map: "#dfe8f5", row: "#e2f2df", contraction: "#fbe6cf", attention: "#f5d9e6",
@@ -23,8 +23,11 @@ function svg(width: number, height: number, title: string, parts: readonly strin
     `<title>${escapeXml(title)}</title>\n<style>${style}</style>\n${parts.join("\n")}\n</svg>\n`;
 }
 
+/** A graph to draw, and what it is called. */
+type Drawn = Pick<CompiledGraph, "fusion" | "families"> & { readonly manifest: { readonly name: string } };
+
 /** Every kernel a box, with what is computed inside; arrows are stored tensors. Kernels of a row could run together. */
-export function drawGraph(compiled: Compiled): string {
+export function drawGraph(compiled: Drawn): string {
   const { kernels } = compiled.fusion;
   const rowOf = new Map<Node, number>();
   const rows: FusedKernel[][] = [];
@@ -67,7 +70,7 @@ function arrow(from: { x: number; y: number } | undefined, to: { x: number; y: n
 }
 
 /** Storage slots down, steps across: a bar from the step that writes a tensor to the last that reads it. */
-export function drawPlan(compiled: Compiled, name: FamilyName): string {
+export function drawPlan(compiled: Drawn, name: FamilyName): string {
   const { family } = compiled.families[name].planned;
   const steps = family.programs.run;
   const step = 14;

@@ -29,3 +29,7 @@ export const showCount = (n: number): string => String(n).replace(/\B(?=(\d{3})+
 /** Three significant digits: `12.3`, `0.0456`, `1230`. */
 export const showNumber = (x: number): string =>
   (x === 0 ? "0" : x >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3))));
+
+/** `17 408·B + 576`. */
+export const showAffine = ({ b, c }: { readonly b: number; readonly c: number }): string =>
+  (b === 0 ? showCount(c) : `${showCount(b)}·B${c === 0 ? "" : ` + ${showCount(c)}`}`);

@@ -4,7 +4,7 @@
  */
 import type { BinaryOperator, Expr } from "../../dsl/ast.js";
 import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../dim.js";
-import type { Frame } from "./frame.js";
+import { madeList, type Frame } from "./frame.js";
 import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import {
   bool, describe, dimension, ERROR, number, sameValue, treeSize, type NumberValue, type Value,
@@ -41,6 +41,9 @@ function fold(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value 
     }
     const same = sameValue(left, right);
     if (same !== undefined) return bool(same === (operator === "=="));
+  }
+  if (operator === "+" && left.kind === "list" && right.kind === "list") {
+    return madeList(frame, expr.span, [...left.items, ...right.items]);
   }
   if (left.kind === "number" && right.kind === "number") return foldNumbers(expr, left, right);
   if (left.kind === "bool" && right.kind === "bool") {

@@ -148,8 +148,10 @@ export function operandOf(value: Value, site: OperandSite): Operand {
   const rowGuards = guards.filter((g) => !variablesOf(g.index).has(depth));
   const elementGuards = guards.filter((g) => variablesOf(g.index).has(depth));
   const found = vectorAxis(offset, site);
+  const parted = found === "row" ? rowGuards.length + elementGuards.length > 0
+    : elementGuards.some((g) => tellsFoursApart(g.index, depth, site.depths));
   // Four neighbours are loaded together, so a guard may not tell them apart.
-  const vector = elementGuards.length > 0 || (found === "row" && rowGuards.length > 0) ? "none" : found;
+  const vector = parted ? "none" : found;
   const buffer = site.bindings.use(view.load.node, vector !== "none");
   const [ofDepth, others, mixed] = partition(offset, depth);
   const names = (r: string, d: string, z: string): Map<string, string> =>
@@ -182,14 +184,25 @@ function partition(offset: Index, depth: string): [ofDepth: Index, others: Index
   ];
 }
 
+/** Whether an index differs between the four neighbours of `name` from a multiple of four on. */
+function tellsFoursApart(index: Index, name: string, size: Dim): boolean {
+  if (size.b % 4 !== 0 || size.c % 4 !== 0) return true;
+  return variablesOf(inFours(index, name, size)).has(INNER);
+}
+
+/** An index with `name` written as four times a variable and `INNER`. */
+function inFours(index: Index, name: string, size: Dim): Index {
+  const four = variable("four", { b: size.b / 4, c: size.c / 4 });
+  return substitute(index, new Map([[name, addIndex(scaleIndex(four, 4), variable(INNER, 4))]]));
+}
+const INNER = "inner";
+
 /** The axis along which four neighbours lie side by side from a multiple of four on. */
 function vectorAxis(offset: Index, site: OperandSite): Operand["vector"] {
   for (const [axis, name, size] of [["depth", site.depth, site.depths], ["row", site.row, site.rows]] as const) {
     if (size.b % 4 !== 0 || size.c % 4 !== 0 || isOne(size)) continue;
-    const four = variable("four", { b: size.b / 4, c: size.c / 4 });
-    const inner = variable("inner", 4);
-    const moved = substitute(offset, new Map([[name, addIndex(scaleIndex(four, 4), inner)]]));
-    const adjacent = moved.terms.filter((t) => [...variablesOf({ terms: [t], constant: dim(0) })].includes("inner"));
+    const moved = inFours(offset, name, size);
+    const adjacent = moved.terms.filter((t) => variablesOf({ terms: [t], constant: dim(0) }).has(INNER));
     const [only] = adjacent;
     if (adjacent.length !== 1 || !only || only.atom.kind !== "variable" || !isOne(only.coefficient)) continue;
     const rest = moved.terms.filter((t) => t !== only);

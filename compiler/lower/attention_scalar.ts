@@ -19,11 +19,25 @@ interface Tile {
   readonly keys: number;
 }
 
-/** Four keys a lane; queries so many that scores fill some 64 registers. */
-function tileOf({ queries, q }: AttentionSpec, lanes: Lanes): Tile {
-  const few = isConstant(queries.dim) && queries.dim.c <= lanes;
-  return { lanes, queries: q.vector === "row" ? 4 : few ? 1 : 16 / lanes, keys: 4 };
+/** Up to four keys a lane; queries so that scores fill some 64 registers. Fewer where tiles would be half empty. */
+function tileOf({ queries, keys, q, k, v }: AttentionSpec, lanes: Lanes): Tile {
+  return {
+    lanes,
+    queries: q.vector === "row" ? 4 : perLane(queries, lanes, 16 / lanes),
+    keys: k.vector === "row" || v.vector === "row" ? 4 : perLane(keys, lanes, 4),
+  };
 }
+
+/** Rows of `extent` for each lane, at most `most`: fewer fill the last tile better, more share what is loaded. */
+function perLane({ dim }: Extent, lanes: Lanes, most: number): number {
+  if (!isConstant(dim)) return most;
+  const tiles = (rows: number): number => Math.ceil(dim.c / (lanes * rows));
+  const cost = (rows: number): number => tiles(rows) * lanes * rows * (1 + SHARED * (most - rows));
+  return range(most).map((i) => i + 1).reduce((best, rows) => (cost(rows) <= cost(best) ? rows : best));
+}
+
+/** What a tile of one row a lane less costs more, per element: an estimate. */
+const SHARED = 0.12;
 
 /** The four-lane kernel: any adapter with subgroups. */
 export const attentionScalar: Template<AttentionSpec> = (spec) => attentionOfLanes(spec, 4);

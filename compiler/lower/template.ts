@@ -26,7 +26,10 @@ export interface Operand {
   offset(row: string, depth: string, batch: string): string;
   /** bool expression: false means the whole row is zeros and must not be loaded. Absent: every row is real. */
   readonly guard?: (row: string, batch: string) => string;
-  /** bool expression per element (padding of a convolution); absent: only `guard` counts. */
+  /**
+   * bool expression per element (padding of a convolution); absent: only `guard` counts. Four depths of a depth vector
+   * share theirs.
+   */
   readonly elementGuard?: (row: string, depth: string, batch: string) => string;
   /**
    * Along which axis four neighbours, the first at a multiple of four, are adjacent and 16-byte aligned in `buffer`:

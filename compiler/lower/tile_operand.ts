@@ -115,18 +115,18 @@ function depthReader(operand: Operand, options: ReaderOptions): Reader {
   const { vector, buffer, elementGuard } = operand;
   const load = (i: number, depths: readonly string[], steps: 1 | 4): string => {
     const rowGuard = operand.guard ? `${name}_g${i}` : undefined;
-    const guards = depths.map((_, l) => (elementGuard ? `${name}${i}_g${l}` : rowGuard));
-    const declared = !elementGuard ? "" : depths.map((d, l) =>
+    const tested = vector === "depth" ? depths.slice(0, 1) : depths;
+    const guards = tested.map((_, l) => (elementGuard ? `${name}${i}_g${l}` : rowGuard));
+    const declared = !elementGuard ? "" : tested.map((d, l) =>
       `let ${name}${i}_g${l} = ${both(rowGuard, elementGuard(`${name}_r${i}`, d, batch)) ?? "true"};\n`).join("");
     const scalar = (d: string, l: number): string => {
       const loaded = `${buffer}[${indexOf(operand, options, i, l, d, guards[l])}]`;
       return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;
     };
     const vectors = (depth: string): string => {
-      const any = elementGuard ? guards.join(" | ") : rowGuard;
-      const loaded = `${buffer}[${indexOf(operand, options, i, 0, depth, any)}]`;
-      if (any === undefined) return loaded;
-      return `select(vec4f(), ${loaded}, ${elementGuard ? `vec4<bool>(${guards.join(", ")})` : any})`;
+      const [guard] = guards;
+      const loaded = `${buffer}[${indexOf(operand, options, i, 0, depth, guard)}]`;
+      return guard === undefined ? loaded : `select(vec4f(), ${loaded}, ${guard})`;
     };
     const [depth = "0"] = depths;
     const scalars = depths.map(scalar);

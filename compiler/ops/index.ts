@@ -6,6 +6,7 @@ import type { OpRecord } from "../op.js";
 import { activations } from "./activations.js";
 import { arithmetic } from "./arithmetic.js";
 import { attentions } from "./attention.js";
+import { channelsLast } from "./channels_last.js";
 import { conv2d, pooling } from "./convolution.js";
 import { indexing } from "./indexing.js";
 import { joins } from "./joins.js";
@@ -19,7 +20,7 @@ import { views } from "./views.js";
 
 const all: readonly OpRecord[] = [
   ...leaves, ...arithmetic, ...logic, ...activations, ...reductions, ...rows,
-  matmul, ...attentions, ...lanes, conv2d, ...pooling, ...views, ...joins, ...indexing,
+  matmul, ...attentions, ...lanes, conv2d, ...channelsLast, ...pooling, ...views, ...joins, ...indexing,
 ];
 
 /** Every op by its name. */

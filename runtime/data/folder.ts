@@ -97,7 +97,7 @@ export function fileDataset(
   files: DataFiles, name: string, classes: readonly string[], labelled: readonly LabelledFile[], size?: number,
 ): Dataset {
   return {
-    name, classes, length: labelled.length, image: { size, channels: 3 },
+    name, classes, length: labelled.length, files: labelled.map(({ path }) => path), image: { size, channels: 3 },
     read: (indices) => mapLimited(indices, OPEN, async (index) => {
       const file = labelled[index];
       if (file === undefined) throw new InputError(`${name} has no image ${index}: there are ${labelled.length}`);

@@ -25,6 +25,8 @@ export interface Dataset {
   readonly classes: readonly string[];
   /** Images. */
   readonly length: number;
+  /** Paths of the images, where each is a file. */
+  readonly files?: readonly string[];
   /** Side in pixels when all images are squares of one size. */
   readonly image: { readonly size: number | undefined; readonly channels: 3 };
   /** The images at `indices`, decoded, in that order. */
@@ -51,7 +53,7 @@ export interface Batch {
 export type BrokenImage = Sample & { readonly kind: "broken" };
 
 /** Counts broken images and gives up on too many. */
-class BrokenImages {
+export class BrokenImages {
   readonly #dataset: Dataset;
   readonly #share: number;
   readonly #tell: (broken: BrokenImage) => void;

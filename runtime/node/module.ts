@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Device } from "../device.js";
 import { FileError, InputError } from "../errors.js";
+import { labelsIn } from "../labels.js";
 import type { FamilyName, Manifest } from "../manifest.js";
 import type { LoadProgress } from "../program.js";
 import { Session, type ModuleDefinition, type ParameterSource, type Tensors } from "../session.js";
@@ -46,6 +47,7 @@ export interface LoadOptions {
 /** Where parameters come from, and what to do when all were read. */
 interface OpenSource {
   readonly source: ParameterSource;
+  readonly labels?: readonly string[];
   readonly close?: () => Promise<void>;
 }
 
@@ -86,13 +88,13 @@ export async function load<
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 >(definition: ModuleDefinition, options: LoadOptions): Promise<Session<Inputs, Outputs>> {
   const { batch, family, poison, onProgress } = options;
-  const { source, close } = await openSource(definition.manifest, options);
+  const { source, labels, close } = await openSource(definition.manifest, options);
   let opened: Device | undefined;
   try {
     const device = options.device ?? (opened = await openDevice(options));
     const ownsDevice = opened !== undefined;
     return await Session.load<Inputs, Outputs>(definition, {
-      device, ownsDevice, weights: source, batch, family, poison, onProgress,
+      device, ownsDevice, weights: source, labels, batch, family, poison, onProgress,
     });
   } catch (error) {
     opened?.destroy();
@@ -130,8 +132,9 @@ async function fromCheckpoint(
     const checkpoint = await openCheckpoint(file, { ema });
     const { sources, notes } = matchWeights(checkpoint, manifest.parameters, { allowHeadMismatch });
     for (const note of notes) onNote?.(note);
+    const labels = labelsIn(checkpoint.metadata, manifest);
     // One source a parameter, in the manifest's order.
-    return { source: (info, index) => sources[index]?.load() ?? initialize(info, 0), close };
+    return { source: (info, index) => sources[index]?.load() ?? initialize(info, 0), labels, close };
   } catch (error) {
     await close();
     throw error;

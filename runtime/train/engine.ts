@@ -6,12 +6,16 @@ import type { FamilyName, Manifest } from "../manifest.js";
 import { elementsAt, largestBatch, type MemoryUse } from "../memory.js";
 import { Program, type LoadProgress } from "../program.js";
 import { ParameterStore } from "../store.js";
+import type { NonFinite } from "../trace.js";
 import type { StateInfo, TrainingGraphs, TrainingManifest } from "../training.js";
 import { FIGURES, StepFigures } from "./figures.js";
 import { StepInputs, tensorOf } from "./inputs.js";
 import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./loop.js";
 import type { EngineState } from "./state.js";
-import { firstNonFinite, readStates, storedStates, writeInitial, writeStates, type StateUser } from "./states.js";
+import {
+  firstNonFinite, modelOf, readStates, storedStates, writeInitial, writeStates, type StateUser,
+} from "./states.js";
+import { traceStep } from "./trace.js";
 
 /** A graph of a recipe. */
 export type GraphName = keyof TrainingGraphs;
@@ -66,6 +70,8 @@ export class DeviceEngine implements StepEngine {
   #sums = { loss: 0, correct: 0, rows: 0, images: 0 };
   #gradNorm: number | undefined;
   #bad: { readonly step: number; readonly figure: string } | undefined;
+  /** Values that states start from, where they are not drawn by the seed. */
+  #loaded: (state: StateInfo) => Promise<Float32Array | undefined> = () => Promise.resolve(undefined);
   /** The way parameters are bound that evaluation was last prepared for; undefined when they have changed since. */
   #prepared: number | undefined;
 
@@ -201,7 +207,27 @@ export class DeviceEngine implements StepEngine {
   ): Promise<void> {
     await this.#settle();
     await writeInitial(this.manifest, this.#store, loaded);
+    this.#loaded = loaded;
+    this.#forget();
     await this.#prepareSteps();
+  }
+
+  /** Puts every state back to what `initialize` gave it. Throws what reading the values again throws. */
+  async restart(): Promise<void> {
+    const loaded = this.#loaded;
+    await this.initialize(async (state) => {
+      if (modelOf(this.manifest, state)?.frozen !== true) return loaded(state);
+      // What never changes is there still.
+      const bytes = await this.#store.read(state.path);
+      return state.dtype === "f32" ? new Float32Array(bytes) : Float32Array.from(new Int32Array(bytes));
+    });
+    this.#loaded = loaded;
+  }
+
+  /** Figures of steps that are not to count. */
+  #forget(): void {
+    [this.#rows, this.#bad, this.#gradNorm] = [[], undefined, undefined];
+    this.#sums = { loss: 0, correct: 0, rows: 0, images: 0 };
   }
 
   async #prepareSteps(): Promise<void> {
@@ -226,6 +252,18 @@ export class DeviceEngine implements StepEngine {
       this.#post(apply);
     }
     this.#prepared = undefined;
+  }
+
+  /**
+   * Does a step as `step` does, looking at every tensor as it is written, up to the first value that is not finite.
+   * Slow, and it allocates: for finding out why training diverged.
+   */
+  async trace(batch: Batch, scalars: StepScalars): Promise<NonFinite | undefined> {
+    await this.#settle();
+    this.#prepared = undefined;
+    const { pass, apply } = this.#programs;
+    const { manifest, passes } = this;
+    return traceStep({ manifest, store: this.#store, pass, apply, inputs: this.#inputs, passes }, batch, scalars);
   }
 
   /** Submits a program, and the copies of its figures into the newest row. */
@@ -330,8 +368,7 @@ export class DeviceEngine implements StepEngine {
   async writeState(state: EngineState): Promise<void> {
     await this.#settle();
     await writeStates(this.manifest, this.#store, state);
-    [this.#rows, this.#bad, this.#gradNorm] = [[], undefined, undefined];
-    this.#sums = { loss: 0, correct: 0, rows: 0, images: 0 };
+    this.#forget();
     await this.#prepareSteps();
   }
 

@@ -6,7 +6,9 @@
 import type { Batch } from "../data/loader.js";
 import { DeitcError } from "../errors.js";
 import { isBetter, type EpochRecord, type Evaluation, type MetricsRecord, type StepRecord } from "./metrics.js";
+import type { NonFinite } from "../trace.js";
 import { learningRate, type Schedule } from "./schedule.js";
+import { findNonFinite, type GoodState } from "./replay.js";
 import type { Best, EngineState, EpochSums, TrainingState } from "./state.js";
 
 /** Numbers that change from step to step. */
@@ -23,7 +25,7 @@ export interface StepMetrics {
   readonly gradNorm?: number;
   /** Share of the images predicted right, as they were trained on. */
   readonly accuracy?: number;
-  /** The first value that was not finite: step, counted from 0, and the path of the tensor. */
+  /** A value that was not finite: the first such step, counted from 0, and what is so now. */
   readonly nonFinite?: { readonly step: number; readonly tensor: string };
 }
 
@@ -45,12 +47,21 @@ export interface StepEngine {
   evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums>;
   readState(): Promise<EngineState>;
   writeState(state: EngineState): Promise<void>;
+  /** Goes back to the states of step 0. Absent where that cannot be done. */
+  restart?(): Promise<void>;
+  /**
+   * Does a step, however slowly, up to the first value that is not finite. Absent where it cannot tell.
+   * @returns that value; undefined when the step is done and all was finite
+   */
+  trace?(batch: Batch, scalars: StepScalars): Promise<NonFinite | undefined>;
 }
 
 /** Where checkpoints go. */
 export interface CheckpointStore {
   /** Keeps a state. @param best which weights of it are the best so far. Throws when it could not be kept. */
   save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint>;
+  /** What was kept under a path of `save`. */
+  load?(path: string): Promise<TrainingState>;
 }
 
 export interface SavedCheckpoint {
@@ -107,23 +118,41 @@ export interface TrainingOutcome {
   readonly checkpoint: string | undefined;
 }
 
+/** What is known of a value that is not finite: all of it, or the tensor it was noticed in. */
+export type BadValue = NonFinite | string | undefined;
+
 /** The loss or a tensor is no longer finite; nothing of it was saved. */
 export class DivergedError extends DeitcError {
   override readonly name = "DivergedError";
   /** Optimizer step, counted from 0. */
   readonly step: number;
   readonly tensor: string | undefined;
+  /** The first value that was not finite, where it was found. */
+  readonly found: NonFinite | undefined;
   readonly checkpoint: string | undefined;
-  constructor(step: number, tensor: string | undefined, checkpoint: string | undefined) {
-    const where = tensor === undefined
-      ? "the loss is not finite" : `'${tensor}' is the first tensor that is not finite`;
+  constructor(step: number, bad: BadValue, checkpoint: string | undefined) {
     const from = checkpoint === undefined
       ? "no checkpoint was kept before it" : `the last good checkpoint is ${checkpoint}`;
-    super("diverged", "input", `training diverged at step ${step}: ${where}; ${from}`, {
-      help: "lower the learning rate, lengthen the warm-up or clip the gradients, then resume from the checkpoint",
+    const found = typeof bad === "string" ? undefined : bad;
+    const then = checkpoint === undefined ? "then train again" : "then resume from the checkpoint";
+    super("diverged", "input", `training diverged at step ${step}: ${badWords(bad)}; ${from}`, {
+      help: found?.kind === "input"
+        ? `look at what the data brings as '${found.tensor}' at this step: no setting mends it`
+        : `lower the learning rate, lengthen the warm-up or clip the gradients, ${then}`,
     });
-    [this.step, this.tensor, this.checkpoint] = [step, tensor, checkpoint];
+    [this.step, this.found, this.checkpoint] = [step, found, checkpoint];
+    this.tensor = typeof bad === "string" ? bad : bad?.tensor;
   }
+}
+
+/** `'head.weight' is the first tensor that is not finite (parameter: NaN at 5, written by NAME, dispatch 3 of 9)`. */
+function badWords(bad: BadValue): string {
+  if (bad === undefined) return "the loss is not finite";
+  if (typeof bad === "string") return `'${bad}' is the first tensor that is not finite`;
+  const { tensor, kind, index, value, by } = bad;
+  const writer = by === undefined ? (kind === "input" ? "as the data brought it" : "before the step")
+    : `written by the kernel ${by.kernel}, dispatch ${by.dispatch} of ${by.of}`;
+  return `'${tensor}' is the first tensor that is not finite (${kind}: ${value} at ${index}, ${writer})`;
 }
 
 const systemClock = (): number => performance.now() / 1000;
@@ -142,16 +171,25 @@ class Run {
   #began: number;
   #savedAt: number;
   #sums: EpochSums = { loss: 0, steps: 0, seconds: 0, total: 0 };
+  /** The newest state that can be gone back to. */
+  #good: GoodState | undefined;
 
   constructor(plan: TrainingPlan, parts: TrainingParts) {
     [this.#plan, this.#parts, this.#clock] = [plan, parts, parts.clock ?? systemClock];
     this.#began = this.#savedAt = this.#clock();
+    const { engine } = parts;
+    if (engine.restart) this.#good = { step: 0, name: "its beginning", restore: async () => engine.restart?.() };
   }
 
   async resume(state: TrainingState, from: string | undefined): Promise<void> {
     await this.#parts.engine.writeState(state.engine);
     this.#records.push(...state.records);
     [this.#step, this.#best, this.#sums, this.#checkpoint] = [state.step, state.best, state.sums, from];
+    const { engine } = this.#parts;
+    // Whoever resumed holds the state as long as the run lasts.
+    this.#good = {
+      step: state.step, name: from ?? "where it was resumed", restore: () => engine.writeState(state.engine),
+    };
   }
 
   #lr(step: number): number {
@@ -234,6 +272,13 @@ class Run {
     try {
       const { path, notes } = await store.save(state, best);
       this.#checkpoint = path;
+      if (store.load) {
+        const restore = async (): Promise<void> => {
+          const saved = await store.load?.(path);
+          if (saved !== undefined) await engine.writeState(saved.engine);
+        };
+        this.#good = { step: this.#step, name: path, restore };
+      }
       for (const text of notes) yield { kind: "warning", text };
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
@@ -267,21 +312,50 @@ class Run {
     if (this.#interval === 0) this.#began = this.#clock();
   }
 
-  async *go(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+  /** The steps from the newest good state up to the one that was bad, again, to find the tensor that was first. */
+  async *#explained(error: DivergedError): AsyncGenerator<TrainingEvent, DivergedError> {
+    const good = this.#good;
+    if (good === undefined || this.#parts.engine.trace === undefined) return error;
+    const steps = good.step < error.step ? `steps ${good.step} to ${error.step} are` : "it is";
+    const text = `step ${error.step} is not finite; ${steps} done again from ${good.name} to find out why`;
+    yield { kind: "warning", text };
+    try {
+      const found = await findNonFinite(this.#parts, good, error.step, (step) => this.#lr(step));
+      if (found !== undefined) return new DivergedError(found.step, found.bad, error.checkpoint);
+      if (this.#parts.signal?.aborted !== true) {
+        yield { kind: "warning", text: "all was finite this time: the device or the data is not the same twice" };
+      }
+      return error;
+    } catch (failure) {
+      if (!(failure instanceof DeitcError)) throw failure;
+      yield { kind: "warning", text: `that cannot be done: ${failure.message}` };
+      return error;
+    }
+  }
+
+  async *#steps(): AsyncGenerator<TrainingEvent, void> {
     const { engine, training, signal } = this.#parts;
     const { steps } = this.#plan;
-    const stopped = (): boolean => signal?.aborted === true;
-    if (this.#step < steps && !stopped()) {
+    for await (const batch of training.batches(this.#step, steps)) {
+      const lr = this.#lr(this.#step);
+      await engine.step(batch, { step: this.#step, lr });
+      this.#step++;
+      this.#interval++;
+      yield { kind: "step", step: this.#step, lr };
+      const stopping = signal?.aborted === true;
+      yield* this.#afterStep(stopping);
+      if (stopping) break;
+    }
+  }
+
+  async *go(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+    const { steps } = this.#plan;
+    if (this.#step < steps && this.#parts.signal?.aborted !== true) {
       this.#began = this.#savedAt = this.#clock();
-      for await (const batch of training.batches(this.#step, steps)) {
-        const lr = this.#lr(this.#step);
-        await engine.step(batch, { step: this.#step, lr });
-        this.#step++;
-        this.#interval++;
-        yield { kind: "step", step: this.#step, lr };
-        const stopping = stopped();
-        yield* this.#afterStep(stopping);
-        if (stopping) break;
+      try {
+        yield* this.#steps();
+      } catch (error) {
+        throw error instanceof DivergedError ? yield* this.#explained(error) : error;
       }
     }
     const [step, records, best, checkpoint] = [this.#step, this.#records, this.#best, this.#checkpoint];

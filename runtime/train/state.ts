@@ -1,6 +1,7 @@
 /** @file Everything a run needs to go on bit for bit, and its form as a safetensors file. */
 
 import { WeightsError } from "../errors.js";
+import { classesEntry } from "../labels.js";
 import type { RandomAccess } from "../weights/access.js";
 import { encodeSafetensors, readSafetensors, type TensorToWrite } from "../weights/safetensors.js";
 import { metricsLine, parseMetrics, type Evaluation, type MetricsRecord } from "./metrics.js";
@@ -54,13 +55,20 @@ export interface TrainingState {
 const FORMAT = "deitc training state 1";
 const METRICS = "metrics.jsonl";
 
-/** The weights alone under timm's names, as files to write. @param which the moving average may be missing */
-export function encodeWeights(state: TrainingState, which: "model" | "ema"): Uint8Array[] | undefined {
+/**
+ * The weights alone under timm's names, as files to write. Nothing in them depends on when or where they were made.
+ * @param which the moving average may be missing
+ * @param classes names of the classes that the weights tell apart, to travel with them
+ */
+export function encodeWeights(
+  state: TrainingState, which: "model" | "ema", classes?: readonly string[],
+): Uint8Array[] | undefined {
   const role = which === "model" ? "parameter" : "ema";
   const tensors = state.engine.tensors.filter((tensor) => tensor.role === role);
   if (tensors.length === 0) return undefined;
   return encodeSafetensors(tensors.map(({ path, shape, data }) => ({ name: path, shape, data })), {
     format: "pt", step: String(state.step), recipe: state.recipe, weights: which,
+    ...(classes === undefined ? {} : classesEntry(classes)),
   });
 }
 

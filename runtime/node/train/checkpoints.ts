@@ -20,6 +20,8 @@ export interface CheckpointOptions {
   readonly keep?: number;
   /** A folder on another disk, say: used when saving fails. */
   readonly fallback?: string;
+  /** Names of the classes that the weights tell apart: they go into the weights' files. */
+  readonly classes?: readonly string[];
 }
 
 const HOME = "checkpoints";
@@ -92,18 +94,20 @@ export class CheckpointFolder implements CheckpointStore {
   readonly path: string;
   readonly #keep: number;
   readonly #fallback: string | undefined;
+  readonly #classes: readonly string[] | undefined;
 
-  private constructor(path: string, keep: number, fallback: string | undefined) {
-    [this.path, this.#keep, this.#fallback] = [path, keep, fallback];
+  private constructor(path: string, keep: number, { fallback, classes }: CheckpointOptions) {
+    [this.path, this.#keep, this.#fallback, this.#classes] = [path, keep, fallback, classes];
   }
 
   /**
    * Makes the folder, tries that it can be written to, and clears what a killed run left half done. Throws `FileError`
    * before a run rather than at its end.
    */
-  static async open(path: string, { keep = 2, fallback }: CheckpointOptions = {}): Promise<CheckpointFolder> {
+  static async open(path: string, options: CheckpointOptions = {}): Promise<CheckpointFolder> {
+    const { keep = 2 } = options;
     if (!Number.isSafeInteger(keep) || keep < 1) throw new InputError(`${keep} checkpoints cannot be kept`);
-    const folder = new CheckpointFolder(path, keep, fallback);
+    const folder = new CheckpointFolder(path, keep, options);
     try {
       await mkdir(join(path, HOME), { recursive: true });
       await writeFileAtomic(join(path, ".probe"), [new Uint8Array(4096)]);
@@ -155,7 +159,7 @@ export class CheckpointFolder implements CheckpointStore {
     try {
       await mkdir(beside);
       for (const which of ["model", "ema"] as const) {
-        const chunks = encodeWeights(state, which);
+        const chunks = encodeWeights(state, which, this.#classes);
         if (chunks !== undefined) await writeFileAtomic(join(beside, `${which}.safetensors`), chunks);
       }
       await writeFileAtomic(join(beside, STATE), encodeState(state));
@@ -193,9 +197,18 @@ export class CheckpointFolder implements CheckpointStore {
       // The first failure is the one to tell.
     }
     if (this.#fallback === undefined) throw failure;
-    const other = await CheckpointFolder.open(this.#fallback, { keep: this.#keep });
+    const classes = this.#classes;
+    const other = await CheckpointFolder.open(this.#fallback, {
+      keep: this.#keep, ...(classes === undefined ? {} : { classes }),
+    });
     const { path } = await other.save(state, best);
     return { path, notes: [`${failure.message}; the checkpoint was kept in ${path} instead`] };
+  }
+
+  /** The state kept in a checkpoint of `save`. Throws `FileError`, `WeightsError`. */
+  async load(path: string): Promise<TrainingState> {
+    const { state } = await loadState(path, { recipe: "", force: true });
+    return state;
   }
 }
 

@@ -102,3 +102,26 @@ export async function openData(
     prefetch: { training: prefetchOf(settings.data), evaluation: prefetchOf(held) },
   };
 }
+
+/** Seed of shapes that are drawn for an evaluation: a recipe's unless it says otherwise. */
+const SHAPES_SEED = 0;
+
+/**
+ * A data set to evaluate on, whole: a folder with a folder of images a class (of one that has parts, the validation
+ * part), `cifar10:FOLDER`, `cifar100:FOLDER`, or `shapes:COUNT`, which are drawn and seen by no training.
+ * @throws FileError or InputError
+ */
+export async function openDataset(text: string): Promise<Dataset> {
+  const files = diskFiles();
+  const [, kind, rest = ""] = /^(cifar10|cifar100|shapes):(.+)$/s.exec(text) ?? [];
+  switch (kind) {
+    case "cifar10": return cifar10(files, rest, "val");
+    case "cifar100": return cifar100(files, rest, "val");
+    case "shapes": {
+      const length = Number(rest);
+      if (!Number.isSafeInteger(length) || length < 1) throw new InputError(`'${rest}' is no number of shapes to draw`);
+      return shapes({ seed: SHAPES_SEED, split: "held-out", length });
+    }
+    default: return { ...await folder(files, text, { split: "val", apart: true }, 0), name: text };
+  }
+}

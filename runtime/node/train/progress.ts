@@ -2,19 +2,9 @@
 
 import type { TrainingEvent } from "../../train/loop.js";
 import type { Evaluation, MetricsRecord } from "../../train/metrics.js";
+import { ProgressLine, type ProgressStream } from "../progress_line.js";
 
-/** Seconds between redraws of the bar, and between lines where there is no terminal. */
-const REDRAW = 0.1;
-const INTERVAL = 5;
-const BAR = 20;
-
-/** `48 s`, `3 min 20 s`, `2 h 05 min`. @param seconds not negative */
-export function showDuration(seconds: number): string {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
-  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
-}
+export { showDuration } from "../progress_line.js";
 
 /** Four digits: `1.234e-5`, `0.0005`, `2.303`. */
 export function showNumber(value: number): string {
@@ -45,37 +35,23 @@ export function showRecord(record: MetricsRecord, steps: number): string {
   }
 }
 
-/** Where the line goes. */
-export interface ProgressStream {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
-
 /** Shows the events of a run: a bar on a terminal, lines elsewhere. Epochs and warnings always get a line. */
 export class TrainingProgress {
   readonly #steps: number;
-  readonly #out: ProgressStream;
-  readonly #clock: () => number;
-  #shown = -Infinity;
+  readonly #line: ProgressLine;
   #last: MetricsRecord | undefined;
-  /** When this process had done its first step, and which that was: start-up does not count. */
-  #began: { readonly at: number; readonly step: number } | undefined;
   #step = 0;
-  #drawn = false;
 
-  /** @param steps of the whole run */
-  constructor(
-    steps: number, out: ProgressStream = process.stderr, clock: () => number = () => performance.now() / 1000,
-  ) {
-    [this.#steps, this.#out, this.#clock] = [steps, out, clock];
+  /** @param steps of the whole run @param clock seconds */
+  constructor(steps: number, stream: ProgressStream = process.stderr, clock?: () => number) {
+    this.#steps = steps;
+    this.#line = new ProgressLine(steps, { eager: true, stream, ...(clock === undefined ? {} : { clock }) });
   }
 
   /** Shows an event, or nothing when the line was drawn a moment ago. */
   show(event: TrainingEvent): void {
     switch (event.kind) {
       case "step":
-        this.#began ??= { at: this.#clock(), step: event.step };
         this.#step = event.step;
         return this.#draw("");
       case "evaluating": return this.#draw(`evaluating ${event.weights} ${event.done}/${event.total}`);
@@ -91,41 +67,19 @@ export class TrainingProgress {
 
   /** Prints a line above the bar. */
   line(text: string): void {
-    this.end();
-    this.#out.write(`${text}\n`);
+    this.#line.line(text);
   }
 
   /** Clears the bar. */
   end(): void {
-    if (this.#drawn) this.#out.write("\r\x1b[K");
-    this.#drawn = false;
+    this.#line.end();
   }
 
   #draw(note: string): void {
-    const now = this.#clock();
-    const terminal = this.#out.isTTY === true;
-    if (now - this.#shown < (terminal ? REDRAW : INTERVAL)) return;
-    this.#shown = now;
-    const text = this.#text(now, terminal, note);
-    if (!terminal) return void this.#out.write(`${text}\n`);
-    this.#out.write(`\r\x1b[K${text.slice(0, Math.max(20, (this.#out.columns ?? 80) - 1))}`);
-    this.#drawn = true;
-  }
-
-  #text(now: number, terminal: boolean, note: string): string {
-    const share = Math.min(1, this.#step / this.#steps);
-    const filled = Math.round(share * BAR);
-    const parts = [
-      ...(terminal ? [`[${"#".repeat(filled)}${" ".repeat(BAR - filled)}]`] : []), `${this.#step}/${this.#steps}`,
+    const facts = this.#last === undefined ? [] : [
+      `loss ${showNumber(this.#last.loss)}`, `lr ${showNumber(this.#last.lr)}`,
+      `${showNumber(this.#last.imagesPerSecond)} images/s`,
     ];
-    if (this.#last !== undefined) {
-      const { loss, lr, imagesPerSecond } = this.#last;
-      parts.push(`loss ${showNumber(loss)}`, `lr ${showNumber(lr)}`, `${showNumber(imagesPerSecond)} images/s`);
-    }
-    const { at = now, step = 0 } = this.#began ?? {};
-    if (this.#step > step && now > at && this.#step < this.#steps) {
-      parts.push(`${showDuration(((now - at) / (this.#step - step)) * (this.#steps - this.#step))} left`);
-    }
-    return [...parts, ...(note === "" ? [] : [note])].join("  ");
+    this.#line.update(this.#step, facts, note);
   }
 }

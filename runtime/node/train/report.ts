@@ -1,11 +1,17 @@
 /**
- * @file One HTML page of a run: curves of loss, learning rate, accuracy and throughput, and a table of its epochs. The
- * page holds everything itself, so that it reads from a disk without a network; no script runs in it.
+ * @file One HTML page of a run: curves of loss, accuracy, learning rate and throughput, and a table of its epochs. The
+ * page holds everything itself, the chart library too, so that it reads from a disk without a network; its policy lets
+ * nothing run but its own scripts, and lets those ask for nothing.
  */
 
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { FileError } from "../../errors.js";
 import type { EpochRecord, Evaluation, MetricsRecord, StepRecord } from "../../train/metrics.js";
 import { writeFileAtomic } from "../files.js";
 import { showDuration, showNumber } from "./progress.js";
+import { REPORT_SCRIPT, type ReportChart, type ReportData, type ReportSeries } from "./report_script.js";
 
 /** What stands above the curves. */
 export interface ReportFacts {
@@ -14,170 +20,95 @@ export interface ReportFacts {
   readonly facts: readonly (readonly [name: string, value: string])[];
 }
 
-interface Series {
-  readonly name: string;
-  /** Class of its colour, 1 to 3. */
-  readonly colour: 1 | 2 | 3;
-  readonly points: readonly (readonly [x: number, y: number])[];
-  /** Draws every point, for series of few. */
-  readonly marked?: boolean;
-}
-
-interface Chart {
-  readonly title: string;
-  readonly unit: string;
-  readonly series: readonly Series[];
-  readonly show: (value: number) => string;
-  /** Values that the axis must include. */
-  readonly include?: readonly number[];
-}
-
 const escapeHtml = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
-const WIDTH = 560;
-const HEIGHT = 260;
-const AREA = { left: 62, right: 14, top: 12, bottom: 34 };
-/** Points of a curve: what a screen can show. */
-const MOST_POINTS = 600;
-/** Places of a curve that answer to the pointer. */
-const MOST_HOVERS = 120;
+/** Rows of a table of curves: more than a screen shows, so that to zoom shows more. */
+const MOST_POINTS = 10_000;
+/** Rows of the table for readers without scripts. */
+const MOST_ROWS = 400;
+/** Digits of a number in the page: those of a float32. */
+const DIGITS = 7;
 
-/** Round numbers across [low, high], about `count` of them. Source: Heckbert 1990, "Nice numbers for graph labels". */
-export function ticks(low: number, high: number, count: number): number[] {
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const unit = [1, 2, 5, 10].find((n) => n * power >= rough * 0.999) ?? 10;
-  const step = unit * power;
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
-}
-
-/** At most `most` of the points: the mean of neighbours, so that no spike stands for its surroundings. */
-function thinned(points: Series["points"], most: number): Series["points"] {
-  if (points.length <= most) return points;
+/** At most `most` rows: the mean of neighbours, so that no spike stands for its surroundings. */
+function thinned(rows: readonly (readonly number[])[], most: number): readonly (readonly number[])[] {
+  if (rows.length <= most) return rows;
   return Array.from({ length: most }, (_, i) => {
-    const part = points.slice(Math.floor((i * points.length) / most), Math.floor(((i + 1) * points.length) / most));
-    const mean = (axis: 0 | 1): number => part.reduce((sum, point) => sum + point[axis], 0) / part.length;
-    return [mean(0), mean(1)] as const;
+    const part = rows.slice(Math.floor((i * rows.length) / most), Math.floor(((i + 1) * rows.length) / most));
+    return (part[0] ?? []).map((_value, column) => {
+      const values = part.map((row) => row[column] ?? Number.NaN).filter(Number.isFinite);
+      return values.reduce((sum, value) => sum + value, 0) / values.length;
+    });
   });
 }
 
-/** Places values inside the plot. */
-interface Scale {
-  readonly x: (value: number) => number;
-  readonly y: (value: number) => number;
-  readonly xTicks: readonly number[];
-  readonly yTicks: readonly number[];
-}
-
-function scaleOf({ series, include = [] }: Chart): Scale {
-  const all = series.flatMap(({ points }) => points);
-  const xs = all.map(([x]) => x);
-  const ys = [...all.map(([, y]) => y), ...include];
-  const range = (values: readonly number[]): [number, number] => {
-    const low = values.reduce((a, b) => Math.min(a, b), Infinity);
-    const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-    return high > low ? [low, high] : [low - (Math.abs(low) || 1) / 2, high + (Math.abs(high) || 1) / 2];
-  };
-  const [x0, x1] = [0, Math.max(range(xs)[1], 1e-9)];
-  const [low, high] = range(ys);
-  const step = ((): number => { const [a = 0, b = 1] = ticks(low, high, 4); return b - a; })();
-  const [y0, y1] = [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
-  const across = WIDTH - AREA.left - AREA.right;
-  const down = HEIGHT - AREA.top - AREA.bottom;
-  return {
-    x: (value) => AREA.left + ((value - x0) / (x1 - x0)) * across,
-    y: (value) => AREA.top + (1 - (value - y0) / (y1 - y0)) * down,
-    xTicks: ticks(x0, x1, 6), yTicks: ticks(y0, y1, 4),
-  };
-}
-
-const at = (value: number): string => value.toFixed(1);
-
-function axes({ show, title }: Chart, { x, y, xTicks, yTicks }: Scale): string {
-  const bottom = HEIGHT - AREA.bottom;
-  const rows = yTicks.map((value) => {
-    const [level, text] = [at(y(value)), at(y(value) + 4)];
-    return `<line class="grid" x1="${AREA.left}" x2="${WIDTH - AREA.right}" y1="${level}" y2="${level}"/>` +
-      `<text x="${AREA.left - 6}" y="${text}" text-anchor="end">${escapeHtml(show(value))}</text>`;
-  });
-  const columns = xTicks.map((value) =>
-    `<line class="axis" x1="${at(x(value))}" x2="${at(x(value))}" y1="${bottom}" y2="${bottom + 4}"/>` +
-    `<text x="${at(x(value))}" y="${bottom + 16}" text-anchor="middle">${showNumber(value)}</text>`);
-  const base = `<line class="axis" x1="${AREA.left}" x2="${WIDTH - AREA.right}" y1="${bottom}" y2="${bottom}"/>`;
-  const label = `<text x="${(AREA.left + WIDTH - AREA.right) / 2}" y="${HEIGHT - 3}" text-anchor="middle">epoch</text>`;
-  return `<title>${escapeHtml(title)}</title>${rows.join("")}${columns.join("")}${base}${label}`;
-}
-
-function curve({ name, colour, points, marked }: Series, { show, unit }: Chart, { x, y }: Scale): string {
-  const drawn = thinned(points, MOST_POINTS);
-  const line = drawn.map(([px, py]) => `${at(x(px))},${at(y(py))}`).join(" ");
-  const hovers = thinned(drawn, MOST_HOVERS).map(([px, py]) => {
-    const text = `${name}: ${show(py)}${unit === "" ? "" : ` ${unit}`} at epoch ${showNumber(px)}`;
-    const place = `cx="${at(x(px))}" cy="${at(y(py))}"`;
-    const mark = marked === true ? `<circle class="mark c${colour}" ${place} r="3"/>` : "";
-    return `<g>${mark}<circle class="hover" ${place} r="8"/><title>${escapeHtml(text)}</title></g>`;
-  });
-  return `<polyline class="line c${colour}" points="${line}"/>${hovers.join("")}`;
-}
-
-function figure(chart: Chart): string {
-  const series = chart.series
-    .map((one) => ({ ...one, points: one.points.filter(([, value]) => Number.isFinite(value)) }))
-    .filter(({ points }) => points.length > 0);
-  if (series.length === 0) return "";
-  const full = { ...chart, series };
-  const scale = scaleOf(full);
-  const legend = series.length < 2 ? "" : series
-    .map(({ name, colour }) => `<span><i class="k${colour}"></i>${escapeHtml(name)}</span>`).join("");
-  const unit = chart.unit === "" ? "" : ` <small>${escapeHtml(chart.unit)}</small>`;
-  return `<figure><figcaption><b>${escapeHtml(chart.title)}</b>${unit}${legend}</figcaption>` +
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(chart.title)}">` +
-    `${axes(full, scale)}${series.map((one) => curve(one, full, scale)).join("")}</svg></figure>`;
+/** Rows as columns that JSON can say. @param width columns, where there is no row to tell */
+function columns(rows: readonly (readonly number[])[], width: number): (number | null)[][] {
+  const all = thinned(rows, MOST_POINTS);
+  return Array.from({ length: width }, (_, column) => all.map((row) => {
+    const value = row[column] ?? Number.NaN;
+    return Number.isFinite(value) ? Number(value.toPrecision(DIGITS)) : null;
+  }));
 }
 
 const percent = (share: number): string => `${Number((100 * share).toFixed(2))} %`;
+const stepsOf = (records: readonly MetricsRecord[]): StepRecord[] =>
+  records.filter((record): record is StepRecord => record.kind === "step");
+const epochsOf = (records: readonly MetricsRecord[]): EpochRecord[] =>
+  records.filter((record): record is EpochRecord => record.kind === "epoch");
 
-function charts(records: readonly MetricsRecord[]): Chart[] {
-  const steps = records.filter((record): record is StepRecord => record.kind === "step");
-  const epochs = records.filter((record): record is EpochRecord => record.kind === "epoch");
-  const perStep = steps[0] === undefined ? 1 : steps[0].epoch / steps[0].step;
-  const ofSteps = (value: (record: StepRecord) => number): Series["points"] =>
-    steps.map((record) => [record.epoch, value(record)] as const);
-  const ofEpochs = (which: "model" | "ema", value: (found: Evaluation) => number): Series["points"] =>
-    epochs.flatMap((record) => {
-      const found = record[which];
-      return found === undefined ? [] : [[record.step * perStep, value(found)] as const];
-    });
-  return [
-    {
-      title: "Loss", unit: "", show: showNumber, series: [
-        { name: "training", colour: 1, points: ofSteps(({ loss }) => loss) },
-        { name: "held-out", colour: 2, points: ofEpochs("model", ({ loss }) => loss), marked: true },
-        { name: "held-out, EMA", colour: 3, points: ofEpochs("ema", ({ loss }) => loss), marked: true },
-      ],
-    },
-    {
-      title: "Accuracy", unit: "of held-out images", show: percent, include: [0], series: [
-        { name: "weights", colour: 2, points: ofEpochs("model", ({ top1 }) => top1), marked: true },
-        { name: "EMA", colour: 3, points: ofEpochs("ema", ({ top1 }) => top1), marked: true },
-      ],
-    },
-    {
-      title: "Learning rate", unit: "", show: showNumber, include: [0],
-      series: [{ name: "learning rate", colour: 1, points: ofSteps(({ lr }) => lr) }],
-    },
-    {
-      title: "Throughput", unit: "images/s", show: showNumber, include: [0],
-      series: [{ name: "throughput", colour: 1, points: ofSteps(({ imagesPerSecond }) => imagesPerSecond) }],
-    },
+/** The curves: a table of the intervals and one of the epochs, both by epochs done. */
+function reportData(records: readonly MetricsRecord[]): ReportData {
+  const steps = stepsOf(records);
+  const perStep = steps[0] === undefined ? undefined : steps[0].epoch / steps[0].step;
+  const figures = (found: Evaluation | undefined): number[] =>
+    found === undefined ? [Number.NaN, Number.NaN] : [found.loss, found.top1];
+  const tables = [
+    columns(steps.map(({ epoch, loss, lr, imagesPerSecond, accuracy }) =>
+      [epoch, loss, lr, imagesPerSecond, accuracy ?? Number.NaN]), 5),
+    columns(epochsOf(records).map(({ epoch, step, model, ema }) =>
+      [perStep === undefined ? epoch + 1 : step * perStep, ...figures(model), ...figures(ema)]), 5),
   ];
+  const of = (name: string, colour: ReportSeries["colour"], table: 0 | 1, column: number): ReportSeries =>
+    ({ name, colour, table, column, marked: table === 1 });
+  const chart = (
+    title: string, series: readonly ReportSeries[], rest: Partial<ReportChart>, log: ReportChart["log"] = "none",
+  ): ReportChart => {
+    const there = series.filter(({ table, column }) => tables[table]?.[column]?.some((value) => value !== null));
+    const values = there.flatMap(({ table, column }) => tables[table]?.[column] ?? []);
+    const positive = values.every((value) => value === null || value > 0);
+    return { title, unit: "", percent: false, zero: false, ...rest, series: there, log: positive ? log : "none" };
+  };
+  const charts = [
+    chart("Loss", [
+      of("training", 1, 0, 1), of("held-out", 2, 1, 1), of("held-out, EMA", 3, 1, 3),
+    ], {}, isWide(tables[0]?.[1] ?? []) ? "on" : "off"),
+    chart("Accuracy", [
+      of("training, augmented", 1, 0, 4), of("weights", 2, 1, 2), of("EMA", 3, 1, 4),
+    ], { unit: "of images", percent: true, zero: true }),
+    chart("Learning rate", [of("learning rate", 1, 0, 2)], { zero: true }, "off"),
+    chart("Throughput", [of("throughput", 1, 0, 3)], { unit: "images/s", zero: true }),
+  ];
+  return { tables, charts: charts.filter(({ series }) => series.length > 0) };
 }
 
-function table(records: readonly MetricsRecord[]): string {
-  const epochs = records.filter((record): record is EpochRecord => record.kind === "epoch");
+/** Whether a curve's end would lie flat at the bottom of a plain scale: its values span a power of ten. */
+function isWide(values: readonly (number | null)[]): boolean {
+  const [low, high] = values.reduce<readonly [number, number]>(
+    ([least, most], value) => (value === null ? [least, most] : [Math.min(least, value), Math.max(most, value)]),
+    [Infinity, 0],
+  );
+  return low > 0 && high >= 10 * low;
+}
+
+const row = (cells: readonly string[], tag: "th" | "td"): string =>
+  `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+const tableOf = (heads: readonly string[], rows: readonly (readonly string[])[]): string =>
+  `<div class="scroll"><table><thead>${row(heads, "th")}</thead>` +
+  `<tbody>${rows.map((cells) => row(cells, "td")).join("\n")}</tbody></table></div>`;
+
+function epochTable(records: readonly MetricsRecord[]): string {
+  const epochs = epochsOf(records);
   if (epochs.length === 0) return "";
   const heads = [
     "epoch", "step", "lr", "training loss", "held-out loss", "top 1", "top 5", "EMA loss", "EMA top 1", "images/s",
@@ -189,52 +120,102 @@ function table(records: readonly MetricsRecord[]): string {
     ema === undefined ? "–" : showNumber(ema.loss), ema === undefined ? "–" : percent(ema.top1),
     showNumber(imagesPerSecond),
   ]);
-  const row = (cells: readonly string[], tag: string): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
-  return `<div class="scroll"><table><thead>${row(heads, "th")}</thead>` +
-    `<tbody>${rows.map((cells) => row(cells, "td")).join("\n")}</tbody></table></div>`;
+  return tableOf(heads, rows);
+}
+
+/** What the curves show, for readers without scripts: rows spread over the run where there are many. */
+function stepTable(records: readonly MetricsRecord[]): string {
+  const steps = stepsOf(records);
+  if (steps.length === 0) return "";
+  const every = Math.ceil(steps.length / MOST_ROWS);
+  const shown = steps.filter((_, i) => (steps.length - 1 - i) % every === 0);
+  const rows = shown.map(({ step, epoch, loss, lr, accuracy, imagesPerSecond, seconds }) => [
+    String(step), showNumber(epoch), showNumber(loss), showNumber(lr),
+    accuracy === undefined ? "–" : percent(accuracy), showNumber(imagesPerSecond), showDuration(seconds),
+  ]);
+  const heads = ["step", "epoch", "training loss", "lr", "training accuracy", "images/s", "time"];
+  return `<p>The curves need scripts. ${shown.length} of ${steps.length} records of intervals:</p>` +
+    tableOf(heads, rows);
 }
 
 const STYLE = `
-:root{--ink:#1d232b;--dim:#5b6672;--line:#e3e7ec;--page:#fff;--c1:#2463b4;--c2:#c2560a;--c3:#1a7f5a}
+:root{--ink:#1d232b;--dim:#5b6672;--line:#e3e7ec;--page:#fff;--c1:#2463b4;--c2:#c2560a;--c3:#1a7f5a;--hold:#0001}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e9ed;--dim:#9aa5b1;--line:#313a44;--page:#14181d;
---c1:#6fa8f0;--c2:#f09a55;--c3:#5cc79a}}
+--c1:#6fa8f0;--c2:#f09a55;--c3:#5cc79a;--hold:#fff2}}
 body{margin:2rem auto;max-width:1180px;padding:0 1rem;background:var(--page);color:var(--ink);
 font:15px/1.45 system-ui,sans-serif}
 h1{font-size:1.35rem;margin:0 0 .6rem}dl{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:0 0 1.4rem}
 dt{color:var(--dim);font-size:.8rem}dd{margin:0}
 main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:1.2rem}
-figure{margin:0}figcaption{display:flex;gap:.8rem;align-items:baseline}
-small,figcaption span{color:var(--dim);font-size:.85rem}
-figcaption i{display:inline-block;width:1.1em;height:3px;margin-right:.35em;vertical-align:middle}
-svg{width:100%;height:auto;display:block}text{font-size:11px;fill:var(--dim)}
-.grid{stroke:var(--line)}.axis{stroke:var(--dim)}.line{fill:none;stroke-width:1.8;stroke-linejoin:round}
-.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}
-.mark.c1{fill:var(--c1)}.mark.c2{fill:var(--c2)}.mark.c3{fill:var(--c3)}
-.k1{background:var(--c1)}.k2{background:var(--c2)}.k3{background:var(--c3)}
-.hover{fill:transparent}.hover:hover{fill:var(--dim);fill-opacity:.25}
-.scroll{overflow-x:auto;margin-top:1.6rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{text-align:right;padding:.25rem .7rem;border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:500}
+figure{margin:0;min-width:0}figcaption{display:flex;gap:.8rem;align-items:baseline}
+small,.hint{color:var(--dim);font-size:.85rem}
+button{margin-left:auto;padding:0 .6em;border:1px solid var(--line);border-radius:1em;background:none;color:var(--dim);
+font:inherit;font-size:.8rem;cursor:pointer}button[aria-pressed=true]{color:var(--ink);border-color:var(--dim)}
+.uplot{font-family:inherit}.u-legend{font-size:.82rem;font-variant-numeric:tabular-nums}
+.u-select{background:var(--hold)}
+.u-hz .u-cursor-x,.u-hz .u-cursor-y{border-color:var(--dim)}
+.scroll{overflow-x:auto;margin-top:1.6rem}
+.scroll table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+.scroll :is(th,td){text-align:right;padding:.25rem .7rem;border-bottom:1px solid var(--line)}
+.scroll th{color:var(--dim);font-weight:500}
 `;
 
-/** The page of a run, complete. */
-export function reportPage({ title, facts }: ReportFacts, records: readonly MetricsRecord[]): string {
+/** The chart library as it stands in the page. */
+interface ChartLibrary {
+  readonly script: string;
+  readonly style: string;
+}
+
+/** Reads the chart library, which nothing but a report needs. Throws `FileError`. */
+async function chartLibrary(): Promise<ChartLibrary> {
+  const { resolve } = createRequire(import.meta.url);
+  const text = (file: string): Promise<string> => readFile(resolve(file), "utf8");
+  try {
+    const [script, style, licence] = await Promise.all(
+      [text("uplot/dist/uPlot.iife.min.js"), text("uplot/dist/uPlot.min.css"), text("uplot/LICENSE")],
+    );
+    // Its licence asks to go with every copy.
+    return { script: `/*\n${licence.trim()}\n*/\n${script}`, style };
+  } catch (error) {
+    throw new FileError("the chart library cannot be read", {
+      file: "uplot", fault: "missing", cause: error, help: "install the dependencies: npm install",
+    });
+  }
+}
+
+/** The page of a run, complete. Throws `FileError` when the chart library is not there. */
+export async function reportPage(
+  { title, facts }: ReportFacts, records: readonly MetricsRecord[],
+): Promise<string> {
+  const library = await chartLibrary();
   const last = records.at(-1);
-  const best = records
-    .flatMap((record) => (record.kind === "epoch" ? [record.model, record.ema] : []))
+  const best = epochsOf(records)
+    .flatMap(({ model, ema }) => [model, ema])
     .reduce((most, found) => Math.max(most, found?.top1 ?? 0), 0);
   const given: readonly (readonly [string, string])[] = [
     ...facts, ["optimizer steps", String(last?.step ?? 0)], ["training time", showDuration(last?.seconds ?? 0)],
     ...(best > 0 ? [["best accuracy", percent(best)] as const] : []),
   ];
   const list = given.map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`);
+  const scripts = [library.script, REPORT_SCRIPT];
+  const hashes = scripts.map((code) => `'sha256-${createHash("sha256").update(code).digest("base64")}'`);
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src ${hashes.join(" ")}`;
+  // A `<` of a name would be read as markup; JSON reads its code as the same character.
+  const data = reportData(records);
+  const json = JSON.stringify(data).replaceAll("<", "\\u003c");
+  const hint = "Drag across a chart to zoom into all of them, click twice to see the whole run.";
   return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8">` +
+    `<meta http-equiv="Content-Security-Policy" content="${policy}">` +
     `<meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeHtml(title)}</title>` +
-    `<style>${STYLE}</style></head>\n<body><h1>${escapeHtml(title)}</h1><dl>${list.join("")}</dl>\n` +
-    `<main>${charts(records).map(figure).join("\n")}</main>\n${table(records)}</body></html>\n`;
+    `<style>${library.style}${STYLE}</style></head>\n` +
+    `<body><h1>${escapeHtml(title)}</h1><dl>${list.join("")}</dl>\n<main></main>\n` +
+    `${data.charts.length > 0 ? `<p class="hint">${hint}</p>\n` : ""}` +
+    `${epochTable(records)}<noscript><style>.hint{display:none}</style>${stepTable(records)}</noscript>\n` +
+    `<script type="application/json" id="data">${json}</script>\n` +
+    `${scripts.map((code) => `<script>${code}</script>`).join("\n")}</body></html>\n`;
 }
 
 /** Writes the page; the one before is there until the new one is whole. Throws `FileError`. */
 export async function writeReport(path: string, facts: ReportFacts, records: readonly MetricsRecord[]): Promise<void> {
-  await writeFileAtomic(path, [new TextEncoder().encode(reportPage(facts, records))]);
+  await writeFileAtomic(path, [new TextEncoder().encode(await reportPage(facts, records))]);
 }

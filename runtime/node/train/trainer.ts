@@ -114,7 +114,7 @@ export class Trainer {
     const plan = planOf(manifest, options, batch, training.stepsPerEpoch);
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const { store, resumed } = await openFolder(manifest, options, plan.recipe);
+    const { store, resumed } = await openFolder(manifest, options, plan.recipe, classesOf(manifest, data));
     resumed?.notes.forEach(onNote);
     const engine = await openEngine(definition, options, resumed === undefined);
     const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
@@ -237,12 +237,12 @@ export class Trainer {
 
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan } = this.#parts;
+    const { engine, plan, data } = this.#parts;
     const state = await engine.readState();
     const chunks = encodeWeights({
       recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
       sums: { loss: 0, steps: 0, seconds: 0, total: 0 },
-    }, ema ? "ema" : "model");
+    }, ema ? "ema" : "model", classesOf(this.manifest, data));
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
@@ -276,9 +276,13 @@ function planOf(
   };
 }
 
+/** Names to go with the weights; undefined for a model that predicts no classes. */
+const classesOf = ({ classes }: TrainingManifest, { training }: RecipeData): readonly string[] | undefined =>
+  (classes === undefined ? undefined : training.classes);
+
 /** The run's folder, and the state it goes on from. */
 async function openFolder(
-  { name }: TrainingManifest, options: TrainerOptions, recipe: string,
+  { name }: TrainingManifest, options: TrainerOptions, recipe: string, classes: readonly string[] | undefined,
 ): Promise<{ store: CheckpointFolder | undefined; resumed: LoadedState | undefined }> {
   const { out = join("runs", name), resume = false, force = false, keep, fallback } = options;
   if (resume === true && out === false) throw new InputError("a run without a folder has nothing to resume from");
@@ -292,6 +296,7 @@ async function openFolder(
   }
   const store = await CheckpointFolder.open(out, {
     ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
+    ...(classes === undefined ? {} : { classes }),
   });
   return { store, resumed };
 }

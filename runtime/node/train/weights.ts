@@ -18,7 +18,7 @@ export interface WeightsOptions {
   readonly onNote?: (note: string) => void;
 }
 
-/** Values by state; the files stay open until `close`. */
+/** Values by state; the files stay open until `close`, and are opened anew for what is asked for afterwards. */
 export interface InitialWeights {
   load(state: StateInfo): Promise<Float32Array | undefined>;
   close(): Promise<void>;
@@ -29,15 +29,20 @@ export interface InitialWeights {
  * @throws FileError, WeightsError, and InputError for a model that the recipe does not have
  */
 export async function openWeights(
-  manifest: TrainingManifest, { base, weights = {}, ema, onNote }: WeightsOptions = {},
+  manifest: TrainingManifest, options: WeightsOptions = {},
 ): Promise<InitialWeights> {
+  const { base, weights = {}, ema, onNote } = options;
   const names = manifest.models.map(({ name }) => name);
   const unknown = Object.keys(weights).find((name) => !names.includes(name));
   if (unknown !== undefined) {
     throw new InputError(`${manifest.name} has no model '${unknown}'`, { help: `its models are ${names.join(", ")}` });
   }
   const files: OpenFile[] = [];
-  const close = async (): Promise<void> => { for (const file of files.splice(0)) await file.close(); };
+  let closed = false;
+  const close = async (): Promise<void> => {
+    closed = true;
+    for (const file of files.splice(0)) await file.close();
+  };
   const loads = new Map<string, () => Promise<Float32Array>>();
   try {
     for (const model of manifest.models) {
@@ -63,5 +68,18 @@ export async function openWeights(
     await close();
     throw error;
   }
-  return { load: async ({ path }) => loads.get(path)?.(), close };
+  return {
+    async load(state) {
+      const read = loads.get(state.path);
+      if (!closed || read === undefined) return read?.();
+      const { onNote: _, ...quietly } = options;
+      const again = await openWeights(manifest, quietly);
+      try {
+        return await again.load(state);
+      } finally {
+        await again.close();
+      }
+    },
+    close,
+  };
 }

@@ -27,7 +27,7 @@ export interface Layout {
   readonly mixed?: boolean;
   /** Rows 3, 8, 13, … are zeros. */
   readonly rowGuard?: boolean;
-  /** Elements whose row + depth is a multiple of three are zeros. */
+  /** Elements whose row + depth is a multiple of three are zeros; of depth vectors four depths count as one. */
   readonly elementGuard?: boolean;
 }
 
@@ -39,6 +39,10 @@ export function noise(length: number, seed: number): Float32Array {
     return state / 2 ** 32 - 0.5;
   });
 }
+
+const stepOf = (vector: Operand["vector"]): number => (vector === "depth" ? 4 : 1);
+const isHidden = (vector: Operand["vector"], row: number, depth: number): boolean =>
+  (row + Math.floor(depth / stepOf(vector))) % 3 === 0;
 
 /** A strided operand over `data`. What lies outside a guard is NaN-free but never counted. */
 export function source(layout: Layout, data: Float32Array): Source {
@@ -59,11 +63,13 @@ export function source(layout: Layout, data: Float32Array): Source {
       step: mixed ? unknown : step,
       offset: (row, depth, batch) => `${base(row, batch)} + ${step(depth)}`,
       ...(rowGuard ? { guard: (row: string) => `(${row}) % 5 >= 0 && (${row}) % 5 != 3` } : {}),
-      ...(elementGuard ? { elementGuard: (row: string, depth: string) => `((${row}) + (${depth})) % 3 != 0` } : {}),
+      ...(elementGuard ? {
+        elementGuard: (row: string, depth: string) => `((${row}) + (${depth}) / ${stepOf(vector)}) % 3 != 0`,
+      } : {}),
     },
     at(row, depth, batch) {
       if (rowGuard && row % 5 === 3) return 0;
-      if (elementGuard && (row + depth) % 3 === 0) return 0;
+      if (elementGuard && isHidden(vector, row, depth)) return 0;
       return data[row * perRow + depth * perDepth + batch * perBatch + start] ?? NaN;
     },
   };
@@ -95,7 +101,7 @@ export function operand(
   for (let z = 0; z < batches; z++) {
     for (let r = 0; r < rows; r++) {
       for (let k = 0; k < depth; k++) {
-        const hidden = (form.rowGuard && r % 5 === 3) || (form.elementGuard && (r + k) % 3 === 0);
+        const hidden = (form.rowGuard && r % 5 === 3) || (form.elementGuard && isHidden(form.vector, r, k));
         if (hidden) data[start + z * batch + r * strides.row + k * strides.depth] = NaN;
       }
     }
