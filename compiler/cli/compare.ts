@@ -160,7 +160,8 @@ async function batchFor(manifest: Manifest, family: FamilyName, device: Device):
   ]);
   for (let batch = BATCH; batch > 1; batch /= 2) {
     try {
-      const { total, parameters } = memoryUse(planMemory(manifest, family, batch, device.limits), manifest.families[family]);
+      const plan = planMemory(manifest, family, batch, device.limits);
+      const { total, parameters } = memoryUse(plan, manifest.families[family]);
       if (total - parameters <= STORAGE) return batch;
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;

@@ -1,5 +1,5 @@
 /** @file A drawing of a comparison: accuracies as bars, disagreement as a map, two tokens' cosine over the layers. */
-import type { Comparison } from "./comparison.js";
+import { mark, type Comparison } from "./comparison.js";
 
 const COLOURS = ["#3b6fb6", "#c8553d", "#4f9d69", "#8e6bb0", "#c99a2e", "#5b8a8a", "#b0567f", "#6d6d6d"];
 const LABELS = 210;
@@ -25,7 +25,8 @@ const text = (x: number, y: number, content: string, rest = ""): string =>
 
 /** An SVG file's text. */
 export function drawComparison(comparison: Comparison): string {
-  const panels = [accuracies(comparison), matrix(comparison), ...(comparison.tokens.length > 0 ? [courses(comparison)] : [])];
+  const { tokens } = comparison;
+  const panels = [accuracies(comparison), matrix(comparison), ...(tokens.length > 0 ? [courses(comparison)] : [])];
   const width = 40 + Math.max(...panels.map((panel) => panel.width));
   let top = 56;
   const placed = panels.map(({ height, parts }) => {
@@ -41,9 +42,12 @@ export function drawComparison(comparison: Comparison): string {
     `${placed.join("\n")}\n</svg>\n`;
 }
 
+/** In the order of their colours. */
+const modelsOf = (predictors: Comparison["predictors"]): string[] => [...new Set(predictors.map(({ model }) => model))];
+
 /** A bar a head, from 0 to 100 %. */
 function accuracies({ predictors }: Comparison): Panel {
-  const models = [...new Set(predictors.map(({ model }) => model))];
+  const models = modelsOf(predictors);
   const rows = predictors.map(({ label, model, top1 }, i) => {
     const y = 14 + i * BAR.step;
     const long = (BAR.width * top1).toFixed(1);
@@ -62,9 +66,9 @@ function accuracies({ predictors }: Comparison): Panel {
 function matrix({ names, fractions }: Comparison): Panel {
   const most = Math.max(1e-9, ...fractions.flat());
   const cells = names.flatMap((name, i) => [
-    text(0, 34 + i * CELL * 0.6 + 20, cut(name, 32)),
-    text(LABELS + i * CELL + CELL / 2, 26, i === 0 ? "truth" : String(i), ' class="small" text-anchor="middle"'),
-    ...(i === 0 ? [] : [text(LABELS - 10, 34 + i * CELL * 0.6 + 20, String(i), ' class="small" text-anchor="end"')]),
+    text(0, 34 + i * CELL * 0.6 + 20, cut(name, 30)),
+    text(LABELS + i * CELL + CELL / 2, 26, mark(i), ' class="small" text-anchor="middle"'),
+    text(LABELS - 10, 34 + i * CELL * 0.6 + 20, mark(i), ' class="small" text-anchor="end"'),
     ...names.map((other, j) => {
       const share = fractions[i]?.[j] ?? NaN;
       const [x, y] = [LABELS + j * CELL, 34 + i * CELL * 0.6];
@@ -82,25 +86,27 @@ function matrix({ names, fractions }: Comparison): Panel {
 }
 
 /** A line a model over its layers. */
-function courses({ tokens }: Comparison): Panel {
+function courses({ tokens, predictors }: Comparison): Panel {
+  const models = modelsOf(predictors);
   const values = tokens.flatMap(({ layers }) => layers.map(({ cosine }) => cosine));
   const [low, high] = [Math.min(0, ...values), 1];
   const longest = tokens.reduce((a, b) => (b.layers.length > a.length ? b.layers : a), tokens[0]?.layers ?? []);
   const x = (k: number): number => PLOT.left + (PLOT.width * k) / Math.max(1, longest.length - 1);
   const y = (value: number): number => 14 + (PLOT.height * (high - value)) / (high - low);
-  const grid = [...new Set([low, 0, 0.5, 1])].map((value) =>
+  const grid = [...(low < -0.1 ? [low] : []), 0, 0.5, 1].map((value) =>
     `<path d="M${PLOT.left} ${y(value).toFixed(1)}h${PLOT.width}" stroke="#ddd"/>` +
     text(PLOT.left - 8, y(value) + 4, value.toFixed(2), ' class="small" text-anchor="end"'));
   const names = longest.map(({ layer }, k) => text(
     x(k), y(low) + 16, cut(layer, 18),
     ` class="small" text-anchor="end" transform="rotate(-40 ${x(k).toFixed(1)} ${(y(low) + 16).toFixed(1)})"`));
-  const lines = tokens.flatMap(({ model, layers }, m) => {
+  const lines = tokens.flatMap(({ model, layers }) => {
+    const ink = colour(models.indexOf(model));
     const points = layers.map(({ cosine }, k) => `${x(k).toFixed(1)},${y(cosine).toFixed(1)}`);
     const last = layers.at(-1);
     return [
-      `<polyline points="${points.join(" ")}" fill="none" stroke="${colour(m)}" stroke-width="2"/>`,
+      `<polyline points="${points.join(" ")}" fill="none" stroke="${ink}" stroke-width="2"/>`,
       ...points.map((point) => `<circle cx="${point.split(",")[0] ?? ""}" cy="${point.split(",")[1] ?? ""}" r="3" ` +
-        `fill="${colour(m)}"/>`),
+        `fill="${ink}"/>`),
       text(x(layers.length - 1) + 10, y(last?.cosine ?? 0) + 4, `${model} ${(last?.cosine ?? 0).toFixed(2)}`),
     ];
   });

@@ -65,15 +65,14 @@ export function oneLine({ main }: Comparison, outcome: Outcome): string {
     `${outcome.adapter}, ${family} kernels, batch ${outcome.batch}: ${speed(outcome)}\n`;
 }
 
-/** `a`, `b`, … as long as there are letters. */
-const mark = (i: number): string => (i < 26 ? String.fromCharCode(97 + i) : String(i + 1));
+/** What rows and columns of the matrix are called: `a`, `b`, … as long as there are letters. */
+export const mark = (i: number): string => (i < 26 ? String.fromCharCode(97 + i) : String(i + 1));
 
 /** All tables. */
 export function comparisonText(comparison: Comparison, outcome: Outcome): string {
   const families = [...new Set(outcome.models.map(({ family }) => family))].join(" and ");
-  const right = Math.round;
   const figures = comparison.predictors.map(({ model, head, top1, top5, loss }) => [
-    model, head, String(right(top1 * outcome.figures.count)), percent(top1), percent(top5), loss.toFixed(4),
+    model, head, String(Math.round(top1 * outcome.figures.count)), percent(top1), percent(top5), loss.toFixed(4),
   ]);
   const accuracy = table([["model", "head", "right", "top-1", "top-5", "loss"], ...figures], [2, 3, 4, 5]);
   return `${comparison.title}\n${outcome.adapter}, ${families} kernels, batch ${outcome.batch}: ${speed(outcome)}\n\n` +

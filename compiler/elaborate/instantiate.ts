@@ -20,6 +20,8 @@ export interface Instantiation {
   readonly values?: ReadonlyMap<string, Value>;
   /** Tensors for the model's inputs; left out, `input` makes inputs of the graph. */
   readonly inputs?: ReadonlyMap<string, Node>;
+  /** What a tensor becomes before it is the named input. */
+  readonly adapt?: ((input: string, node: Node) => Node) | undefined;
   /** In front of every parameter path; empty for none. */
   readonly path: string;
   readonly training: boolean;
@@ -81,7 +83,7 @@ export function callable(session: Session, what: Omit<Instantiation, "inputs" | 
         const text = `\`${input}\` of \`${name}\` takes a tensor, got ${describe(actual.value)}`;
         return failNoTensor(caller, actual.value, { text }, actual.span);
       }
-      given.set(input, node);
+      given.set(input, what.adapt?.(input, node) ?? node);
     }
     const instance = instantiate(session,
       { ...what, sharing, inputs: given, caller: { frame: caller, span: call.span } });

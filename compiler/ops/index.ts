@@ -15,12 +15,13 @@ import { leaves } from "./leaves.js";
 import { logic } from "./logic.js";
 import { matmul } from "./matmul.js";
 import { reductions } from "./reductions.js";
+import { resize } from "./resize.js";
 import { rows } from "./rows.js";
 import { views } from "./views.js";
 
 const all: readonly OpRecord[] = [
   ...leaves, ...arithmetic, ...logic, ...activations, ...reductions, ...rows,
-  matmul, ...attentions, ...lanes, conv2d, ...channelsLast, ...pooling, ...views, ...joins, ...indexing,
+  matmul, ...attentions, ...lanes, conv2d, ...channelsLast, ...pooling, resize, ...views, ...joins, ...indexing,
 ];
 
 /** Every op by its name. */

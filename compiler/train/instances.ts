@@ -100,8 +100,10 @@ export const preparationOf = (instance: Instance): Preprocess | undefined =>
   preprocessOf(instance.frame, instance.header);
 
 /** A model as the loss calls it; `runs` gathers the outputs of every call. */
-export function recorded(session: Session, member: Member, runs: ReadonlyMap<string, Node>[]): Callable {
-  const run = callable(session, runOf(member, true));
+export function recorded(
+  session: Session, member: Member, runs: ReadonlyMap<string, Node>[], adapt?: Instantiation["adapt"],
+): Callable {
+  const run = callable(session, { ...runOf(member, true), adapt });
   return (caller, call) => {
     const value = run(caller, call);
     if (value.kind === "outputs") runs.push(tensorsOf(value.outputs));

@@ -10,6 +10,7 @@ import { checkScalar } from "../elaborate/arguments.js";
 import { evaluate } from "../elaborate/evaluate.js";
 import { Frame, type Session } from "../elaborate/frame.js";
 import { describe, isBroken, show, type Value } from "../elaborate/values.js";
+import { NORMALIZATION_NAMES, withNumbers } from "./preparation.js";
 import type { Argument, CallSetting, Count } from "./settings.js";
 
 type ValueMember = ast.ValueMember;
@@ -149,7 +150,14 @@ function readCall(frame: Frame, expr: ast.Expr, calls: Readonly<Record<string, s
       else given[key] = plain;
     }
   }
-  return complete ? { name, arguments: given } : undefined;
+  if (!complete) return undefined;
+  const stated = expr.args.map((arg, i) => arg.name?.text ?? params[i]?.name.text ?? "");
+  const call = withNumbers({ name, arguments: given }, new Set(stated));
+  if (call) return call;
+  const known = NORMALIZATION_NAMES.map((one) => `"${one}"`).join(", ");
+  const what = `no normalization is called "${String(given["name"])}"`;
+  frame.fail("value_error", { text: what, help: `take one of ${known}, or give mean and std` }, expr.span);
+  return undefined;
 }
 
 function suits(frame: Frame, param: ast.Param, fallback: Value | undefined, value: Value, span: ast.Span,

@@ -16,6 +16,7 @@ import { evaluated, membersOfRecipe, predictionOf, preparationOf, recorded, tens
 import { lossOf } from "./loss.js";
 import { RecipeValues } from "./members.js";
 import type { Optimizer } from "./optimizer.js";
+import { adapterFor, normalizationOf } from "./preparation.js";
 import { settingsOf } from "./readings.js";
 import type { RecipeSettings } from "./settings.js";
 
@@ -134,7 +135,12 @@ function forwardOf(draft: Draft, members: readonly Member[], student: Member, lo
   const known = predictionOf(tensorsOf(model.outputs));
   const classes = classesOf(known);
   const runs = new Map(members.map((m): [string, ReadonlyMap<string, Node>[]] => [m.name, []]));
-  const instances = new Map(members.map((m) => [m.name, recorded(session, m, runs.get(m.name) ?? [])] as const));
+  const [images] = loss.member.kind === "function" ? loss.member.params : [];
+  const data = normalizationOf(values.calls.get("augment") ?? [], preparationOf(model));
+  const instances = new Map(members.map((m) => {
+    const adapt = m.frozen && images ? adapterFor(session, m, images.name.text, data) : undefined;
+    return [m.name, recorded(session, m, runs.get(m.name) ?? [], adapt)] as const;
+  }));
   const node = lossOf({ member: loss, values, instances, inputs, classes });
   if (!node || session.diagnostics.length > 0) return undefined;
   for (const member of members) checkCalled(draft, member, runs.get(member.name)?.length ?? 0);

@@ -59,29 +59,7 @@ const isList = (value: Argument | undefined): value is readonly Argument[] => Ar
 /** The arguments of a call. Every method throws `InputError` for an argument that is missing or of another kind. */
 export const argumentsOf = (call: CallSetting): Reader => new Reader(call);
 
-type Normalization = Pick<Preprocess, "mean" | "std">;
-
-/** Channel means and deviations by name. Source: torchvision; timm, constants.py; Krizhevsky 2009's training images. */
-const NORMALIZATIONS: Readonly<Record<string, Normalization>> = {
-  imagenet: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
-  inception: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
-  cifar10: { mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] },
-  cifar100: { mean: [0.5071, 0.4865, 0.4409], std: [0.2673, 0.2564, 0.2762] },
-};
-
 const three = ([a = 0, b = 0, c = 0]: readonly number[]): [number, number, number] => [a, b, c];
-
-/** By the numbers where they are not the defaults, which are those of "imagenet", else by the name. */
-function normalizationOf(call: Reader): Normalization {
-  const given = { mean: three(call.numbers("mean", 3)), std: three(call.numbers("std", 3)) };
-  const { imagenet } = NORMALIZATIONS;
-  const name = call.text("name");
-  if (JSON.stringify(given) !== JSON.stringify(imagenet)) return given;
-  const named = Object.hasOwn(NORMALIZATIONS, name) ? NORMALIZATIONS[name] : undefined;
-  if (named !== undefined) return named;
-  const known = Object.keys(NORMALIZATIONS).map((one) => `"${one}"`).join(", ");
-  throw new InputError(`no normalization is called "${name}"`, { help: `take one of ${known}, or give mean and std` });
-}
 
 const FILTERS = ["bicubic", "bilinear"] as const satisfies readonly Filter[];
 
@@ -117,7 +95,7 @@ export function augmentationOf(setting: CallSetting): Augmentation {
       layers: call.number("layers"),
     };
     case "three_augment": return { kind: name, jitter: call.number("jitter") };
-    case "normalize": return { kind: name, ...normalizationOf(call) };
+    case "normalize": return { kind: name, mean: three(call.numbers("mean", 3)), std: three(call.numbers("std", 3)) };
     case "random_erase": return {
       kind: name, probability: call.number("probability"), mode: call.word("mode", ["pixel", "rand", "const"]),
       count: call.number("count"),
