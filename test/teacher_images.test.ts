@@ -110,3 +110,25 @@ test("two teachers averaged, and a name of no normalization", (t) => {
   t.is(more, undefined);
   t.regex(wrong?.message ?? "", /no normalization is called "imagnet"/);
 });
+
+test("another teacher or another loss is one line of a recipe", (t) => {
+  const lines = {
+    "a RegNetY": 'teacher: regnety_002 { image = 32  classes = 10 } frozen from "r.safetensors"',
+    "another size": 'teacher: resnet18 { image = 64  classes = 10 } frozen from "n.safetensors"',
+    "another DeiT": 'teacher: deit_cifar frozen from "d.safetensors"',
+    "another loss": `loss(images: [B, 3, H, W], labels: i32[B]) {
+      return soft_distillation(student(images).logits, teacher(images).logits, 2.0)
+    }`,
+  };
+  for (const [what, line] of Object.entries(lines)) {
+    const { recipe, diagnostics } = elaborate(`
+      import { deit_cifar, hard } from "../../models/cifar.deit"
+      import { soft_distillation } from "../../models/losses.deit"
+      import { regnety_002 } from "../../models/regnet.deit"
+      import { resnet18 } from "../../models/resnet.deit"
+      recipe mine extends hard { ${line} }
+    `);
+    t.deepEqual(diagnostics, [], what);
+    t.true(recipe !== undefined && trainingGraph(recipe, {}).gradients.size > 50, what);
+  }
+});

@@ -44,7 +44,9 @@ export const resize: OpRecord = defineOp({
     const wrong = checkFloats("resize", inputs, 1);
     if (wrong) return wrong;
     const { shape } = operand(inputs, 0);
-    if (shape.length !== 4) return fault("rank_mismatch", `\`resize\` needs images [N, C, H, W], got ${showShape(shape)}`);
+    if (shape.length !== 4) {
+      return fault("rank_mismatch", `\`resize\` needs images [N, C, H, W], got ${showShape(shape)}`);
+    }
     if (!shape.slice(2).every(isConstant)) {
       return fault("symbolic_batch", `\`resize\` needs sides without B, got ${showShape(shape)}`);
     }
