@@ -15,7 +15,8 @@ import { CompilerBug } from "../compiler/invariant.js";
 import { OPS } from "../compiler/ops/index.js";
 import { rewrite } from "../compiler/rewrite.js";
 import { rule, type RuleExample } from "../compiler/rule.js";
-import { layOut, layoutRules } from "../compiler/rules/layout.js";
+import { lastingIn } from "../compiler/lasting.js";
+import { layoutRules } from "../compiler/rules/layout.js";
 import { recognize, recognizeRules } from "../compiler/rules/recognize.js";
 import { simplify, simplifyRules } from "../compiler/rules/simplify.js";
 import { loadProgram } from "../dsl/resolve.js";
@@ -53,7 +54,7 @@ function settle(graph: Graph): { graph: Graph; firings: Map<string, number> } {
 
 for (const [passName, rules, pass] of [
   ["simplify", simplifyRules, simplify], ["recognize", recognizeRules, recognize],
-  ["lay out", layoutRules(() => true), layOut],
+  ["lay out", layoutRules(() => true), (graph: Graph) => rewrite(graph, [...layoutRules(lastingIn(graph)), ...simplifyRules])],
 ] as const) {
   for (const [i, one] of rules.entries()) {
     test(`${passName} ${i}, ${one.name}: fires on its examples and keeps their values`, (t) => {

@@ -43,7 +43,7 @@ async function convert(from: string, to: string, options: Options): Promise<void
   try {
     const checkpoint = await openCheckpoint(file, { ema: options.ema ?? false });
     const { tensors, notes } = await renamedTensors(checkpoint);
-    await writeFileAtomic(to, encodeSafetensors(tensors, { format: "pt" }));
+    await writeFileAtomic(to, encodeSafetensors(tensors, { ...Object.fromEntries(checkpoint.metadata), format: "pt" }));
     const bytes = tensors.reduce(
       (n, { data }) => n + (data instanceof Float32Array ? data.byteLength : data.bytes.byteLength), 0,
     );

@@ -128,7 +128,7 @@ async function summary(trainer: Trainer, outcome: TrainingOutcome, path: string)
   const { steps } = trainer.plan;
   if (last !== undefined) {
     lines.push(`${finished ? "trained" : "stopped after"} ${step} of ${steps} steps in ${showDuration(last.seconds)} ` +
-      `of training, loss ${showNumber(last.loss)}`);
+      `of training, mean loss ${showNumber(last.loss)}`);
   } else lines.push(finished ? `nothing to do: all ${steps} steps are done` : "stopped before the first step");
   if (best !== undefined) {
     const what = best.weights === "ema" ? "the moving average" : "the weights";

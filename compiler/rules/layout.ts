@@ -6,7 +6,7 @@
  * Runs last, on graphs that are differentiated already.
  */
 import { dim, isConstant, isOne, sameDim, sameShape, type Dim, type Shape } from "../dim.js";
-import type { Graph, Node } from "../graph.js";
+import { rootsOf, topological, type Graph, type Node } from "../graph.js";
 import { lastingIn } from "../lasting.js";
 import type { Ops } from "../op.js";
 import { OPS } from "../ops/index.js";
@@ -188,4 +188,8 @@ export const layoutRules = (isLasting: (node: Node) => boolean): readonly Rule[]
   [...convolutions, folding(isLasting), ...moves];
 
 /** The same values with channels last wherever there are convolutions; other graphs stay as they are. */
-export const layOut = (graph: Graph): Rewritten => rewrite(graph, [...layoutRules(lastingIn(graph)), ...simplifyRules]);
+export function layOut(graph: Graph): Rewritten {
+  const concerned = topological(rootsOf(graph)).some(({ op }) => op === "conv2d" || POOLS.some((pool) => op === pool));
+  if (!concerned) return { graph, firings: new Map(), refusals: [] };
+  return rewrite(graph, [...layoutRules(lastingIn(graph)), ...simplifyRules]);
+}
