@@ -10,7 +10,7 @@ import type { FamilyName } from "../runtime/manifest.js";
 import { FAMILY_NAMES } from "../runtime/manifest.js";
 import { FUSION_CASES, textOf } from "./fusion_cases.js";
 import {
-  compileText, disagreements, expected, feedsOf, moduleOf, obstacleOf, openTestDevice, runModule, type Feeds, type Module,
+  compileText, familiesOn, disagreements, expected, feedsOf, moduleOf, obstacleOf, openTestDevice, runModule, type Feeds, type Module,
 } from "./harness.js";
 import { randomGraph } from "./random_graphs.js";
 import { forwardGraph, gradientCases, gradientGraph, opCases, type OpCase, type OpGraph } from "./op_graphs.js";
@@ -124,5 +124,14 @@ test.serial("random graphs on the adapter's own family", async (t) => {
     const feeds = feedsOf(graph, 3);
     const got = await runModule(device, module, family, 3, feeds);
     t.deepEqual(disagreements(got, expected(graph, 3, feeds), LOOSE), [], `${family}, seed ${seed}`);
+  }
+});
+
+test.serial("logarithms end where they end on paper", async (t) => {
+  const compiled = compileText("model m(n = 4) { input x: [n] output y = log(x) }");
+  const feeds = { inputs: new Map([["x", { shape: [4], data: Float32Array.of(-1, 0, -0, 1) }]]), parameters: new Map() };
+  for (const family of familiesOn(device, compiled)) {
+    const y = (await runModule(device, compiled, family, 1, feeds)).get("y");
+    t.deepEqual([...(y ?? [])], [NaN, -Infinity, -Infinity, 0], family);
   }
 });

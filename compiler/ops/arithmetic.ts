@@ -193,7 +193,16 @@ const unaryOps: readonly OpRecord[] = [
   }),
   elementwise({
     name: "log", of: "x", takes: "real", doc: "The natural logarithm. Source: torch.log.", cost: 8,
-    scalar: Math.log, wgsl: (x) => `log(${x})`,
+    scalar: Math.log, wgsl: (x) => `natural_log(${x})`,
+    wgslFunctions: {
+      // WGSL leaves open what log does at 0 and below: some drivers give plain numbers there.
+      natural_log: [
+        "fn natural_log(x: f32) -> f32 {",
+        "  let none = bitcast<f32>(select(0x7fc00000u, 0xff800000u, x == 0.0));",
+        "  return select(log(x), none, x <= 0.0);",
+        "}",
+      ].join("\n"),
+    },
     gradient: slope((o, dy, x) => o.div(dy, x)), samples: unarySamples(0.1, 4),
   }),
   elementwise({

@@ -5,6 +5,7 @@ import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
 import type { RecipeMember } from "../../dsl/recipe.js";
 import type { Preprocess } from "../../runtime/manifest.js";
+import type { ModelInfo } from "../../runtime/training.js";
 import { interpolate } from "../elaborate/evaluate.js";
 import type { Callable, Session } from "../elaborate/frame.js";
 import { headerOf, type OverrideRecord } from "../elaborate/header.js";
@@ -28,15 +29,7 @@ export interface Member {
 }
 
 /** What a model of a recipe is, for the manifest and for `explain`. */
-export interface RecipeInstance {
-  readonly name: string;
-  readonly model: string;
-  readonly doc: string;
-  readonly frozen: boolean;
-  readonly path: string;
-  readonly weights?: string;
-  readonly preprocess?: Preprocess;
-}
+export type RecipeInstance = ModelInfo;
 
 const isModel = (d: Declared | undefined): d is Declared<ast.Model> => d?.declaration.kind === "model";
 
