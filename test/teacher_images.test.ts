@@ -102,6 +102,14 @@ for (const side of [6, 3, 8]) {
   });
 }
 
+test("a normalization's name stands for its numbers, unless they are given", (t) => {
+  const numbersOf = (call: string): unknown => elaborate(text("", `augment = [${call}]`)).recipe?.settings.augment[0]?.arguments;
+  t.deepEqual(numbersOf('normalize("cifar10")'),
+    { name: "cifar10", mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] });
+  const own = { mean: [0.1, 0.2, 0.3], std: [1, 1, 1] };
+  t.deepEqual(numbersOf("normalize(mean = [0.1, 0.2, 0.3], std = [1, 1, 1])"), { name: "imagenet", ...own });
+});
+
 test("two teachers averaged, and a name of no normalization", (t) => {
   const two = text("", "").replace("  data =", "  second: probe frozen from \"u.safetensors\"\n  data =")
     .replace("seen = teacher(images).seen", "seen = 0.5 * teacher(images).seen + 0.5 * second(images).seen");
