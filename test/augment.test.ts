@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import test from "ava";
 import { InputError } from "../runtime/errors.js";
 import type { Pixels } from "../runtime/image/resize.js";
@@ -13,15 +12,13 @@ import {
 } from "../runtime/train/recolor.js";
 import { memoryAccess } from "../runtime/weights/access.js";
 import { readSafetensors } from "../runtime/weights/safetensors.js";
-import { generated, maxAbs, SHARED } from "./golden.js";
+import { generated, goldenFile, goldenIndex, goldenTest, maxAbs } from "./golden.js";
 
-const golden = SHARED === undefined ? test.skip : test;
-const fixture = (name: string): string => join(SHARED ?? "", "fixtures", name);
 const half = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] } as const;
 const range = (length: number, from = 0): number[] => Array.from({ length }, (_, i) => from + i);
 
-async function tensors(name: string): Promise<Map<string, { shape: readonly number[]; bytes: Uint8Array }>> {
-  const file = await readSafetensors(memoryAccess(name, readFileSync(fixture(name))));
+async function tensors(path: string): Promise<Map<string, { shape: readonly number[]; bytes: Uint8Array }>> {
+  const file = await readSafetensors(memoryAccess(path, readFileSync(path)));
   const all = new Map<string, { shape: readonly number[]; bytes: Uint8Array }>();
   for (const { name: key, shape, read } of file.tensors) all.set(key, { shape, bytes: await read() });
   return all;
@@ -37,12 +34,10 @@ interface SamplerCase {
   readonly indices: readonly number[];
 }
 
-golden("repeated augmentation deals indices as the official sampler", (t) => {
-  const { repeats, permutation_by_epoch: permutations, cases } = JSON.parse(
-    readFileSync(fixture("augment/rasampler.json"), "utf8"),
-  ) as { // the fixture's own layout
+test("repeated augmentation deals indices as the official sampler", (t) => {
+  const { repeats, permutation_by_epoch: permutations, cases } = goldenIndex<{
     repeats: number; permutation_by_epoch: Record<string, number[]>; cases: SamplerCase[];
-  };
+  }>("augment/rasampler.json");
   let compared = 0;
   for (const one of cases) {
     const order = one.dataset === undefined ? permutations[String(one.epoch)] ?? [] : range(one.dataset);
@@ -55,13 +50,14 @@ golden("repeated augmentation deals indices as the official sampler", (t) => {
   t.is(compared, 10);
 });
 
-golden("RandAugment, blur, grey, solarize and jitter give Pillow's pixels", async (t) => {
-  const all = await tensors("augment/randaugment.safetensors");
-  const info = JSON.parse(readFileSync(fixture("augment/randaugment.json"), "utf8")) as {
+const randAugmented = { file: goldenFile("augment/randaugment.safetensors") };
+goldenTest("RandAugment, blur, grey, solarize and jitter give Pillow's pixels", randAugmented, async (t, { file }) => {
+  const all = await tensors(file);
+  const info = goldenIndex<{
     op_list: string[]; levels: number[]; argument_at_level: Record<string, number[]>;
     fill_rgb: [number, number, number];
     outputs: { key: string; op: string; magnitude: number; negated: boolean }[];
-  }; // the fixture's own layout
+  }>("augment/randaugment.json");
   const ops = randAugmentOps(true);
   t.deepEqual(ops.map(({ name }) => name), info.op_list);
   for (const [name, list] of Object.entries(info.argument_at_level)) {
@@ -99,11 +95,11 @@ interface MixCase {
   readonly smoothing: number;
 }
 
-golden("mixup and cutmix are timm's", async (t) => {
-  const all = await tensors("augment/mixup.safetensors");
-  const info = JSON.parse(readFileSync(fixture("augment/mixup.json"), "utf8")) as {
-    input: string; labels: number[]; classes: number; cases: MixCase[];
-  }; // the fixture's own layout
+goldenTest("mixup and cutmix are timm's", { file: goldenFile("augment/mixup.safetensors") }, async (t, { file }) => {
+  const all = await tensors(file);
+  const info = goldenIndex<{ input: string; labels: number[]; classes: number; cases: MixCase[] }>(
+    "augment/mixup.json",
+  );
   for (const { name, cutmix, lam_drawn: drawn, centre_yx: centre, lam_used: used, smoothing } of info.cases) {
     const images = generated(info.input, 4 * 3 * 256, 0, 1);
     const mix = cutmix ? cutBox(drawn, 16, centre?.[0] ?? 0, centre?.[1] ?? 0) : { share: drawn };
@@ -117,11 +113,11 @@ golden("mixup and cutmix are timm's", async (t) => {
   t.throws(() => mixImages(new Float32Array(3 * 768), 3, 16, { share: 0.5 }), { instanceOf: InputError });
 });
 
-golden("random erasing takes the official boxes", (t) => {
-  const { cases } = JSON.parse(readFileSync(fixture("augment/random_erasing.json"), "utf8")) as { cases: {
+test("random erasing takes the official boxes", (t) => {
+  const { cases } = goldenIndex<{ cases: {
     height: number; width: number; max_count: number; probability: number; draws: number[]; erased_pixels: number;
     bounding_box_top_left_bottom_right: readonly [number, number, number, number] | null;
-  }[] }; // the fixture's own layout
+  }[] }>("augment/random_erasing.json");
   for (const one of cases) {
     let at = 0;
     const boxes = eraseBoxes(one.height, one.width, { probability: one.probability, count: one.max_count }, () => {

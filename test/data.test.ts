@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -13,21 +13,11 @@ import { SHAPE_NAMES, shapes } from "../runtime/data/shapes.js";
 import { FileError, InputError } from "../runtime/errors.js";
 import { diskFiles } from "../runtime/node/train/files.js";
 import { epochOrder } from "../runtime/train/draws.js";
-import { memoryAccess } from "../runtime/weights/access.js";
-import { readSafetensors } from "../runtime/weights/safetensors.js";
-import { maxAbs, SHARED } from "./golden.js";
+import { goldenFile, goldenIndex, goldenTest, maxAbs, readGolden } from "./golden.js";
 
-const fixture = (name: string): string => join(SHARED ?? "", "fixtures", name);
 const folder = (): Promise<string> => mkdtemp(join(tmpdir(), "deitc-data-"));
 const files = diskFiles("/");
 const half = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] } as const;
-
-async function tensors(name: string): Promise<Map<string, { shape: readonly number[]; bytes: Uint8Array }>> {
-  const file = await readSafetensors(memoryAccess(name, readFileSync(fixture(name))));
-  const all = new Map<string, { shape: readonly number[]; bytes: Uint8Array }>();
-  for (const { name: key, shape, read } of file.tensors) all.set(key, { shape, bytes: await read() });
-  return all;
-}
 
 async function pixelsOf(dataset: Dataset, indices: readonly number[]): Promise<{ data: string; label: number }[]> {
   return (await dataset.read(indices)).map((sample) => {
@@ -280,28 +270,23 @@ test("CIFAR's binary batches, of ten classes and of a hundred", async (t) => {
   return undefined;
 });
 
-(SHARED !== undefined && existsSync(fixture("cifar/images")) ? test : test.skip)(
-  "CIFAR's class folders give the decoded JPEG pixels", async (t) => {
-    const root = await folder();
-    const index = JSON.parse(readFileSync(fixture("cifar/index.json"), "utf8")) as { classes?: string[] }; // its layout
-    const names = [
-      "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    ];
-    t.deepEqual(index.classes ?? names, names);
-    for (const split of ["train", "test"]) {
-      for (const name of names) {
-        await mkdir(join(root, split, name), { recursive: true });
-        for (const i of range(3)) {
-          const bytes = readFileSync(fixture(`cifar/images/${name}_000${i}.jpg`));
-          await writeFile(join(root, split, name, `000${i}.jpg`), bytes);
-        }
+const cifar = { images: goldenFile("cifar/images"), tensors: goldenFile("cifar/logits.safetensors") };
+goldenTest("CIFAR's class folders give the decoded JPEG pixels", cifar, async (t, { images, tensors }) => {
+  const root = await folder();
+  const { classes } = goldenIndex<{ classes: string[] }>("cifar/index.json");
+  for (const split of ["train", "test"]) {
+    for (const name of classes) {
+      await mkdir(join(root, split, name), { recursive: true });
+      for (const i of range(3)) {
+        await copyFile(join(images, `${name}_000${i}.jpg`), join(root, split, name, `000${i}.jpg`));
       }
     }
-    const data = await cifar10(files, root, "val");
-    t.deepEqual(data.classes, names);
-    const want = (await tensors("cifar/logits.safetensors")).get("pixels_u8")?.bytes ?? new Uint8Array();
-    const samples = await data.read(range(30));
-    const got = Buffer.concat(samples.map((s) => (s.kind === "image" ? Buffer.from(s.pixels.data) : Buffer.alloc(0))));
-    t.is(got.length, 30 * 3072);
-    t.is(maxAbs(got, want), 0);
-  });
+  }
+  const data = await cifar10(files, root, "val");
+  t.deepEqual(data.classes, classes);
+  const want = readGolden(tensors).get("pixels_u8")?.data ?? [];
+  const samples = await data.read(range(30));
+  const got = Buffer.concat(samples.map((s) => (s.kind === "image" ? Buffer.from(s.pixels.data) : Buffer.alloc(0))));
+  t.is(got.length, 30 * 3072);
+  t.is(maxAbs(got, want), 0);
+});

@@ -2,7 +2,7 @@
  * `deitc eval` with models: published weights on real images against PyTorch's numbers, and small models whose every
  * figure the test works out by itself. Embedded adapter unless DEITC_ADAPTER names another.
  */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import test from "ava";
@@ -12,7 +12,9 @@ import { disagreement, spread } from "../runtime/evaluate.js";
 import { load, loadImages } from "../runtime/node/index.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 import { deitc, small, type Outcome } from "./cli_process.js";
-import { argMax, generated, maxAbs, readGolden, relativeL2, SHARED } from "./golden.js";
+import {
+  argMax, generated, goldenFile, goldenIndex, goldenTest, maxAbs, readGolden, relativeL2, sharedData,
+} from "./golden.js";
 import { compileFile, openTestDevice, sourceOf } from "./harness.js";
 
 const home = mkdtempSync(join(tmpdir(), "deitc-eval-"));
@@ -40,15 +42,19 @@ const crossEntropy = (logits: readonly number[], label: number): number => {
 };
 
 const model = join(packageFolder(), "models/cifar_resnet.deit");
-const weights = resolve(SHARED ?? ".", "data/cifar10-resnet/resnet20-12fca82f.th");
-const real = existsSync(weights) ? test.serial : test.serial.skip;
+const published = {
+  checkpoint: sharedData("cifar10-resnet/resnet20-12fca82f.th"), logits: goldenFile("cifar/logits.safetensors"),
+  images: goldenFile("cifar/images"),
+};
 
-real("published weights, real images: PyTorch's logits, classes, accuracy and loss", async (t) => {
-  t.timeout(180_000);
-  const fixtures = resolve(SHARED ?? ".", "fixtures/cifar");
-  const index = JSON.parse(readFileSync(join(fixtures, "index.json"), "utf8")) as
-    { classes: string[]; images: { file: string; source: string; label: number }[] };
-  const goldens = readGolden(join(fixtures, "logits.safetensors"));
+const publishedTitle = "published weights, real images: PyTorch's logits, classes, accuracy and loss";
+goldenTest(publishedTitle, published, async (t, found) => {
+  const weights = resolve(found.checkpoint);
+  const photo = (file: string): string => join(found.images, basename(file));
+  const index = goldenIndex<{ classes: string[]; images: { file: string; source: string; label: number }[] }>(
+    "cifar/index.json",
+  );
+  const goldens = readGolden(found.logits);
   const want = goldens.get("resnet20.logits_f64")?.data ?? new Float64Array();
   const told = goldens.get("resnet20.pred")?.data ?? new Uint8Array();
   const rows = index.images.map((_, i) => [...want.subarray(10 * i, 10 * i + 10)]);
@@ -58,7 +64,7 @@ real("published weights, real images: PyTorch's logits, classes, accuracy and lo
   if (!preprocess) return t.fail("the model says how images are prepared");
   const device = await openTestDevice();
   try {
-    const images = await loadImages(index.images.map(({ file }) => join(fixtures, file)), preprocess);
+    const images = await loadImages(index.images.map(({ file }) => photo(file)), preprocess);
     const session = await load(sourceOf(compiled), { device, weights, batch: rows.length, poison: true });
     const { logits = new Float32Array() } = await session.infer({ images });
     session.destroy();
@@ -76,13 +82,13 @@ real("published weights, real images: PyTorch's logits, classes, accuracy and lo
   for (const { file, source, label } of index.images) {
     const folder = join(home, "cifar", index.classes[label] ?? "");
     mkdirSync(folder, { recursive: true });
-    copyFileSync(join(fixtures, file), join(folder, basename(source)));
+    copyFileSync(photo(file), join(folder, basename(source)));
   }
   // Every third image, which are the first of each class; the last batch is a part of one.
-  const found = await run(`${model}:cifar_resnet20`, weights, "--data", "cifar", "--limit", "10", "--batch", "4", "--json",
-    "--predictions", "classes.jsonl");
-  t.is(found.code, 0, found.err);
-  const report = parsed(found);
+  const ran = await run(`${model}:cifar_resnet20`, weights, "--data", "cifar", "--limit", "10", "--batch", "4",
+    "--json", "--predictions", "classes.jsonl");
+  t.is(ran.code, 0, ran.err);
+  const report = parsed(ran);
   const part = index.images.flatMap(({ source, label }, i) => (i % 3 === 0
     ? [{ file: join("cifar", index.classes[label] ?? "", basename(source)), label, row: rows[i] ?? [] }] : []));
   t.is(report.count, 10);
@@ -182,7 +188,6 @@ const COMPARE = [
 ];
 
 test.serial("heads, fusions, disagreement and tokens of two models are what they are by hand", async (t) => {
-  t.timeout(120_000);
   const found = await run(...COMPARE, "--batch", "8", "--json", "--svg", "picture.svg", "--predictions", "trees.jsonl");
   t.is(found.code, 0, found.err);
   const report = parsed(found);
@@ -221,7 +226,6 @@ test.serial("heads, fusions, disagreement and tokens of two models are what they
 });
 
 test.serial("tables for people, chosen heads, named tokens, and fewer images", async (t) => {
-  t.timeout(120_000);
   const found = await run(
     ...COMPARE, "--heads", "plain.logits,prediction", "--tokens", "layers.*:1,0", "--limit", "6");
   t.is(found.code, 0, found.err);
@@ -239,7 +243,6 @@ test.serial("tables for people, chosen heads, named tokens, and fewer images", a
 });
 
 test.serial("what cannot be evaluated is one error", async (t) => {
-  t.timeout(240_000);
   small(home);
   mkdirSync(join(home, "mixed/a"), { recursive: true });
   mkdirSync(join(home, "mixed/b"));

@@ -1,14 +1,12 @@
 /**
  * @file The transformers of the golden forward passes: which model of ours each is, its weights, and how near it comes.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { rootsOf, topological, type Graph, type Node } from "../compiler/graph.js";
 import type { Compiled } from "../compiler/pipeline.js";
 import type { Device } from "../runtime/device.js";
 import type { FamilyName } from "../runtime/manifest.js";
 import { Session } from "../runtime/session.js";
-import { argMax, generated, maxAbs, parameterValue, readGolden, relativeL2 } from "./golden.js";
+import { argMax, generated, goldenIndex, maxAbs, parameterValue, readGolden, relativeL2 } from "./golden.js";
 import { compileFile, moduleOf, sourceOf, type Module } from "./harness.js";
 
 /** What PyTorch's float64 run has inside. */
@@ -19,7 +17,6 @@ export interface TapGolden {
   readonly mean: number;
 }
 export interface ForwardGolden {
-  readonly file: string;
   readonly img_size: number;
   readonly batch: number;
   readonly depth: number;
@@ -48,10 +45,8 @@ export const FORWARD_MODELS: Readonly<Record<string, readonly [file: string, tar
   vit_large_patch16_224: ["plain_vit", "vit_l_16"],
 };
 
-/** The goldens of `shared`, by name. */
-export const forwardGoldens = (shared: string): Readonly<Record<string, ForwardGolden>> =>
-  // The file is one of the fixtures; its fields are those their README names.
-  JSON.parse(readFileSync(join(shared, "fixtures/forward/index.json"), "utf8")) as Record<string, ForwardGolden>;
+/** The goldens by name. */
+export const forwardGoldens = goldenIndex<Readonly<Record<string, ForwardGolden>>>("forward/index.json");
 
 export function compileForward(key: string): Compiled {
   const [file, target] = FORWARD_MODELS[key] ?? [];
@@ -107,16 +102,18 @@ export interface Nearness {
   readonly sameClass: boolean;
 }
 
-/** Our outputs and the golden's that they are: the class head alone, the distillation head, both. */
-export function nearness(shared: string, golden: ForwardGolden, outputs: Readonly<Record<string, Float32Array>>): Nearness[] {
-  const tensors = readGolden(join(shared, "fixtures/forward", golden.file));
+/** Our outputs and those in the golden's `file` that they are: the class head alone, the distillation head, both. */
+export function nearness(
+  file: string, golden: ForwardGolden, outputs: Readonly<Record<string, Float32Array>>,
+): Nearness[] {
+  const tensors = readGolden(file);
   const names = golden.distilled
     ? [["logits", "logits_cls"], ["logits_dist", "logits_dist"], ["prediction", "logits"]] as const
     : [["logits", "logits"], ["prediction", "logits"]] as const;
   return names.map(([ours, theirs]) => {
     const got = outputs[ours] ?? new Float32Array();
     const want = tensors.get(`${theirs}_f64`)?.data ?? tensors.get(theirs)?.data;
-    if (!want) throw new Error(`${golden.file} has no ${theirs}`);
+    if (!want) throw new Error(`${file} has no ${theirs}`);
     const classes = want.length / golden.batch;
     const row = (x: Float32Array | Float64Array | Uint8Array, i: number) => x.subarray(i * classes, (i + 1) * classes);
     const sameClass = Array.from({ length: golden.batch }, (_, i) => argMax(row(got, i)) === argMax(row(want, i)));

@@ -1,14 +1,62 @@
 /**
- * @file The golden numbers: where they are, and the generator that makes the weights and inputs behind them.
+ * @file The golden numbers: where they are, tests that need them, and the generator that makes the weights and inputs
+ * behind them. `test/golden/README.md` says what they are.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
 
-/** Folder with `fixtures/`; undefined where a clone has none. */
-export const SHARED: string | undefined = ((): string | undefined => {
-  const folder = process.env["DEITC_SHARED"] ?? "../shared";
-  return existsSync(join(folder, "fixtures", "README.md")) ? folder : undefined;
-})();
+/** The project's own goldens: every index, and a small file of every kind. */
+export const OWN = "test/golden";
+/** Parent of the larger set, which a clone need not have: `fixtures/`, and `data/` with published weights. */
+const SHARED = process.env["DEITC_SHARED"] ?? "../shared";
+
+const firstOf = (...paths: readonly string[]): string | undefined => paths.find((path) => existsSync(path));
+
+/** Where a golden file is, by its path in the set; undefined where neither the project nor the larger set has it. */
+export const goldenFile = (path: string): string | undefined =>
+  firstOf(join(OWN, path), join(SHARED, "fixtures", path));
+
+/** Where a file or folder of the larger set's data is; undefined without it. */
+export const sharedData = (path: string): string | undefined => firstOf(join(SHARED, "data", path));
+
+/** An index, which the project always has. Its fields are the caller's to know. */
+export const goldenIndex = <T>(path: string): T => JSON.parse(readFileSync(join(OWN, path), "utf8")) as T;
+
+// ---- Tests that need files: the runner counts the skipped ones by these marks in their titles. ----
+
+const NEEDS_FIXTURES = "(needs the reference fixtures)";
+const NEEDS_FULL = "(only in npm run test:full)";
+
+/** Whether the slow models run too. */
+export const FULL = process.env["DEITC_FULL"] !== undefined;
+
+/** What a test does with the files it asked for, by the names it asked with. */
+type GoldenRun<K extends string> = (t: ExecutionContext, found: Readonly<Record<K, string>>) => unknown;
+
+/** A test that runs where all its files are, and is skipped by name elsewhere. */
+export function goldenTest<K extends string>(
+  title: string, needs: Readonly<Record<K, string | undefined>>, run: GoldenRun<K>,
+): void {
+  if (Object.values(needs).includes(undefined)) return leftOut(title);
+  const found = needs as Readonly<Record<K, string>>; // none is undefined
+  test.serial(title, async (t) => void (await run(t, found)));
+}
+
+/** A golden test of a slow model. */
+export function fullTest<K extends string>(
+  title: string, needs: Readonly<Record<K, string | undefined>>, run: GoldenRun<K>,
+): void {
+  if (FULL) goldenTest(title, needs, run);
+  else test.skip(`${title} ${NEEDS_FULL}`, (t) => t.pass());
+}
+
+/** Names, as a skipped test, what other tests leave out for want of a file. */
+export function leftOut(title: string): void {
+  test.skip(`${title} ${NEEDS_FIXTURES}`, (t) => t.pass());
+}
+
+// ---- The generator ----
 
 export function fnv1a32(name: string): number {
   let h = 0x811c9dc5;
@@ -75,6 +123,8 @@ export function parameterValue(prefix: string, key: string, shape: readonly numb
 /** The official repository's name of a timm parameter. */
 export const officialKey = (key: string): string => key.replace(/\.ls([12])\.gamma$/, ".gamma_$1");
 
+// ---- Comparisons and files ----
+
 export const relativeL2 = (got: ArrayLike<number>, want: ArrayLike<number>): number => {
   let num = 0, den = 0;
   for (let i = 0; i < want.length; i++) {
@@ -97,12 +147,14 @@ export function argMax(x: ArrayLike<number>): number {
   return best;
 }
 
+export type GoldenTensors = Map<string, { shape: number[]; data: Float32Array | Float64Array | Uint8Array }>;
+
 /** F32, F64 and U8 tensors of a golden safetensors file. Independent of the product's reader. */
-export function readGolden(file: string): Map<string, { shape: number[]; data: Float32Array | Float64Array | Uint8Array }> {
+export function readGolden(file: string): GoldenTensors {
   const bytes = readFileSync(file);
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
-  const out = new Map<string, { shape: number[]; data: Float32Array | Float64Array | Uint8Array }>();
+  const out: GoldenTensors = new Map();
   for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(header)) {
     if (name === "__metadata__") continue;
     const raw = new Uint8Array(bytes.subarray(8 + length + from, 8 + length + to)).buffer;

@@ -1,14 +1,10 @@
 /**
- * @file The golden numbers of the micro models: from the fixtures where they are, else the part of them this project
- * holds.
+ * @file The golden numbers of the micro models.
  */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Tensor } from "../compiler/op.js";
-import { generated, integers, parameterValue, readGolden, SHARED } from "./golden.js";
-
-/** Folder of the goldens: all of them with the fixtures, else the copies, which are fewer. */
-export const MICRO = SHARED === undefined ? "test/golden/micro" : join(SHARED, "fixtures/micro");
+import {
+  generated, goldenFile, goldenIndex, integers, parameterValue, readGolden, type GoldenTensors,
+} from "./golden.js";
 
 export interface GradientGolden {
   readonly config: string;
@@ -38,16 +34,19 @@ interface Index {
   readonly training: Readonly<Record<string, TrainingGolden>>;
 }
 
-// The file is ours; its fields are those its README names.
-export const micro = JSON.parse(readFileSync(join(MICRO, "index.json"), "utf8")) as Index;
+export const micro = goldenIndex<Index>("micro/index.json");
 
 /** Samples, classes, width of the model. */
 export const [BATCH, CLASSES, WIDTH] = [4, 10, 64];
 
-/** Tensors of a golden file by name; undefined where the copies leave it out. */
-export function microGolden(file: string | undefined): ReturnType<typeof readGolden> | undefined {
-  const path = file === undefined ? undefined : join(MICRO, file);
-  return path !== undefined && existsSync(path) ? readGolden(path) : undefined;
+/** Where a file of the micro models is; undefined where this clone has none of that name. */
+export const microFile = (file: string | undefined): string | undefined =>
+  (file === undefined ? undefined : goldenFile(`micro/${file}`));
+
+/** Tensors of such a file by name. */
+export function microGolden(file: string | undefined): GoldenTensors | undefined {
+  const path = microFile(file);
+  return path === undefined ? undefined : readGolden(path);
 }
 
 /** What the losses of the micro recipes ask for, by name. @param binary targets mixed without smoothing, 0 and 1. */

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import test from "ava";
 import { InputError } from "../runtime/errors.js";
 import {
   learningRate, schedule, scheduleValue, scheduleWarning, type Schedule,
 } from "../runtime/train/schedule.js";
-import { SHARED } from "./golden.js";
+import { goldenIndex } from "./golden.js";
 
 interface Golden {
   readonly lr: number;
@@ -23,9 +21,8 @@ const planOf = (g: Golden, stepping: Schedule["stepping"]): Schedule => schedule
   kind: "cosine", lr: g.lr, length: g.epochs, warmup: g.warmup_epochs, warmupLr: g.warmup_lr, minLr: g.min_lr, stepping,
 });
 
-(SHARED === undefined ? test.skip : test)("cosine with warm-up is timm's to 1e-12, in both steppings", (t) => {
-  const text = readFileSync(join(SHARED ?? "", "fixtures", "schedule.json"), "utf8");
-  const { schedules } = JSON.parse(text) as { schedules: Record<string, Golden> }; // the fixture's own layout
+test("cosine with warm-up is timm's to 1e-12, in both steppings", (t) => {
+  const { schedules } = goldenIndex<{ schedules: Record<string, Golden> }>("schedule.json");
   t.is(Object.keys(schedules).length, 3);
   for (const [name, golden] of Object.entries(schedules)) {
     const [epochs, official, steps] = (["epochs", "official", "steps"] as const).map((how) => planOf(golden, how));

@@ -1,19 +1,16 @@
 /**
  * @file The convnets of the golden forward passes: which model of ours each is, and how near it comes.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { rootsOf, topological, type Node } from "../compiler/graph.js";
 import type { Compiled } from "../compiler/pipeline.js";
 import type { Device } from "../runtime/device.js";
 import type { FamilyName } from "../runtime/manifest.js";
 import { Session } from "../runtime/session.js";
-import { argMax, blocky, maxAbs, parameterValue, readGolden, relativeL2 } from "./golden.js";
+import { argMax, blocky, goldenIndex, maxAbs, parameterValue, readGolden, relativeL2 } from "./golden.js";
 import { compileFile, moduleOf, sourceOf, type Module } from "./harness.js";
 import type { Nearness, TapGolden } from "./forward.js";
 
 export interface TeacherGolden {
-  readonly file: string;
   readonly img_size: number;
   readonly batch: number;
   readonly prefix: string;
@@ -32,10 +29,8 @@ const BLOCK = 32;
 /** File of ours for each golden model; ours have timm's names. */
 const FILES: Readonly<Record<string, string>> = { resnet: "resnet", regnety: "regnet", efficientnet: "efficientnet" };
 
-/** The goldens of `shared`, by name. */
-export const teacherGoldens = (shared: string): Readonly<Record<string, TeacherGolden>> =>
-  // The file is one of the fixtures; its fields are those their README names.
-  JSON.parse(readFileSync(join(shared, "fixtures/teachers/index.json"), "utf8")) as Record<string, TeacherGolden>;
+/** The goldens by name. */
+export const teacherGoldens = goldenIndex<Readonly<Record<string, TeacherGolden>>>("teachers/index.json");
 
 export function compileTeacher(key: string, { img_size: image }: TeacherGolden): Compiled {
   const file = FILES[/^[a-z]+/.exec(key)?.[0] ?? ""];
@@ -70,11 +65,10 @@ export async function runTeacher(
   }
 }
 
-/** How near the logits are to the golden's of float64. */
-export function teacherNearness(shared: string, golden: TeacherGolden, logits: Float32Array): Nearness {
-  const tensors = readGolden(join(shared, "fixtures/teachers", golden.file));
-  const want = tensors.get("logits_f64")?.data;
-  if (!want) throw new Error(`${golden.file} has no logits_f64`);
+/** How near the logits are to those of float64 in the golden's `file`. */
+export function teacherNearness(file: string, golden: TeacherGolden, logits: Float32Array): Nearness {
+  const want = readGolden(file).get("logits_f64")?.data;
+  if (!want) throw new Error(`${file} has no logits_f64`);
   const classes = want.length / golden.batch;
   const row = (x: Float32Array | Float64Array | Uint8Array, i: number) => x.subarray(i * classes, (i + 1) * classes);
   const sameClass = Array.from({ length: golden.batch }, (_, i) => argMax(row(logits, i)) === argMax(row(want, i)));
