@@ -6,10 +6,10 @@
  *
  *     Σ dy ─ Σ dy·x          one kernel    sums of one shape over rows of one length are made in one walk.
  */
-import { isOne, sameShape, type Dim } from "./dim.js";
-import type { FusedKernel, SideResult } from "./fusion.js";
+import { isOne, sameDim, sameShape, type Dim } from "./dim.js";
+import { bindingsOf, type FusedKernel, type SideResult } from "./fusion.js";
 import type { Node } from "./graph.js";
-import { variable, variablesOf } from "./indices.js";
+import { variable } from "./indices.js";
 import { Puller } from "./pull.js";
 import type { OpRecord } from "./op.js";
 import type { Index } from "./value.js";
@@ -110,11 +110,9 @@ class Absorber {
   }
 
   /** Whether what the kernel reads and writes can be bound. */
-  #binds({ root, reads, also = [] }: FusedKernel): boolean {
+  #binds(kernel: FusedKernel): boolean {
     const { overwrites, maxBindings } = this.context;
-    const written = [root, ...also.map(({ node }) => node)];
-    const shared = written.filter((node) => reads.includes(overwrites.get(node) ?? node)).length;
-    return reads.length + written.length - shared <= maxBindings;
+    return bindingsOf(kernel, (node) => overwrites.get(node)) <= maxBindings;
   }
 
   #othersRead(node: Node, known: readonly FusedKernel[]): boolean {
@@ -127,7 +125,7 @@ class Absorber {
     const stored = new Set([...kernel.reads].filter((n) => !inside.has(n)));
     const puller = new Puller(this.context.records, stored, root);
     puller.pull(root, root.shape.map((size, axis) => variable(`c${axis}`, size)));
-    const at = puller.met.get(node)?.find((place) => covers(place, node, kernel));
+    const at = puller.met.get(node)?.find((place) => isStorableBeside(node, place, kernel));
     return at && { node, at };
   }
 
@@ -177,22 +175,40 @@ function sumKey(kernel: FusedKernel, records: ReadonlyMap<string, OpRecord>): st
   return new Set(extents).size === 1 ? JSON.stringify([root.shape, extents[0]]) : undefined;
 }
 
-/** Whether walking the root meets every element of `node` at `at`, once a row where columns do not matter to it. */
-function covers(at: readonly Index[], node: Node, { root, kind, rowAxes, colAxes }: FusedKernel): boolean {
-  const met = new Set<string>();
+/**
+ * Whether `node`, read at `at` for the root's element (c0, c1, …), may be stored beside it. It may when walking the
+ * root meets each element of `node` and none twice. That is so when
+ *
+ * - every axis of `node` is read at a coordinate of the root as it is (no sum, quotient, remainder, offset or factor),
+ *   each at another one;
+ * - the two axes have the same size. In a root that is longer, where a concatenation or a pad puts others behind the
+ *   node's own, the coordinate runs past the end of the node's axis, into its next row; of one that is shorter, where a
+ *   slice leaves some out, elements would not be stored at all. Whether the root's own element comes from `node` only
+ *   under a condition does not matter then: each of the node's elements is computed for itself;
+ * - every axis of the root is used, for a repeated element would be stored several times. In a `row` kernel what no
+ *   column tells apart is stored once a row: then no column's axis is used.
+ */
+export function isStorableBeside(node: Node, at: readonly Index[], kernel: Walk): boolean {
+  const { root, kind, rowAxes, colAxes } = kernel;
+  const used = new Set<number>();
   for (const [axis, index] of at.entries()) {
-    if (isOne(node.shape[axis] as Dim)) continue; // one coordinate an axis
-    const [term, more] = index.terms;
-    const whole = term && !more && term.atom.kind === "variable" && isOne(term.coefficient)
-      && index.constant.b === 0 && index.constant.c === 0;
-    const [name] = variablesOf(index);
-    if (!whole || name === undefined || met.has(name)) return false;
-    met.add(name);
+    const size = node.shape[axis] as Dim; // one coordinate an axis
+    if (isOne(size)) continue;
+    const name = variableOf(index);
+    const own = root.shape.findIndex((d, i) => name === `c${i}` && sameDim(d, size));
+    if (own < 0 || used.has(own)) return false;
+    used.add(own);
   }
   const needs = (axes: readonly number[]): boolean =>
-    axes.every((axis) => isOne(root.shape[axis] as Dim) || met.has(`c${axis}`));
-  const all = root.shape.map((_, axis) => axis);
-  if ([...met].some((name) => !name.startsWith("c"))) return false;
-  if (kind !== "row") return needs(all);
-  return needs(rowAxes) && (needs(colAxes) || colAxes.every((axis) => !met.has(`c${axis}`)));
+    axes.every((axis) => isOne(root.shape[axis] as Dim) || used.has(axis)); // axes of the root
+  if (kind !== "row") return needs(root.shape.map((_, axis) => axis));
+  return needs(rowAxes) && (needs(colAxes) || colAxes.every((axis) => !used.has(axis)));
+}
+
+type Walk = Pick<FusedKernel, "root" | "kind" | "rowAxes" | "colAxes">;
+
+/** Name of the variable that an index is, without factor or offset. */
+function variableOf({ terms: [term, more], constant }: Index): string | undefined {
+  if (!term || more || term.atom.kind !== "variable" || !isOne(term.coefficient)) return undefined;
+  return constant.b === 0 && constant.c === 0 ? term.atom.name : undefined;
 }

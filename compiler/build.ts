@@ -1,12 +1,13 @@
 /**
  * @file Builds nodes through the op records: canonical attributes, result types, and the types of mixed operands.
  */
-import { isConstant, showShape } from "./dim.js";
+import { isConstant, isEmpty, showShape } from "./dim.js";
 import type { Attrs, GraphBuilder, Node, Origin, TensorType } from "./graph.js";
 import { invariant } from "./invariant.js";
 import { isFault, type OpFault, type OpRecord, type Ops } from "./op.js";
 import { fault } from "./ops/attributes.js";
 import { OPS, recordOf } from "./ops/index.js";
+import { filled } from "./ops/shapes.js";
 
 /** The vocabulary on a builder: every node it makes has this origin. Throws a `CompilerBug` on a fault. */
 export function makeOps(builder: GraphBuilder, origin: Origin): Ops {
@@ -40,7 +41,26 @@ export function applyOp(
     return fault("symbolic_batch", `\`${record.name}\` would hold the batch twice: ${showShape(wide.shape)}`,
       "one dimension of a tensor may hold B; keep the batch apart");
   }
+  if (!isEmpty(types[0].shape) && operands.some((x) => isEmpty(x.shape))) {
+    return withoutEmpty(makeOps(builder, origin), record, operands, canonical, types[0]);
+  }
   return builder.add(record.name, operands, ownStream(canonical, builder), types, origin);
+}
+
+/**
+ * The value of a node that has elements over operands of which some have none. So nothing with elements ever refers to
+ * a tensor without, and no later pass and no kernel meets one.
+ */
+function withoutEmpty(
+  ops: Ops, record: OpRecord, inputs: readonly Node[], attrs: Attrs, type: TensorType,
+): Node {
+  if (record.withoutEmpty) return record.withoutEmpty(ops, inputs, attrs, type);
+  if (record.kind === "composite") {
+    invariant(record.expand, `composite ${record.name} has an expansion`);
+    return record.expand(ops, inputs, attrs);
+  }
+  invariant(record.kind === "reduction" || record.kind === "contraction", `${record.name} of nothing has a value`);
+  return filled(ops, record.fold?.identity ?? 0, type.shape, type.dtype);
 }
 
 /** A draw of random numbers that names no stream gets one of its own: no two calls may share their numbers. */

@@ -5,7 +5,7 @@ import { dim, isOne, sameDim, sameShape, showShape, type Shape } from "./dim.js"
 import { topological, type GraphBuilder, type Node, type Origin } from "./graph.js";
 import { makeOps } from "./build.js";
 import { invariant } from "./invariant.js";
-import type { Ops } from "./op.js";
+import { isFault, type OpFault, type Ops } from "./op.js";
 import { recordOf } from "./ops/index.js";
 import { dimAt, reshapeTo } from "./ops/shapes.js";
 
@@ -14,6 +14,8 @@ export interface Differentiation {
   readonly gradients: readonly Node[];
   /** Those of `by` that the loss does not depend on by any differentiable path. */
   readonly unreached: readonly Node[];
+  /** Operations on the way whose gradient cannot be computed, and why. */
+  readonly faults: readonly { readonly node: Node; readonly fault: OpFault }[];
 }
 
 /** Gradients of the 0-d f32 `loss` by each node of `by`. Their origins are the forward nodes' with `.grad` appended. */
@@ -21,10 +23,13 @@ export function differentiate(builder: GraphBuilder, loss: Node, by: readonly No
   invariant(loss.shape.length === 0 && loss.dtype === "f32",
     `a loss is a 0-d f32, got ${loss.dtype} ${showShape(loss.shape)}`);
   const seed = makeOps(builder, gradientOrigin(loss)).constant(1);
-  const found = pullBack(builder, loss, seed, new Set(by));
+  const faults: { node: Node; fault: OpFault }[] = [];
+  const found = pullBack(builder, loss, seed, new Set(by), (node, fault) => void faults.push({ node, fault }));
   const gradients = by.map((node) => found.get(node) ?? zeros(makeOps(builder, gradientOrigin(node)), node.shape));
-  return { gradients, unreached: by.filter((node) => !found.has(node)) };
+  return { gradients, unreached: by.filter((node) => !found.has(node)), faults };
 }
+
+type FaultHandler = (node: Node, fault: OpFault) => void;
 
 const gradientOrigin = (node: Node): Origin =>
   node.origin.path.endsWith(".grad") ? node.origin : { ...node.origin, path: `${node.origin.path}.grad` };
@@ -36,7 +41,9 @@ const zeros = (ops: Ops, shape: Shape): Node =>
  * Σ over paths from `from` (whose gradient is `dy`) to each of `targets`. Paths end at a target: what lies behind it is
  * the caller's.
  */
-function pullBack(builder: GraphBuilder, from: Node, dy: Node, targets: ReadonlySet<Node>): Map<Node, Node> {
+function pullBack(
+  builder: GraphBuilder, from: Node, dy: Node, targets: ReadonlySet<Node>, onFault: FaultHandler,
+): Map<Node, Node> {
   const active = reaching(from, targets);
   const gradients = new Map<Node, Node>();
   if (active.has(from)) gradients.set(from, dy);
@@ -45,7 +52,7 @@ function pullBack(builder: GraphBuilder, from: Node, dy: Node, targets: Readonly
     if (!own || targets.has(node)) continue;
     gradients.delete(node);
     const ops = makeOps(builder, gradientOrigin(node));
-    for (const [i, part] of inputGradients(builder, ops, node, own).entries()) {
+    for (const [i, part] of inputGradients(builder, ops, node, own, onFault).entries()) {
       const input = node.inputs[i];
       if (!part || !input || !active.has(input)) continue;
       const fitting = sumTo(ops, part, input.shape);
@@ -66,13 +73,20 @@ function reaching(from: Node, targets: ReadonlySet<Node>): Set<Node> {
   return active;
 }
 
-function inputGradients(builder: GraphBuilder, ops: Ops, node: Node, dy: Node): readonly (Node | undefined)[] {
+function inputGradients(
+  builder: GraphBuilder, ops: Ops, node: Node, dy: Node, onFault: FaultHandler,
+): readonly (Node | undefined)[] {
   const { gradient, expand } = recordOf(node.op);
   if (gradient === "none") return [];
-  if (gradient !== "expand") return gradient({ ops, node, dy });
+  if (gradient !== "expand") {
+    const parts = gradient({ ops, node, dy });
+    if (!isFault(parts)) return parts;
+    onFault(node, parts);
+    return [];
+  }
   invariant(expand !== undefined, `${node.op} has the expansion its gradient is inherited from`);
   const meaning = expand(makeOps(builder, node.origin), node.inputs, node.attrs);
-  const found = pullBack(builder, meaning, dy, new Set(node.inputs));
+  const found = pullBack(builder, meaning, dy, new Set(node.inputs), (_, fault) => onFault(node, fault));
   // An input given twice has one gradient: the sum of both.
   return node.inputs.map((input, i) => (node.inputs.indexOf(input) === i ? found.get(input) : undefined));
 }

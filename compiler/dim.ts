@@ -21,6 +21,8 @@ export const isConstant = (d: Dim): boolean => d.b === 0;
 export const sameDim = (x: Dim, y: Dim): boolean => x.b === y.b && x.c === y.c;
 export const sameShape = (x: Shape, y: Shape): boolean =>
   x.length === y.length && x.every((d, i) => sameDim(d, y[i] as Dim));
+/** Whether a tensor of this shape has no elements, as an empty slice has. */
+export const isEmpty = (shape: Shape): boolean => shape.some((d) => d.b === 0 && d.c === 0);
 export const isOne = (d: Dim): boolean => d.b === 0 && d.c === 1;
 export const addDim = (x: Dim, y: Dim): Dim => ({ b: x.b + y.b, c: x.c + y.c });
 export const subDim = (x: Dim, y: Dim): Dim => ({ b: x.b - y.b, c: x.c - y.c });

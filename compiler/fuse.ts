@@ -13,13 +13,14 @@
 import { distinctAnchors, walkAround, type AnchorWalk } from "./anchors.js";
 import { at1, sizeOf, type Dim } from "./dim.js";
 import { topological, type Graph, type Node } from "./graph.js";
-import { variable, variablesOf } from "./indices.js";
+import { isComputed, variable, variablesOf } from "./indices.js";
 import { invariant } from "./invariant.js";
 import { lastingIn } from "./lasting.js";
 import { asView, operandsOf } from "./operands.js";
 import type { OpRecord } from "./op.js";
 import { absorb } from "./absorb.js";
 import { inOrder, type FusedKernel, type Fusion } from "./fusion.js";
+import { overwritesOf } from "./places.js";
 import { Puller, type PulledAnchor } from "./pull.js";
 
 export interface FuseOptions {
@@ -30,11 +31,14 @@ export interface FuseOptions {
   readonly overwrite: boolean;
   /** False: every op is a kernel of its own (`--no-fuse`). */
   readonly enabled: boolean;
+  /** Whether a kernel may store what others need beside its own result. */
+  readonly joins: boolean;
 }
 
 /** Work in multiplications above which a value is not computed twice. */
 const RECOMPUTE_LIMIT = 6;
 const MAX_MEMBERS = 160;
+const PICKED = "its elements are picked by numbers that the kernel would have to load";
 
 export function fuse(graph: Graph, options: FuseOptions): Fusion {
   return new Fuser(graph, options).run();
@@ -68,7 +72,7 @@ class Fuser {
       this.#build();
       if (!this.#storeRecomputed(nodes)) break;
     }
-    if (this.options.enabled) {
+    if (this.options.enabled && this.options.joins) {
       absorb(this.#kernels, {
         roots: new Set(this.#roots), records: this.options.records, maxBindings: this.options.maxBindings,
         overwrites: this.options.overwrite ? overwritesOf(this.graph) : new Map(),
@@ -231,7 +235,7 @@ class Fuser {
       const all = <T extends Node>(own: readonly T[], more: ReadonlySet<T>): T[] =>
         [...new Set([...own, ...more])].sort((x, y) => x.id - y.id);
       const { operands, ...walk } = legal;
-      return { ...walk, root, anchor: anchor.node,
+      return { ...walk, root, anchor: anchor.node, readTwice: reads.filter((node) => operands.reads.has(node)),
         members: all(members, operands.members), reads: all(reads, operands.reads) };
     }
     const blown = this.#blownUp(root, members, puller);
@@ -255,6 +259,7 @@ class Fuser {
     const axisOf = (name: string): number => Number(name.slice(1));
     const rows = new Set<number>();
     for (const { node, at } of puller.folds) {
+      if (at.some(isComputed)) return refuse(node, PICKED);
       for (const name of at.flatMap((i) => [...variablesOf(i)])) {
         if (name.startsWith("f")) return refuse(node, "a fold inside a fold is stored first");
         rows.add(axisOf(name));
@@ -279,9 +284,7 @@ class Fuser {
   ): (AnchorWalk & { operands: Puller }) | string | { operand: Node } {
     const record = this.#record(anchor.node);
     if (puller.folds.length > 0) return "a fold needs the whole row of the contraction's result";
-    if (puller.reads.size + 4 > this.options.maxBindings) {
-      return `a kernel binds at most ${this.options.maxBindings} buffers`;
-    }
+    if (anchor.at.some(isComputed)) return PICKED;
     if (puller.members.size > MAX_MEMBERS) return `a kernel computes at most ${MAX_MEMBERS} nodes`;
     const reader = new Puller(this.options.records, stored, undefined);
     const operands = operandsOf(record, anchor, (input, where) =>
@@ -289,6 +292,11 @@ class Fuser {
     invariant(operands, `${anchor.node.op} says how its operands are read`);
     for (const [i, operand] of operands.entries()) {
       if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
+    }
+    // Two operands and the result at least, and room for one result more.
+    const own = Math.max(4, reader.reads.size + 1 + anchor.node.extra.length);
+    if (puller.reads.size + own > this.options.maxBindings && anchor.node !== root) {
+      return `a kernel binds at most ${this.options.maxBindings} buffers`;
     }
     const walk = walkAround(root, anchor, operands, record);
     return typeof walk === "string" ? walk : { ...walk, operands: reader };
@@ -389,12 +397,4 @@ class Fuser {
     if (!list) this.#consumers.set(node, (list = []));
     return list;
   }
-}
-
-/** Next values, each with the parameter it replaces. */
-function overwritesOf(graph: Graph): ReadonlyMap<Node, Node> {
-  return new Map([...graph.updates].flatMap(([path, next]): [Node, Node][] => {
-    const leaf = graph.parameters.get(path)?.node;
-    return leaf && leaf.dtype === next.dtype ? [[next, leaf]] : [];
-  }));
 }

@@ -23,6 +23,8 @@ export interface FusedKernel {
   readonly members: readonly Node[];
   /** Stored tensors and leaves it reads. */
   readonly reads: readonly Node[];
+  /** Those of them that the anchor reads and the epilogue as well: one as vectors, the other not, is two bindings. */
+  readonly readTwice?: readonly Node[];
 }
 
 /** A tensor that a kernel computes on its way and stores as well. */
@@ -47,6 +49,19 @@ export interface Fusion {
 /** Tensors a kernel writes: its root, then what it stores besides. */
 export const writtenBy = ({ root, also = [] }: FusedKernel): readonly Node[] =>
   [root, ...also.map(({ node }) => node)];
+
+/**
+ * Storage buffers a kernel binds at most. @param onto the parameter that a tensor is written onto, which may be read
+ * through the same binding
+ */
+export function bindingsOf(kernel: FusedKernel, onto: (written: Node) => Node | undefined): number {
+  const { reads, readTwice = [], anchor, also = [] } = kernel;
+  const written = writtenBy(kernel);
+  const shared = new Set(written.map(onto));
+  // Further results of the anchor that others may ask for.
+  const more = (anchor?.extra.length ?? 0) - also.filter(({ at }) => !at).length;
+  return reads.filter((node) => !shared.has(node)).length + readTwice.length + written.length + more;
+}
 
 /** What kernels write, and the packs that some of it is a part of. */
 export function storedBy(kernels: readonly FusedKernel[], records: ReadonlyMap<string, OpRecord>): ReadonlySet<Node> {

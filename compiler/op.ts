@@ -58,6 +58,8 @@ export interface OpRecord {
   readonly signature: string;
   /** What it computes and its source (paper, torch symbol). */
   readonly doc: string;
+  /** Draws random numbers: callable while `training` only, since nothing draws any in inference. */
+  readonly draws?: boolean;
   /** Not callable from `.deit` text: made by the compiler only. */
   readonly internal?: boolean;
   /**
@@ -81,6 +83,11 @@ export interface OpRecord {
   pull?(node: Node, at: readonly Index[], read: (input: number, at: readonly Index[]) => Value): Value;
   /** Movement of any number of inputs: the same value by calls of at most `most` inputs each. */
   narrow?(ops: Ops, inputs: readonly Node[], attrs: Attrs, most: number): Node;
+  /**
+   * Movement of several elements into one tensor: the same value, which has elements, where an input has none. Others
+   * need no rule: see `build.ts`.
+   */
+  withoutEmpty?(ops: Ops, inputs: readonly Node[], attrs: Attrs, type: TensorType): Node;
   /** Leaf: its numbers, row-major, where they are known when compiling; they become a constant of the kernel. */
   embedded?(node: Node): readonly number[];
   /**
@@ -125,8 +132,9 @@ export interface OpRecord {
   expand?(ops: Ops, inputs: readonly Node[], attrs: Attrs): Node;
   /**
    * Gradients of the inputs (undefined: none flows), or "none" for ops without one, or "expand": as its expansion's.
+   * A fault where there is one on paper, but no op that computes it.
    */
-  readonly gradient: "none" | "expand" | ((context: GradientContext) => readonly (Node | undefined)[]);
+  readonly gradient: "none" | "expand" | ((context: GradientContext) => readonly (Node | undefined)[] | OpFault);
   /** Inputs on which reference, WGSL and gradient are compared; odd sizes on purpose. */
   readonly samples: readonly OpSample[];
 }

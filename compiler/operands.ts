@@ -3,7 +3,7 @@
  */
 import type { Dim } from "./dim.js";
 import type { Node } from "./graph.js";
-import { variable, within } from "./indices.js";
+import { isComputed, variable, within } from "./indices.js";
 import type { OpRecord } from "./op.js";
 import type { PulledAnchor } from "./pull.js";
 import type { Guard, Index, Value } from "./value.js";
@@ -43,9 +43,10 @@ export function operandsOf(
   return undefined;
 }
 
-/** A load, or a load under guards with zero elsewhere. */
+/** A load, or a load under guards with zero elsewhere; at positions that loops count, none that are computed. */
 export function asView(value: Value): { load: Extract<Value, { kind: "load" }>; guards: readonly Guard[] } | undefined {
-  if (value.kind === "load") return { load: value, guards: [] };
+  if (value.kind === "load") return value.at.some(isComputed) ? undefined : { load: value, guards: [] };
+  if (value.kind === "select" && value.guards.some(({ index }) => isComputed(index))) return undefined;
   if (value.kind !== "select" || value.otherwise.kind !== "constant" || value.otherwise.value !== 0) return undefined;
   const inner = asView(value.then);
   return inner && { load: inner.load, guards: [...value.guards, ...inner.guards] };

@@ -8,17 +8,18 @@ import { FAMILY_NAMES } from "./families.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./expand.js";
 import { fuse } from "./fuse.js";
-import { storedBy, writtenBy, type FusedKernel, type Fusion } from "./fusion.js";
+import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fusion.js";
 import { printGraph, type Graph, type Node } from "./graph.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
+import type { Optimization } from "./optimizations.js";
 import { placesOf, type Places } from "./places.js";
 import { plan, type PlannedFamily } from "./plan.js";
 import { layOut } from "./rules/layout.js";
 import { recognize } from "./rules/recognize.js";
 import { simplify } from "./rules/simplify.js";
-import type { Refusal } from "./rewrite.js";
+import type { Refusal, Rewritten } from "./rewrite.js";
 import { VERSION } from "./version.js";
 
 /** WebGPU guarantees eight storage buffers a stage. */
@@ -27,8 +28,8 @@ const MAX_BINDINGS = 8;
 export interface CompileOptions {
   /** Header parameters by name, in place of those of the file. */
   readonly overrides?: Overrides;
-  /** False makes every op a kernel of its own: to find out whether fusion is at fault. Default true. */
-  readonly fuse?: boolean;
+  /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
+  readonly without?: readonly Optimization[];
 }
 
 /** One pass that ran. */
@@ -95,12 +96,15 @@ export function compileGraph(
   };
   const dumpGraph = (made: { readonly graph: Graph }): string => printGraph(made.graph);
   const simple = pass("simplify", () => simplify(graph), dumpGraph);
-  const recognized = pass("recognize", () => recognize(simple.graph), dumpGraph);
+  const { without = [] } = options;
+  const unless = (what: Optimization, rewritten: (graph: Graph) => Rewritten) => (graph: Graph): Rewritten =>
+    (without.includes(what) ? { graph, firings: new Map(), refusals: [] } : rewritten(graph));
+  const recognized = pass("recognize", () => unless("patterns", recognize)(simple.graph), dumpGraph);
   const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
-  const laidOut = pass("lay out", () => layOut(settled.graph), dumpGraph);
+  const laidOut = pass("lay out", () => unless("layout", layOut)(settled.graph), dumpGraph);
   const expanded = pass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }), dumpGraph);
   const { fusion, stored, places } = pass(
-    "fuse", () => fused(expanded.graph, options.fuse !== false), (made) => printFusion(made.fusion),
+    "fuse", () => fused(expanded.graph, without), (made) => printFusion(made.fusion),
   );
   const compileFamily = (name: FamilyName): CompiledFamily => {
     const lowered = pass(
@@ -132,20 +136,18 @@ interface Fused {
 }
 
 /** Kernels, what they store, and where next values go. */
-function fused(graph: Graph, enabled: boolean): Fused {
+function fused(graph: Graph, without: readonly Optimization[]): Fused {
+  const [enabled, joins] = [!without.includes("fusion"), !without.includes("joins")];
   const attempt = (overwrite: boolean): Fused => {
-    const fusion = fuse(graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled, overwrite });
+    const fusion = fuse(graph, { records: OPS, maxBindings: MAX_BINDINGS, enabled, joins, overwrite });
     const stored = storedBy(fusion.kernels, OPS);
     return { fusion, stored, places: placesOf(graph, fusion.kernels, { records: OPS, stored }) };
   };
   const hopeful = attempt(true);
   const { inPlace } = hopeful.places;
-  const bindings = (kernel: FusedKernel): number => {
-    const onto = writtenBy(kernel).map((node) => inPlace.get(node));
-    return kernel.reads.filter((node) => !onto.includes(node)).length + onto.length;
-  };
   // Some value could not be written onto its parameter after all, and its kernel binds both.
-  return hopeful.fusion.kernels.some((k) => bindings(k) > MAX_BINDINGS) ? attempt(false) : hopeful;
+  const isOver = (kernel: FusedKernel): boolean => bindingsOf(kernel, (node) => inPlace.get(node)) > MAX_BINDINGS;
+  return hopeful.fusion.kernels.some(isOver) ? attempt(false) : hopeful;
 }
 
 /** The manifest of a graph that stands for itself: for tests and tools. */

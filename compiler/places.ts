@@ -85,3 +85,11 @@ function mayOverwrite(
   };
   return places.every((place) => same(puller.pull(place.node, place.at)));
 }
+
+/** Next values, each with the parameter that it is hoped to be written onto. */
+export function overwritesOf(graph: Graph): ReadonlyMap<Node, Node> {
+  return new Map([...graph.updates].flatMap(([path, next]): [Node, Node][] => {
+    const leaf = graph.parameters.get(path)?.node;
+    return leaf && leaf.dtype === next.dtype ? [[next, leaf]] : [];
+  }));
+}

@@ -68,7 +68,7 @@ class Planner {
 
   run(): PlannedFamily {
     const [prepare, run] = this.#programs();
-    for (const kernel of prepare) this.#slotOf.set(kernel.fused.root, this.#newSlot("derived", kernel.fused.root));
+    for (const node of prepare.flatMap((k) => k.writes)) this.#slotOf.set(node, this.#newSlot("derived", node));
     for (const { reads } of run) reads.forEach((node) => this.#pack(node));
     this.#assign(run);
     const pipelines = this.#pipelines([...prepare, ...run]);
@@ -106,10 +106,10 @@ class Planner {
     const packs = this.lowered.flatMap((k) => k.reads.filter((n) => this.#packing(n)));
     const parts = new Set(packs.flatMap((n) => n.inputs));
     for (const kernel of this.lowered) {
-      const { root } = kernel.fused;
-      const constant = kernel.reads.every(lasting) && root.shape.every((d) => d.b === 0);
-      if (constant && !this.#outputs.has(root) && !updates.has(root) && !parts.has(root)) {
-        derived.add(root);
+      const mayPrepare = (node: Node): boolean => node.shape.every((d) => d.b === 0)
+        && !this.#outputs.has(node) && !updates.has(node) && !parts.has(node);
+      if (kernel.reads.every(lasting) && kernel.writes.every(mayPrepare)) {
+        for (const node of kernel.writes) derived.add(node);
         prepare.push(kernel);
       } else run.push(kernel);
     }

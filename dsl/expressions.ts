@@ -250,7 +250,7 @@ export abstract class ExpressionGrammar extends RecoveringParser {
     }));
   });
 
-  /** NUMBER | QUANTITY | string | "true" | "false" | "none" | NAME | "(" expr ")" | list */
+  /** NUMBER | QUANTITY | string | "true" | "false" | "none" | NAME | "int" "(" … | "(" expr ")" | list */
   private readonly primary: Rule<ast.Expr> = this.RULE("primary", () =>
     this.OR<ast.Expr>([
       { ALT: () => this.literal(this.CONSUME(t.Num)) },
@@ -260,6 +260,8 @@ export abstract class ExpressionGrammar extends RecoveringParser {
       { ALT: () => this.literal(this.CONSUME(t.False)) },
       { ALT: () => this.literal(this.CONSUME(t.None)) },
       { ALT: () => this.literal(this.CONSUME(t.Name)) },
+      // The name of a type is that of the function, too, which makes such numbers.
+      { GATE: () => this.LA(2).tokenType === t.LParen, ALT: () => this.literal(this.CONSUME(t.IntWord)) },
       {
         ALT: () => {
           this.CONSUME(t.LParen);

@@ -230,6 +230,13 @@ export const messages = {
   rank_mismatch: entry("A tensor has another number of dimensions than its place takes.", ready),
   element_count: entry("Reshaping keeps the number of elements.", ready),
   value_error: entry("A value is outside what its place allows.", ready),
+  random_in_inference: entry(
+    "Random numbers are drawn in training only: in inference a model gives the same outputs for the same inputs.",
+    (v: { callee: string }) => ({
+      message: `\`${v.callee}\` draws random numbers, which inference does not have`,
+      help: `put the call inside \`if training { … }\`, as \`drop_path\` in deitc/nn.deit does`,
+    }),
+  ),
   not_an_integer: entry(
     "A dimension is a positive integer, an `int` an integer; it is checked before any product.",
     (v: { what: string; value: number; working?: string; help?: string; positive?: boolean }) =>

@@ -39,8 +39,24 @@ export async function readBytes(device: Device, from: GPUBuffer, offset: number,
   }
 }
 
-/** Buffers of these sizes; all or none. @param label of each, for messages */
+/**
+ * Buffers of these sizes; all or none. Storage is zero: kernels sum over the gaps between packed tensors and read
+ * tensors in whole vectors, and a device that skips validation hands out memory with what was in it before.
+ * @param label of each, for messages
+ */
 export async function createBuffers(
+  device: Device, label: (i: number) => string, sizes: readonly number[], usage: number,
+): Promise<GPUBuffer[]> {
+  const buffers = await allocate(device, label, sizes, usage);
+  if ((usage & BufferUsage.storage) !== 0 && buffers.length > 0) {
+    const encoder = device.gpu.createCommandEncoder();
+    for (const buffer of buffers) encoder.clearBuffer(buffer);
+    device.gpu.queue.submit([encoder.finish()]);
+  }
+  return buffers;
+}
+
+async function allocate(
   device: Device, label: (i: number) => string, sizes: readonly number[], usage: number,
 ): Promise<GPUBuffer[]> {
   const made: GPUBuffer[] = [];

@@ -143,7 +143,40 @@ const CONVOLUTIONS: readonly FusionCase[] = [
   of("average pool inside a sum", `input x: [B, 3, 6, 6] output y = avg_pool2d(x * x, kernel = 3, stride = 3) - 1`),
 ];
 
-export const FUSION_CASES: readonly FusionCase[] = [...JOINS, ...MATMULS, ...ATTENTIONS, ...ROWS, ...LEAVES, ...CONVOLUTIONS];
+/** Results that are stored beside others, and values of parameters alone that several kernels read. */
+const STORED_BESIDE: readonly FusionCase[] = [
+  of("a norm, and a concat of it with its input", `input x: [B, 64, 8] param w: [8] ~ zeros
+    norm = standardize(x, axis = [-1], eps = 1e-6) * w output a = concat([norm, x], axis = 2) output b = norm`),
+  of("a value, and the same padded", `input x: [B, 5, 6] y = gelu(x) + 1 output a = pad(y, [0, 0, 0], [0, 0, 2]) output b = y
+    output c = pad(y, [0, 1, 0], [0, 0, 0])`),
+  of("a value, and its first half", `input x: [B, 8] y = tanh(x) * 2 output a = y[:, :4] + 1 output b = y`),
+  of("a convolution, and one of it with its input", `input x: [B, 3, 6, 6] param w: [4, 3, 3, 3] ~ zeros param v: [4, 7, 3, 3] ~ zeros
+    y = conv2d(x, w, pad = 1) output a = conv2d(concat([y, x], axis = 1), v, pad = 1) + y output b = y`),
+  of("a product with a factor of another factor order", `input x: [B, 4, 6] param p: [6, 4] ~ zeros f = sigmoid(p) * 2
+    output a = x * reshape(f, [4, 6]) output b = f output c = reshape(f, [2, 12]) + 1`),
+  of("a square, and the same turned", `input x: [B, 5, 5] y = exp(tanh(x)) output a = y + transpose(y) output b = y`),
+  of("batch norm behind a bias", `input x: [B, 3, 6, 6] param w: [4, 3, 3, 3] ~ zeros param b: [4] ~ zeros param g: [4] ~ zeros param h: [4] ~ zeros
+    buffer mu: [4] ~ zeros buffer var: [4] ~ ones scale = g * rsqrt(var * var + 0.1) shift = h - mu * scale
+    output y = (conv2d(x, w, pad = 1) + reshape(b, [1, 4, 1, 1])) * reshape(scale, [1, 4, 1, 1]) + reshape(shift, [1, 4, 1, 1])`),
+  of("depthwise, batch norm, squeeze and excite", `input x: [B, 4, 5, 5] param w: [4, 1, 3, 3] ~ zeros param g: [4] ~ zeros
+    buffer var: [4] ~ ones param s: [4, 4] ~ zeros scale = g * rsqrt(var * var + 0.1)
+    y = relu(conv2d(x, w, pad = 1, groups = 4) * reshape(scale, [1, 4, 1, 1]))
+    output z = y * reshape(sigmoid(matmul(mean(y, axis = [2, 3]), s)), [B, 4, 1, 1])`),
+  of("dense blocks", `input x: [B, 3, 5, 5] param w: [2, 3, 3, 3] ~ zeros param v: [2, 5, 3, 3] ~ zeros param g: [2] ~ zeros
+    buffer m: [2] ~ zeros s = reshape(g * rsqrt(m * m + 0.1), [1, 2, 1, 1])
+    a = concat([x, relu(conv2d(x, w, pad = 1) * s)], axis = 1) b = concat([a, relu(conv2d(a, v, pad = 1) * s)], axis = 1)
+    output y = mean(b, axis = [2, 3]) output z = a`),
+  of("a table for two users", `input i: i32[B, 3] param t: [7, 4] ~ zeros u = t * rsqrt(sum(t * t, axis = [1], keep = true) + 1)
+    output a = gather(u, i, axis = 0) output b = sum(u, axis = [0]) output c = gather(u * 2, i, axis = 0)`, { i: [0, 7] }),
+  of("attention beside a view of its query", `input x: [B, 8] q = reshape(x, [B, 4, 2])
+    output a = q output b = q + matmul(softmax(matmul(q, transpose(q)) * 0.3, axis = -1), q)`),
+  of("products of gathered rows, and rows of a product gathered", `input i: i32[B, 6] param t: [6, 5] ~ zeros param w: [5, 5] ~ zeros
+    r = gather(t, i, axis = 0) output a = matmul(r, transpose(r)) output b = gather(matmul(t, w), i, axis = 0) + 1`, { i: [0, 6] }),
+  of("empty slices", `input x: [B, 5, 4] param w: [4, 3] ~ zeros output a = concat([gelu(x[:, :0]), x], axis = 1)
+    output b = sum(x[:, :0], axis = [1]) output c = matmul(x[:, :, :0], w[:0]) + 1 output d = pad(x[:, 2:2], [0, 1, 0], [0, 1, 0], value = 3)`),
+];
+
+export const FUSION_CASES: readonly FusionCase[] = [...STORED_BESIDE, ...JOINS, ...MATMULS, ...ATTENTIONS, ...ROWS, ...LEAVES, ...CONVOLUTIONS];
 
 /** The case as a file. */
 export const textOf = ({ body }: FusionCase): string => `model case() {\n${body}\n}\n`;

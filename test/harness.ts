@@ -22,8 +22,35 @@ import { load, openDevice } from "../runtime/node/index.js";
 import type { ModuleDefinition, Session } from "../runtime/session.js";
 
 /** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
-export const openTestDevice = (): Promise<Device> =>
-  openDevice({ checked: true, adapter: process.env["DEITC_ADAPTER"] ?? "swiftshader" });
+export const openTestDevice = async (): Promise<Device> =>
+  remembering(await openDevice({ checked: true, adapter: process.env["DEITC_ADAPTER"] ?? "swiftshader" }));
+
+/** The adapter as programs get it: nothing is checked, and memory is handed out with what was in it before. */
+export const openUncheckedDevice = async (): Promise<Device> =>
+  remembering(await openDevice({ adapter: process.env["DEITC_ADAPTER"] ?? "swiftshader" }));
+
+/** A device that keeps its pipelines: Dawn gives one out again for the same kernel as long as it is there. */
+function remembering(device: Device): Device {
+  const kept: GPUComputePipeline[] = [];
+  const create = device.gpu.createComputePipelineAsync.bind(device.gpu);
+  device.gpu.createComputePipelineAsync = async (descriptor) => {
+    const pipeline = await create(descriptor);
+    kept.push(pipeline);
+    return pipeline;
+  };
+  return device;
+}
+
+/** Fills memory of many sizes with large numbers and frees it, for what is allocated next. */
+export async function soil(device: Device): Promise<void> {
+  const sizes = Array.from({ length: 160 }, (_, i) => 16 * Math.round(1.07 ** (i % 80) * (1 + (i % 7))));
+  const buffers = sizes.map((size) => device.gpu.createBuffer({ size, usage: 0x8 | 0x80 }));
+  for (const buffer of buffers) {
+    device.gpu.queue.writeBuffer(buffer, 0, new Float32Array(buffer.size / 4).fill(1234.5));
+  }
+  await device.gpu.queue.onSubmittedWorkDone();
+  for (const buffer of buffers) buffer.destroy();
+}
 
 /** Numbers by input name and by parameter path. */
 export interface Feeds {
@@ -91,12 +118,18 @@ export function openSession(
   return load(sourceOf(module), { device, family, batch, weights, poison: true });
 }
 
+/**
+ * A kernel without its comments, which name the model or the recipe: the device knows it again when it has compiled it
+ * for another one, and a software adapter takes its time over each.
+ */
+export const bare = (wgsl: string): string => wgsl.replace(/^\s*\/\/.*\n/gmu, "");
+
 /** A module as its generated code would hand it to the runtime. */
 export const sourceOf = ({ manifest, wgsl }: Module): ModuleDefinition => ({
   manifest,
   wgsl(family, kernel) {
     const text = wgsl.get(`${family}/${kernel}`);
-    return text === undefined ? Promise.reject(new Error(`no text of ${family}/${kernel}`)) : Promise.resolve(text);
+    return text === undefined ? Promise.reject(new Error(`no text of ${family}/${kernel}`)) : Promise.resolve(bare(text));
   },
 });
 

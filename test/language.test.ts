@@ -45,7 +45,7 @@ test("the front end's codes are all covered by golden texts", (t) => {
   // Raised by the compiler (shapes, paths, gradients), by the command line, or below in this file.
   const elsewhere = new Set([
     "shape_mismatch", "rank_mismatch", "element_count", "symbolic_batch", "unnamed_parameters", "duplicate_path",
-    "tensor_condition", "bad_path", "no_gradient", "unknown_target", "ambiguous_target", "file_not_found", "too_large", "too_many",
+    "tensor_condition", "bad_path", "no_gradient", "unknown_target", "ambiguous_target", "file_not_found", "random_in_inference", "too_large", "too_many",
   ]);
   const missing = Object.keys(messages).filter((code) => !elsewhere.has(code) && !shown.includes(`error[${code}]`));
   t.deepEqual(missing, []);

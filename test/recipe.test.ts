@@ -108,6 +108,10 @@ const MISTAKES: readonly [string, Readonly<Record<string, string>>, string][] = 
     loss: "loss(images: [B, 3, H, W], labels: i32[B]) { " +
       "return hard_distillation(student(images).logits, teacher(images).logits) }",
   }, "shape_mismatch: `teacher` of `hard_distillation` is [B, C], where C is 8 by `student`; got [B, 9]"],
+  ["a gradient that would hold the batch twice", {
+    loss: "loss(images: [B, 3, H, W], labels: i32[B]) { return mean(gather(student(images).logits, labels, axis = 0)) }",
+  }, "symbolic_batch: `gather` along the batch with an index for each sample has no gradient (pick among entries of an " +
+    "axis without B, or keep the gradient out with `stop_gradient`)"],
   ["frozen without weights", { teacher: "teacher: tiny frozen" },
     "frozen_without_weights: `teacher` is frozen but has no weights"],
   ["a model nobody calls", { teacher: 'teacher: tiny frozen from "t.pth"' },

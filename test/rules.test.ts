@@ -83,6 +83,18 @@ test("constants typed to eight digits are recognised", (t) => {
   t.is(countOf(recognize(example("0.5 * x * (1 + erf(x * 0.7071))", { x: ["B", 5] })).graph, "gelu"), 0);
 });
 
+test("a sum is a mean only when it is divided by its number of elements", (t) => {
+  for (const [text, means] of [
+    ["sum(x, axis = [1]) / 8", 1], ["sum(x, axis = [1]) * 0.125", 1], ["sum(x, axis = [1]) * 8", 0],
+    ["sum(x, axis = [1]) / 0.125", 0], ["sum(x, axis = [1]) / 4", 0], ["sum(x, axis = [0]) / 8", 0],
+  ] as const) {
+    const before = example(text, { x: [2, 8] });
+    const { graph } = recognize(before);
+    t.is(countOf(graph, "mean"), means, text);
+    t.true(difference(before, graph) <= BOUND, text);
+  }
+});
+
 test("240 random graphs keep their values at batch 1 and 3", (t) => {
   const fired = new Map<string, number>();
   for (let seed = 1; seed <= 240; seed++) {

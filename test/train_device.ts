@@ -10,18 +10,20 @@ import { storedStates } from "../runtime/train/states.js";
 import { ParameterStore } from "../runtime/store.js";
 import type { Numbers } from "../runtime/transfer.js";
 import type { StateInfo } from "../runtime/training.js";
+import { bare } from "./harness.js";
 import { scalarAt, type Tensors } from "./recipes.js";
 
 type GraphName = keyof CompiledRecipe["manifest"]["graphs"];
 
 export class DeviceSteps {
   readonly #programs = new Map<GraphName, Program>();
+  readonly #compiled = new Set<GraphName>();
   private constructor(readonly compiled: CompiledRecipe, readonly store: ParameterStore) {}
 
-  /** All graphs of a recipe at one batch. @param start of each state but lanes, by path */
+  /** All graphs of a recipe at one batch, compiled when they are first run. @param start of each state but lanes, by path */
   static async open(
     device: Device, compiled: CompiledRecipe, batch: number, start: (state: StateInfo) => Float32Array,
-    family?: FamilyName,
+    family?: FamilyName, poison = true,
   ): Promise<DeviceSteps> {
     const { states, graphs } = compiled.manifest;
     const users = Object.values<Manifest>({ ...graphs })
@@ -30,19 +32,27 @@ export class DeviceSteps {
     const steps = new DeviceSteps(compiled, store);
     for (const [name, manifest] of Object.entries(graphs) as [GraphName, Manifest][]) { // graphs by their names
       const program = await Program.allocate(
-        device, manifest, { family: chooseFamily(device, manifest, family), batch, store, poison: true },
+        device, manifest, { family: chooseFamily(device, manifest, family), batch, store, poison },
       );
-      await program.compile(async (of, kernel) => compiled.wgsl.get(`${name}/${of}/${kernel}`) ?? "");
       steps.#programs.set(name, program);
     }
     for (const state of states) if (state.role !== "lane") await store.write(state.path, start(state));
     return steps;
   }
 
+  has(name: GraphName): boolean {
+    return this.#programs.has(name);
+  }
+
   /** One run of a graph at step `step`, counted from 1. @returns its outputs */
   async run(name: GraphName, data: Tensors, step: number, lr: number, passes = 1): Promise<ReadonlyMap<string, number[]>> {
     const program = this.#programs.get(name);
     if (!program) throw new Error(`the recipe has a graph ${name}`);
+    // A software adapter takes its time over every kernel: only what is run is compiled.
+    if (!this.#compiled.has(name)) {
+      await program.compile(async (of, kernel) => bare(this.compiled.wgsl.get(`${name}/${of}/${kernel}`) ?? ""));
+      this.#compiled.add(name);
+    }
     const scalars = new Map(this.compiled.manifest.scalars.map((s) => [`step.${s.name}`, s]));
     for (const [index, { name: input }] of program.manifest.inputs.entries()) {
       const scalar = scalars.get(input);

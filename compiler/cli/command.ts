@@ -1,6 +1,7 @@
 /** @file What all commands share: how one is made, and the parsers of their options. */
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, type Command } from "commander";
 import type { Plain } from "../elaborate/index.js";
+import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
 import type { ExitCode } from "./exit.js";
 
 /** Takes the exit code of a command that ran to its end. */
@@ -34,6 +35,31 @@ export function amount(text: string): number {
 
 /** Option parser: whole numbers of at least 1, with commas between. */
 export const wholeNumbers = (text: string): number[] => text.split(",").map((part) => wholeNumber(1)(part.trim()));
+
+/** What `--without` and `--no-fuse` ask for. */
+export interface LeftOut {
+  readonly fuse: boolean;
+  readonly without?: readonly Optimization[];
+}
+
+/** Adds the options that leave optimizations out. */
+export const withLeftOut = (command: Command): Command => command
+  .option("--without <list>", `leave optimizations out, to find a wrong number: ${OPTIMIZATIONS.join(", ")}`,
+    optimizations)
+  .option("--no-fuse", "make every op a kernel of its own: --without fusion");
+
+/** The optimizations to leave out. */
+export const leftOut = ({ fuse, without = [] }: LeftOut): readonly Optimization[] =>
+  (fuse || without.includes("fusion") ? without : [...without, "fusion"]);
+
+/** Option parser: optimizations with commas between. */
+function optimizations(text: string): Optimization[] {
+  return text.split(",").map((part) => {
+    const found = OPTIMIZATIONS.find((name) => name === part.trim());
+    if (!found) throw new InvalidArgumentError(`The optimizations are ${OPTIMIZATIONS.join(", ")}.`);
+    return found;
+  });
+}
 
 /** Prints a value for programs to read. */
 export const printJsonValue = (value: unknown): void =>

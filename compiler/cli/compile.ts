@@ -6,19 +6,23 @@ import { FAMILY_NAMES, type FamilyName } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, PassRecord } from "../pipeline.js";
-import { collectOverride, examples, named, printJsonValue, type Finish } from "./command.js";
-import { DiagnosticsError, Exit, reportFault } from "./exit.js";
+import type { Optimization } from "../optimizations.js";
+import {
+  collectOverride, examples, leftOut, named, printJsonValue, withLeftOut, type Finish, type LeftOut,
+} from "./command.js";
+import { DiagnosticsError, Exit, reportFault, type ExitCode } from "./exit.js";
 import { stepCounts } from "./model.js";
 import { Printer } from "./printer.js";
 import { showSeconds } from "./progress.js";
 import { showBytes, showCount, table } from "./table.js";
 
-export interface Options {
+export interface Options extends LeftOut {
   readonly target?: string;
   readonly out?: string;
   readonly set?: Readonly<Record<string, Plain>>;
-  readonly fuse: boolean;
   readonly watch?: boolean;
+  readonly verify?: boolean;
+  readonly adapter?: string;
   readonly dump?: string | true;
   readonly time?: boolean;
   readonly force?: boolean;
@@ -26,18 +30,20 @@ export interface Options {
 }
 
 export const compileCommand = (finish: Finish): Command =>
-  new Command("compile")
+  withLeftOut(new Command("compile")
     .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
     .argument("<file>", "the .deit file")
     .option("--target <name>", "which model or recipe, where the file has several")
     .option("--out <folder>", "the folder to write (default: out/<name>)", named("A folder's name"))
     .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be given again", collectOverride)
-    .option("--no-fuse", "make every op a kernel of its own, to find a wrong number")
     .option("--watch", "compile again whenever a source changes")
+    .option("--verify", "compare the kernels with the interpreter on an adapter, and write nothing if one is wrong")
+    .option("--adapter <name>", "the adapter of --verify: a part of its name, gpu, lavapipe or swiftshader",
+      named("An adapter's name"))
     .option("--dump [folder]", "write what every pass made, as NN-pass.txt (default: <out>.dump)")
     .option("--time", "print milliseconds a pass")
     .option("--force", "replace the folder even if deitc did not write what is in it")
-    .option("--json", "print JSON")
+    .option("--json", "print JSON"))
     .addHelpText("after", examples(
       "deitc compile models/deit_b.deit",
       "deitc compile models/deit_ti.deit --out generated/ti --set classes=10 --watch",
@@ -45,18 +51,17 @@ export const compileCommand = (finish: Finish): Command =>
     ))
     .action(async (file: string, options: Options) => {
       if (options.watch) await watchAndCompile(file, options);
-      else await compileOnce(file, options);
-      finish(Exit.done);
+      else finish(await compileOnce(file, options));
     });
 
 /** Compiles and writes; the program tells a watcher what to watch. @throws DiagnosticsError */
-async function compileOnce(file: string, options: Options): Promise<void> {
+async function compileOnce(file: string, options: Options): Promise<ExitCode> {
   const start = performance.now();
   const { readProgram } = await import("./source.js");
   const program = await readProgram(file);
   const printer = new Printer();
   try {
-    await compileRead(program, printer, options, start);
+    return await compileRead(program, printer, options, start);
   } finally {
     await printer.end();
   }
@@ -67,16 +72,21 @@ const isRecipe = ({ models, recipes }: Program, target: string | undefined): boo
   (target === undefined ? models.length === 0 && recipes.length > 0
     : recipes.some(({ declaration }) => declaration.name.text === target));
 
-async function compileRead(program: Program, printer: Printer, options: Options, start: number): Promise<void> {
+async function compileRead(
+  program: Program, printer: Printer, options: Options, start: number,
+): Promise<ExitCode> {
   if (isRecipe(program, options.target)) {
     const { compileRecipeRead } = await import("./compile_recipe.js");
-    return compileRecipeRead(program, printer, options, start);
+    await compileRecipeRead(program, printer, options, start);
+    return Exit.done;
   }
   const [{ compileProgram }, { compileModel }, { emitModule }, { writeFolder }] = await Promise.all([
     import("./source.js"), import("../pipeline.js"), import("../emit/index.js"), import("./folder.js"),
   ]);
-  const how = { overrides: options.set ?? {}, fuse: options.fuse };
-  const compiled = compileProgram(program, options.target, how, compileModel);
+  const compile = (without: readonly Optimization[]): Compiled =>
+    compileProgram(program, options.target, { overrides: options.set ?? {}, without }, compileModel);
+  const compiled = compile(leftOut(options));
+  if (options.verify && !(await isVerified(compiled, compile, options))) return Exit.device;
   const emitting = performance.now();
   const files = await emitModule(compiled, (manifest) => printer.print(manifest));
   const writing = performance.now();
@@ -92,7 +102,7 @@ async function compileRead(program: Program, printer: Printer, options: Options,
   if (options.json) {
     const told = { out, written, ms: end - start, files: files.size, bytes, ...summary(compiled) };
     printJsonValue(options.time ? { ...told, passes } : told);
-    return;
+    return Exit.done;
   }
   if (options.time) process.stdout.write(table(passes.map(({ name, ms }) => [name, `${ms.toFixed(1)} ms`]), [1]));
   const { parameters, kernels } = summary(compiled);
@@ -102,6 +112,19 @@ async function compileRead(program: Program, printer: Printer, options: Options,
     `${files.size} files, ${showBytes(bytes)}, ` +
     `${showSeconds((end - start) / 1000)}\n`,
   );
+  return Exit.done;
+}
+
+/** Whether the kernels are right on the adapter; tells what is wrong where they are not. */
+async function isVerified(
+  compiled: Compiled, compile: (without: readonly Optimization[]) => Compiled, options: Options,
+): Promise<boolean> {
+  const [{ verifyOn }, { report }] = await Promise.all([import("./verification.js"), import("./verify.js")]);
+  const found = await verifyOn(compiled, compile, options);
+  const isRight = found.wrong === 0;
+  if (isRight && !options.json) process.stdout.write(`verified: ${report(found).trimEnd().split("\n").at(-1)}\n`);
+  if (!isRight) process.stderr.write(`${report(found)}nothing was written\n`);
+  return isRight;
 }
 
 function summary({ manifest }: Compiled): { parameters: number; kernels: Record<FamilyName, number> } {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Program } from "../../dsl/program.js";
 import type { TrainingManifest } from "../../runtime/training.js";
 import type { CompiledRecipe } from "../train/compile.js";
-import { printJsonValue } from "./command.js";
+import { leftOut, printJsonValue } from "./command.js";
 import type { Options } from "./compile.js";
 import { DiagnosticsError, UsageError } from "./exit.js";
 import type { Printer } from "./printer.js";
@@ -19,10 +19,13 @@ export async function compileRecipeRead(
   if (options.set !== undefined) {
     throw new UsageError("--set changes a model's header", "write the values into the recipe: `student: NAME { … }`");
   }
+  if (options.verify) {
+    throw new UsageError("--verify compares models, this is a recipe", "verify the model: `--target MODEL --verify`");
+  }
   const [{ compileRecipe }, { emitRecipe }, { makeFolder, writeFolder }] = await Promise.all([
     import("../train/compile.js"), import("../emit/index.js"), import("./folder.js"),
   ]);
-  const { compiled, diagnostics } = compileRecipe(program, options.target, { fuse: options.fuse });
+  const { compiled, diagnostics } = compileRecipe(program, options.target, { without: leftOut(options) });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
   const emitting = performance.now();

@@ -9,12 +9,12 @@ import type { Frame } from "./frame.js";
 import { ELEMENTS } from "./limits.js";
 import { describe, dimension, showNumber, type NumberValue, type Quotient, type Value } from "./values.js";
 
-/** The dimension an expression stands for, at least 1; undefined after a diagnostic. */
-export function dimensionOf(frame: Frame, expr: Expr): Dim | undefined {
-  return toDimension(frame, evaluate(frame, expr), expr.span);
+/** The dimension an expression stands for, at least `least`; undefined after a diagnostic. */
+export function dimensionOf(frame: Frame, expr: Expr, least: 0 | 1 = 1): Dim | undefined {
+  return toDimension(frame, evaluate(frame, expr), expr.span, least);
 }
 
-export function toDimension(frame: Frame, value: Value, span: Span): Dim | undefined {
+function toDimension(frame: Frame, value: Value, span: Span, least: 0 | 1): Dim | undefined {
   const what = `the dimension \`${frame.text(span)}\``;
   switch (value.kind) {
     case "error": return undefined;
@@ -23,7 +23,7 @@ export function toDimension(frame: Frame, value: Value, span: Span): Dim | undef
       frame.fail("value_error", { text: `${what} = ${showDim(value.dim)} is not positive for every batch` }, span);
       return undefined;
     case "number":
-      if (!wholeNumber(frame, value, span, 1)) return undefined;
+      if (!wholeNumber(frame, value, span, least)) return undefined;
       if (value.value <= ELEMENTS) return { b: 0, c: value.value };
       frame.fail("too_large", { what, size: `the value ${value.value}`, limit: `${ELEMENTS}` }, span);
       return undefined;
@@ -102,7 +102,7 @@ export function checkDims(frame: Frame, type: TensorType, shape: Shape, subject:
   if (!pairs) return false;
   for (const [dim, size] of pairs.dims) {
     if (dim.kind !== "expr" || isCapital(dim)) continue;
-    const expected = dimensionOf(frame, dim.expr);
+    const expected = dimensionOf(frame, dim.expr, 0);
     if (!expected) return false;
     if (sameDim(expected, size)) continue;
     const text = frame.text(dim.expr.span);
@@ -122,7 +122,7 @@ export function expectedDims(frame: Frame, type: TensorType): readonly (Dim | un
       dims.push(undefined);
       continue;
     }
-    const size = dimensionOf(frame, dim.expr);
+    const size = dimensionOf(frame, dim.expr, 0);
     if (!size) return undefined;
     dims.push(size);
   }

@@ -68,6 +68,7 @@ const table: readonly CompileTimeFunction[] = [
   unary("sin", "Sine of x radians.", Math.sin),
   unary("cos", "Cosine of x radians.", Math.cos),
   unary("abs", "Absolute value.", Math.abs),
+  unary("int", "x without its fraction.", (x) => Math.trunc(x) + 0),
   unary("floor", "Greatest whole number ≤ x.", Math.floor),
   unary("ceil", "Least whole number ≥ x.", Math.ceil),
   unary("round", "Nearest whole number, halves to the even one.", roundEven),

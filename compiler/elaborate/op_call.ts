@@ -17,6 +17,7 @@ type Callable = Pick<OpRecord, "name" | "signature">;
 
 /** `record.name(args)`; numbers alone fold at compile time. */
 export function callOp(frame: Frame, call: ast.Call, record: OpRecord): Value {
+  if (record.draws && !frame.training) return frame.fail("random_in_inference", { callee: record.name }, call.span);
   const args = operandsOf(frame, call, record);
   if (!args) return ERROR;
   const folded = fold(record, args.operands);

@@ -2,7 +2,7 @@
  * @file Statements, in order. Names keep what was last assigned to them, in loops and branches too.
  */
 import type * as ast from "../../dsl/ast.js";
-import { sameDim, type Dim } from "../dim.js";
+import { isEmpty, sameDim, showShape, type Dim } from "../dim.js";
 import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import { dimensionOf, wholeNumber } from "./dimensions.js";
 import { condition, evaluate } from "./evaluate.js";
@@ -108,6 +108,10 @@ function output(frame: Frame, statement: Of<"output">): void {
   const node = isBroken(value) ? undefined : asTensor(frame, value, statement.value.span);
   if (!node && !isBroken(value)) {
     failNoTensor(frame, value, { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
+  }
+  if (node && isEmpty(node.shape)) {
+    frame.fail("value_error", { text: `the output \`${name}\` has no elements: ${showShape(node.shape)}` },
+      statement.value.span);
   }
   if (frame.outputs.has(name)) frame.fail("duplicate_name", { name, what: "the output" }, statement.name.span);
   frame.outputDocs.set(name, `\`${frame.text(statement.value.span)}\``);

@@ -81,8 +81,9 @@ function axisRange(frame: Frame, index: Index, size: Dim, what: string): Range |
 function sliceLength(frame: Frame, span: Span, range: Range): Dim | undefined {
   const length = subDim(range.stop, range.start);
   if (isConstant(length)) {
-    if (length.c > 0) return dim(Math.ceil(length.c / range.step));
-    const text = `\`${frame.text(span)}\` is empty: it runs from ${showDim(range.start)} to ${showDim(range.stop)}`;
+    if (length.c >= 0) return dim(Math.ceil(length.c / range.step));
+    const text = `\`${frame.text(span)}\` ends before it begins: it runs from ${showDim(range.start)} to ` +
+      showDim(range.stop);
     frame.fail("value_error", { text }, span);
     return undefined;
   }

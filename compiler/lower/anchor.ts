@@ -8,13 +8,15 @@ import {
 } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { asView, operandsOf } from "../operands.js";
-import { Puller, type PulledAnchor } from "../pull.js";
+import type { Puller, PulledAnchor } from "../pull.js";
 import type { Index, Term, Value } from "../value.js";
 import { attentionScalar, attentionWide } from "./attention_scalar.js";
 import { attentionTiled } from "./attention_tiled.js";
 import { contractionScalar, contractionWide } from "./contraction_scalar.js";
 import { contractionTiled } from "./contraction_tiled.js";
-import { assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel } from "./kernel.js";
+import {
+  assemble, further, operandPullerOf, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
+} from "./kernel.js";
 import type { AttentionGradientSpec, AttentionSpec, Extent, ContractionSpec, Operand } from "./template.js";
 import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
 
@@ -34,7 +36,7 @@ export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredK
   const bindings = new Bindings();
   const functions = new Map<string, string>();
   const operands = operandsOf(record, anchor, (input, at) =>
-    new Puller(context.records, context.stored, undefined).pull(anchor.node.inputs[input] as Node_, at));
+    operandPullerOf(fused, context).pull(anchor.node.inputs[input] as Node_, at)); // records read inputs they have
   invariant(operands, `${node.op} says how its operands are read`);
   const finish = epilogueText(fused, context, walk.at, [value, puller], bindings, functions);
   const epilogue: ContractionSpec["epilogue"] = (place) => finish({ ...place, part: "0" });

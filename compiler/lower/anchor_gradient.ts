@@ -7,12 +7,11 @@ import type { Node } from "../graph.js";
 import { delinearize, linearize, liveGuards, variable, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { asView, operandsOf } from "../operands.js";
-import { Puller } from "../pull.js";
 import type { Index, Value } from "../value.js";
 import { epilogueText, extent, operandOf } from "./anchor.js";
 import { attentionGradientScalar, attentionGradientWide } from "./attention_gradient_scalar.js";
 import { attentionGradientTiled } from "./attention_gradient_tiled.js";
-import { assemble, pullerOf, type LowerContext, type LoweredKernel } from "./kernel.js";
+import { assemble, operandPullerOf, pullerOf, type LowerContext, type LoweredKernel } from "./kernel.js";
 import type { AttentionGradientSpec, Operand } from "./template.js";
 import { Bindings, indexText, wrap } from "./text.js";
 
@@ -32,7 +31,7 @@ export function lowerAttentionGradient(fused: FusedKernel, context: LowerContext
   const [anchor] = puller.anchors;
   invariant(anchor, "pulling the root meets its anchor");
   const values = operandsOf(record, anchor, (input, where) =>
-    new Puller(context.records, context.stored, undefined).pull(node.inputs[input] as Node, where));
+    operandPullerOf(fused, context).pull(node.inputs[input] as Node, where)); // records read inputs they have
   invariant(values?.length === 6, "the gradient of attention has six inputs");
   const [queries, keys, width] = [back.queries(node), back.keys(node), back.width(node)];
   invariant(isConstant(width), "attention's width is constant");

@@ -46,9 +46,20 @@ export const OUTPUT = "result";
 export const further = (i: number): string => `${OUTPUT}${i + 1}`;
 
 /** Follows values inside `fused`, which computes what it stores. */
-export function pullerOf(fused: FusedKernel, { records, stored }: LowerContext): Puller {
+export const pullerOf = (fused: FusedKernel, context: PullContext): Puller =>
+  new Puller(context.records, storedOutside(fused, context), fused.root);
+
+/** Follows what the anchor of `fused` reads: it computes views of its own results for itself, too. */
+export const operandPullerOf = (fused: FusedKernel, context: PullContext): Puller =>
+  new Puller(context.records, storedOutside(fused, context), undefined);
+
+type PullContext = Pick<LowerContext, "records" | "stored">;
+
+/** No kernel reads what it stores. */
+function storedOutside(fused: FusedKernel, { stored }: PullContext): ReadonlySet<Node> {
+  if (!fused.also) return stored;
   const own = new Set(writtenBy(fused));
-  return new Puller(records, fused.also ? new Set([...stored].filter((n) => !own.has(n))) : stored, fused.root);
+  return new Set([...stored].filter((n) => !own.has(n)));
 }
 
 /** A tensor stored besides the root: its variable, the offset and the value of the element that is met at `at`. */

@@ -9,7 +9,7 @@
  */
 import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
 import type { FusedKernel } from "../fusion.js";
-import { delinearize, linearize, variable, variablesOf, ZERO_INDEX } from "../indices.js";
+import { delinearize, linearize, partsOf, variable, variablesOf, ZERO_INDEX } from "../indices.js";
 import { invariant } from "../invariant.js";
 import { wgslLiteral, wgslType } from "../ops/elementwise.js";
 import type { OpRecord } from "../op.js";
@@ -67,11 +67,15 @@ function together(folds: readonly PulledFold[]): readonly (readonly PulledFold[]
 const extentKey = ({ fold }: PulledFold): string => JSON.stringify(fold.variables.map((v) => v.size));
 
 /** Folds that a value needs the results of. */
-function foldsIn(value: Value, found = new Set<Value>()): ReadonlySet<Value> {
-  if (value.kind === "fold") found.add(value);
-  else if (value.kind === "apply") for (const arg of value.args) foldsIn(arg, found);
-  else if (value.kind === "select") for (const part of [value.then, value.otherwise]) foldsIn(part, found);
-  return found;
+function foldsIn(value: Value): ReadonlySet<Value> {
+  const seen = new Set<Value>();
+  const visit = (one: Value): void => {
+    if (seen.has(one)) return;
+    seen.add(one);
+    partsOf(one).forEach(visit);
+  };
+  visit(value);
+  return new Set([...seen].filter(({ kind }) => kind === "fold"));
 }
 
 class RowWriter {

@@ -46,7 +46,7 @@ export function readBool(a: Attr | undefined, what: string, otherwise: boolean):
   return typeof value === "boolean" ? value : fault("wrong_type", `${what} must be true or false, got ${show(a)}`);
 }
 
-/** A positive size, which may hold B. */
+/** A size, which may hold B; 0 for a tensor without elements. */
 export function readDim(a: Attr | undefined, what: string): Dim | OpFault {
   if (isDim(a) && !isConstant(a)) {
     const fits = Number.isInteger(a.b) && Number.isInteger(a.c) && a.b > 0 && a.b + a.c > 0;
@@ -54,9 +54,9 @@ export function readDim(a: Attr | undefined, what: string): Dim | OpFault {
   }
   const value = isDim(a) ? a.c : a;
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a dimension, got ${show(a)}`);
-  if (Number.isInteger(value) && value > 0) return dim(value);
+  if (Number.isInteger(value) && value >= 0) return dim(value);
   const help = value === -1 ? "write the size out: a dimension is never guessed" : undefined;
-  return fault("not_an_integer", `${what} must be a positive whole number, got ${value}`, help);
+  return fault("not_an_integer", `${what} must be a whole number from 0 up, got ${value}`, help);
 }
 
 /** Sizes of a shape, e.g. `[B, 14 * 14, D]`. */

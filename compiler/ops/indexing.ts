@@ -1,7 +1,7 @@
 /**
  * @file Reading at computed positions, and prefix sums. A position outside its axis counts as the nearest one inside.
  */
-import { dim, mulDim, sameDim, showShape, type Dim, type Shape } from "../dim.js";
+import { dim, isConstant, isEmpty, mulDim, sameDim, showShape, type Dim, type Shape } from "../dim.js";
 import type { Node, TensorType } from "../graph.js";
 import { dynamicIndex } from "../indices.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
@@ -48,6 +48,9 @@ const gather = defineOp({
     const wrong = checkIndices("gather", inputs);
     if (wrong) return wrong;
     const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
+    if (isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
+      return fault("value_error", `\`gather\` finds no entries along axis ${axis} of ${showShape(x.shape)}`);
+    }
     return [{ shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype }];
   },
   evaluate: ([x, indices], attrs, [shape = []]) =>
@@ -65,6 +68,7 @@ const gather = defineOp({
     const [x, indices] = [operand(node.inputs, 0), operand(node.inputs, 1)];
     const [before, size, after] = [x.shape.slice(0, axis), dimAt(x.shape, axis), x.shape.slice(axis + 1)];
     const picked = product(indices.shape);
+    if (!isConstant(picked) && !isConstant(size)) return alongBatch("gather");
     const hot = oneHot(ops, reshapeTo(ops, indices, [picked]), size);
     const dense = reshapeTo(ops, dy, [product(before), picked, product(after)]);
     const dx = ops.call("matmul", [ops.call("transpose", [hot]), dense]);
@@ -76,6 +80,11 @@ const gather = defineOp({
     { inputs: [{ shape: [5, 3] }, { shape: [], dtype: "i32", range: [0, 3] }], attrs: { axis: -1 } },
   ],
 });
+
+/** Gradients of picked entries compare every position with every index: B² of them where both run over the batch. */
+const alongBatch = (name: string): OpFault => fault("symbolic_batch",
+  `\`${name}\` along the batch with an index for each sample has no gradient`,
+  "pick among entries of an axis without B, or keep the gradient out with `stop_gradient`");
 
 /** The product of sizes of which one at most holds B, as in any shape. */
 const product = (shape: Shape): Dim => shape.reduce((n, d) => mulDim(n, d) ?? n, dim(1));
@@ -107,6 +116,9 @@ const takeAlongOp = defineOp({
     const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
     const fits = x.shape.length === indices.shape.length
       && x.shape.every((d, i) => i === axis || sameDim(d, dimAt(indices.shape, i)));
+    if (fits && isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
+      return fault("value_error", `\`take_along\` finds no entries along axis ${axis} of ${showShape(x.shape)}`);
+    }
     if (fits) return [{ shape: indices.shape, dtype: x.dtype }];
     return fault("shape_mismatch", `\`take_along\` needs shapes that differ in axis ${axis} only, got ` +
       `${showShape(x.shape)} and ${showShape(indices.shape)}`);
@@ -124,6 +136,7 @@ const takeAlongOp = defineOp({
     const apart = (t: Node): Node =>
       ops.call("reshape", [t], { shape: [...t.shape.slice(0, axis), dim(1), ...t.shape.slice(axis)] });
     const size = dimAt(x.shape, axis);
+    if (!isConstant(size) && !indices.shape.every(isConstant)) return alongBatch("take_along");
     const places = ops.call("reshape", [ops.call("arange", [], { n: size })],
       { shape: [size, ...indices.shape.slice(axis).map(() => dim(1))] });
     const hit = ops.call("eq", [apart(indices), places]);

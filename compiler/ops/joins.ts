@@ -1,7 +1,7 @@
 /**
  * @file Concatenation, and the movement ops that are made of others.
  */
-import { addDim, dim, isOne, mulDim, sameDim, showShape, subDim, type Dim, type Shape } from "../dim.js";
+import { addDim, dim, isEmpty, isOne, mulDim, sameDim, showShape, subDim, type Dim, type Shape } from "../dim.js";
 import type { Attrs, Node, TensorType } from "../graph.js";
 import { constantIndex, subIndex } from "../indices.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops } from "../op.js";
@@ -66,6 +66,10 @@ const concat = defineOp({
         otherwise: part(n + 1) };
     };
     return part(0);
+  },
+  withoutEmpty(ops, inputs, attrs) {
+    const [only, ...more] = inputs.filter((x) => !isEmpty(x.shape));
+    return only && more.length === 0 ? only : ops.call("concat", only ? [only, ...more] : [], attrs);
   },
   narrow(ops, inputs, attrs, most) {
     const groups = Array.from(

@@ -107,7 +107,7 @@ export const leaves: readonly OpRecord[] = [
     gradient: "none", samples: [{ inputs: [], attrs: { shape: [{ b: 1, c: 0 }, 5], value: 0.25 } }],
   }),
   defineOp({
-    name: "bernoulli", kind: "composite", signature: "(p: real, shape: list) -> [..]",
+    name: "bernoulli", kind: "composite", draws: true, signature: "(p: real, shape: list) -> [..]",
     doc: "1 with probability p, else 0, drawn anew each step. Source: torch.bernoulli.",
     canonical(_inputs, attrs) {
       const p = readNumber(attrs["p"], "`p` of `bernoulli`");

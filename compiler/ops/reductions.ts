@@ -1,12 +1,13 @@
 /**
  * @file Reductions: folds over axes, and what is made of them.
  */
+import { isEmpty, showShape } from "../dim.js";
 import type { Attrs, Node, TensorType } from "../graph.js";
 import {
   defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type OpSample, type Ops, type Tensor,
 } from "../op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { numbersOf, readAxes, readBool } from "./attributes.js";
+import { fault, numbersOf, readAxes, readBool } from "./attributes.js";
 import { countNode, dimAt, operand, reducedShape, reshapeTo, restoreAxes, wrongType } from "./shapes.js";
 import { at, broadcastStrides, count, forEachRow, stridesOf } from "./strided.js";
 
@@ -20,10 +21,17 @@ const samplesIn = (low: number, high: number): readonly OpSample[] => [
   { inputs: [{ shape: [3, 11], range: [low, high] }] },
 ];
 
+/** Reductions that have a value where there are no elements. */
+const OF_NOTHING = ["sum", "prod", "any", "all", "norm"];
+
 /** `axis` (a number, a list, or none for all) as ascending `axes`, and `keep`. */
 export function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attrs): Attrs | OpFault {
-  const axes = readAxes(attrs["axis"] ?? attrs["axes"], name, inputs[0]?.shape.length ?? 0);
+  const { shape } = inputs[0] ?? { shape: [] };
+  const axes = readAxes(attrs["axis"] ?? attrs["axes"], name, shape.length);
   if (isFault(axes)) return axes;
+  if (!OF_NOTHING.includes(name) && isEmpty(axes.map((axis) => dimAt(shape, axis)))) {
+    return fault("value_error", `\`${name}\` needs at least one element along its axes, got ${showShape(shape)}`);
+  }
   const keep = readBool(attrs["keep"], `\`keep\` of \`${name}\``, false);
   return isFault(keep) ? keep : { axes, keep };
 }

@@ -2,7 +2,7 @@
  * @file Shape arithmetic that several ops share: broadcasting and reduced shapes, over dimensions that may hold B.
  */
 import { dim, isConstant, isOne, sameDim, showShape, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { Node, TensorType } from "../graph.js";
+import type { DType, Node, TensorType } from "../graph.js";
 import type { OpFault, Ops } from "../op.js";
 import { fault } from "./attributes.js";
 
@@ -39,6 +39,10 @@ export const reshapeTo = (ops: Ops, x: Node, shape: Shape): Node =>
   x.shape.length === shape.length && x.shape.every((d, i) => sameDim(d, dimAt(shape, i)))
     ? x
     : ops.call("reshape", [x], { shape });
+
+/** One number everywhere, of any type. */
+export const filled = (ops: Ops, value: number, shape: Shape, dtype: DType): Node =>
+  ops.call("expand", [ops.call("constant", [], { value, ...(dtype === "f32" ? {} : { dtype }) })], { shape });
 
 /** How many elements the axes hold together, as a 0-d f32. */
 export const countNode = (ops: Ops, shape: Shape, axes: readonly number[]): Node =>

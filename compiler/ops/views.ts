@@ -1,7 +1,9 @@
 /**
  * @file Movement within one tensor: other coordinates for the same elements.
  */
-import { atMost, dim, isConstant, sameDim, showDim, showShape, sizeOf, subDim, type Dim, type Shape } from "../dim.js";
+import {
+  atMost, dim, isConstant, isEmpty, sameDim, showDim, showShape, sizeOf, subDim, type Dim, type Shape,
+} from "../dim.js";
 import type { Attr } from "../graph.js";
 import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, scaleIndex,
   subIndex } from "../indices.js";
@@ -11,7 +13,7 @@ import {
   asList, dimsOf, fault, isDim, numbersOf, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
   sizesOf, numberOf,
 } from "./attributes.js";
-import { broadcastShape, dimAt, operand, wrongType } from "./shapes.js";
+import { broadcastShape, dimAt, filled, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, broadcastStrides, count, readStrided, stridesOf, writeStrided } from "./strided.js";
 
 const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; // one index an axis
@@ -149,7 +151,8 @@ const slice = defineOp({
     const shape: Dim[] = [];
     for (const [i, size] of x.shape.entries()) {
       const [start, stop, step] = [dimAt(starts, i), dimAt(stops, i), at(steps, i)];
-      const inside = atMost(dim(0), start) && atMost(start, subDim(stop, dim(1))) && atMost(stop, size);
+      const inside = atMost(dim(0), start) && atMost(stop, size)
+        && (sameDim(start, stop) || atMost(start, subDim(stop, dim(1))));
       const range = `${showDim(start)}:${showDim(stop)}`;
       if (!inside) return fault("value_error", `slice ${range} does not lie in axis ${i} of ${showShape(x.shape)}`);
       const extent = sliceSize(start, stop, step);
@@ -194,8 +197,9 @@ const dilate = defineOp({
   infer([x], attrs) {
     if (!x) return wrongType("dilate", "a tensor", []);
     const steps = numbersOf(attrs, "steps");
-    return [{ shape: x.shape.map((d, i) => ({ b: d.b * at(steps, i), c: (d.c - 1) * at(steps, i) + 1 })),
-      dtype: x.dtype }];
+    const apart = (d: Dim, step: number): Dim => ({ b: d.b * step, c: (d.c - 1) * step + 1 });
+    const shape = x.shape.map((d, i) => (isEmpty([d]) ? d : apart(d, at(steps, i))));
+    return [{ shape, dtype: x.dtype }];
   },
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
@@ -276,6 +280,7 @@ const pad = defineOp({
     return { kind: "select", guards, then,
       otherwise: { kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype } };
   },
+  withoutEmpty: (ops, _inputs, attrs, { shape, dtype }) => filled(ops, numberOf(attrs, "value"), shape, dtype),
   gradient({ ops, node, dy }) {
     const { shape } = operand(node.inputs, 0);
     const starts = dimsOf(node.attrs, "before");

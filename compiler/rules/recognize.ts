@@ -117,12 +117,11 @@ function countOf(match: Match, name: string): number | undefined {
   return isConstant(size) ? size.c : undefined;
 }
 
+/** Whether a sum is divided by the number of its elements, or multiplied by its reciprocal. */
 const isCount: Guard = (match) => {
   const n = constantValue(nodeNamed(match, "n"));
   const count = countOf(match, "x");
-  return n !== undefined && count !== undefined && (sameNumber(n, count) || (
-    match.root.op === "mul" && sameNumber(1 / n, count)
-  ));
+  return n !== undefined && count !== undefined && sameNumber(match.root.op === "mul" ? 1 / n : n, count);
 };
 
 const norms: readonly Rule[] = [

@@ -9,6 +9,7 @@ import { digestOf } from "../digest.js";
 import { printGraph, type Graph } from "../graph.js";
 import { OPS } from "../ops/index.js";
 import { className, compileGraph, graphManifest, type CompiledGraph } from "../pipeline.js";
+import type { Optimization } from "../optimizations.js";
 import { VERSION } from "../version.js";
 import { evaluationGraph } from "./evaluation.js";
 import { prepareForward, RANDOM } from "./forward.js";
@@ -16,8 +17,8 @@ import { elaborateRecipe, type ElaboratedRecipe } from "./recipe.js";
 import { accumulationGraphs, scalarInput, trainingGraph, type StepOptions, type TrainingGraph } from "./step.js";
 
 export interface RecipeCompileOptions {
-  /** False makes every op a kernel of its own. Default true. */
-  readonly fuse?: boolean;
+  /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
+  readonly without?: readonly Optimization[];
   /** False updates every parameter by kernels of its own. Default true. */
   readonly lanes?: boolean;
 }
@@ -52,7 +53,7 @@ export function compiledRecipe(recipe: ElaboratedRecipe, options: RecipeCompileO
   const manifests: Partial<Record<GraphName, Manifest>> = {};
   const wgsl = new Map<string, string>();
   for (const [name, graph] of sources) {
-    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, { fuse: options.fuse !== false });
+    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, { without: options.without ?? [] });
     graphs[name] = compiled;
     manifests[name] = graphManifest(recipe.name, compiled);
     for (const [kernel, text] of compiled.wgsl) wgsl.set(`${name}/${kernel}`, text);

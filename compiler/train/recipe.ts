@@ -3,6 +3,7 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
+import { isCode } from "../../dsl/messages.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import { membersOf, type RecipeMember } from "../../dsl/recipe.js";
 import { differentiate } from "../differentiate.js";
@@ -10,6 +11,7 @@ import { Session } from "../elaborate/frame.js";
 import { graphOf, withinLimits } from "../elaborate/index.js";
 import type { Instance } from "../elaborate/instantiate.js";
 import { topological, type Graph, type Node, type Parameter } from "../graph.js";
+import { invariant } from "../invariant.js";
 import type { OpRecord } from "../op.js";
 import { evaluated, membersOfRecipe, predictionOf, preparationOf, recorded, tensorsOf, type Member,
   type RecipeInstance } from "./instances.js";
@@ -164,7 +166,13 @@ function checkCalled({ session, all }: Draft, { name, span }: Member, calls: num
 function checkReached({ session, all, recipe }: Draft, graph: Graph, loss: Node, members: readonly Member[],
   runs: ReadonlyMap<string, readonly ReadonlyMap<string, Node>[]>): void {
   const trained = [...graph.parameters.values()].filter((p) => p.trained);
-  const { unreached } = differentiate(session.builder, loss, trained.map((p) => p.node));
+  const { unreached, faults } = differentiate(session.builder, loss, trained.map((p) => p.node));
+  for (const { node, fault: { fault, text, help } } of faults) {
+    invariant(isCode(fault), `\`${fault}\` is in the catalogue of messages`);
+    const span = node.origin.span ?? recipe.name.span;
+    session.report({ code: fault, message: text, span, notes: [], chain: [], ...(help === undefined ? {} : { help }) });
+  }
+  if (faults.length > 0) return;
   const lost = trained.find((p) => unreached.includes(p.node));
   if (!lost) return;
   const outputs = members.flatMap((member) => (runs.get(member.name) ?? []).flatMap((run) =>

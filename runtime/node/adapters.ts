@@ -72,7 +72,7 @@ const PREFERENCE: readonly AdapterType[] = ["discrete", "integrated", "software"
 const ALWAYS = { enable: ["allow_unsafe_apis", "vulkan_enable_f16_on_nvidia"], disable: ["timestamp_quantization"] };
 /**
  * Toggles of unchecked runs. They are safe because the calls and accesses are those the checked tests made, up to the
- * batch, whose sizes are checked before allocation; and because kernels write storage before they read it.
+ * batch, whose sizes are checked before allocation; and because storage is cleared when it is allocated.
  */
 const UNCHECKED = {
   enable: ["disable_robustness", "skip_validation", "disable_workgroup_init",
