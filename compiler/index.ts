@@ -9,12 +9,12 @@ export { loadProgram } from "../dsl/resolve.js";
 export type { SourceHost } from "../dsl/resolve.js";
 export { emitModule, kernelPath } from "./emit/index.js";
 export type { Emittable } from "./emit/index.js";
-export { interpret } from "./interpret.js";
+export { interpret } from "./inspect/interpret.js";
 export { compileModel } from "./pipeline.js";
 export type { Compiled, CompileOptions, PassRecord } from "./pipeline.js";
 export { compileRecipe } from "./train/compile.js";
 export type { CompiledRecipe, RecipeCompileOptions } from "./train/compile.js";
-export { VERSION } from "./version.js";
+export { VERSION } from "./emit/version.js";
 
 /** Every built-in name that a body may call: what `loadProgram` needs to know of the compiler. */
 export function callableNames(): ReadonlySet<string> {

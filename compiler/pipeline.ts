@@ -6,21 +6,21 @@ import type { Program } from "../dsl/program.js";
 import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manifest.js";
 import { FAMILY_NAMES } from "./families.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
-import { expandComposites } from "./expand.js";
-import { fuse } from "./fuse.js";
-import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fusion.js";
-import { printGraph, type Graph, type Node } from "./graph.js";
+import { expandComposites } from "./rewrite/expand.js";
+import { fuse } from "./fuse/fuse.js";
+import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
+import { printGraph, type Graph, type Node } from "./ir/graph.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
 import type { Optimization } from "./optimizations.js";
-import { placesOf, type Places } from "./places.js";
-import { plan, type PlannedFamily } from "./plan.js";
-import { layOut } from "./rules/layout.js";
-import { recognize } from "./rules/recognize.js";
-import { simplify } from "./rules/simplify.js";
-import type { Refusal, Rewritten } from "./rewrite.js";
-import { VERSION } from "./version.js";
+import { placesOf, type Places } from "./fuse/places.js";
+import { plan, type PlannedFamily } from "./lower/plan.js";
+import { layOut } from "./rewrite/rules/layout.js";
+import { recognize } from "./rewrite/rules/recognize.js";
+import { simplify } from "./rewrite/rules/simplify.js";
+import type { Refusal, Rewritten } from "./rewrite/engine.js";
+import { VERSION } from "./emit/version.js";
 
 /** WebGPU guarantees eight storage buffers a stage. */
 const MAX_BINDINGS = 8;
@@ -41,7 +41,7 @@ export interface PassRecord {
 }
 
 /** What one family became. */
-export interface CompiledFamily {
+interface CompiledFamily {
   readonly lowered: readonly LoweredKernel[];
   readonly planned: PlannedFamily;
 }
@@ -200,7 +200,7 @@ export const className = (name: string): string =>
 const fileName = (path: string): string => path.split(/[\\/]/).pop() ?? path;
 
 /** One kernel a line, then what was not fused and why. */
-export function printFusion(fusion: Fusion): string {
+function printFusion(fusion: Fusion): string {
   const kernels = fusion.kernels.map((k, i) =>
     `${String(i).padStart(3)} ${k.kind.padEnd(11)} %${k.root.id} ${k.root.origin.path} = ` +
       k.members.map((n) => n.op).join(" "));

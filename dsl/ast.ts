@@ -86,7 +86,7 @@ export interface InstanceMember extends Documented {
 }
 
 /** `loss(images: [B, 3, H, W]) { … }`. */
-export interface FunctionMember extends Documented {
+interface FunctionMember extends Documented {
   readonly kind: "function";
   readonly name: Name;
   readonly params: readonly Param[];

@@ -12,7 +12,7 @@ export const MOST_TOKENS = 200_000;
 /**
  * Greatest depth of brackets, blocks, unary operators, powers, conditionals and else-ifs together: parser recursion.
  */
-export const MOST_NESTING = 100;
+const MOST_NESTING = 100;
 /** Greatest depth of an expression's tree, which also counts each `+`, `.` and `[…]` of a chain. */
 export const MOST_TREE_DEPTH = 1000;
 /** Most errors reported for one source. */
@@ -85,7 +85,7 @@ function countOperator(level: Level, token: IToken, previous: IToken | undefined
 }
 
 /** A token at which a limit is passed. */
-export interface TooDeep {
+interface TooDeep {
   readonly token: IToken;
   readonly limit: number;
 }

@@ -326,6 +326,6 @@ export type ValuesOf<C extends Code> = Parameters<(typeof messages)[C]["make"]>[
 export const isCode = (text: string): text is Code => Object.hasOwn(messages, text);
 
 /** Codes whose finder brings the words: what an op may put in `fault`. */
-export type ReadyCode = "wrong_type" | "shape_mismatch" | "rank_mismatch" | "element_count" | "value_error";
+type ReadyCode = "wrong_type" | "shape_mismatch" | "rank_mismatch" | "element_count" | "value_error";
 const READY: readonly string[] = ["wrong_type", "shape_mismatch", "rank_mismatch", "element_count", "value_error"];
 export const isReadyCode = (text: string): text is ReadyCode => READY.includes(text);

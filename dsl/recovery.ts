@@ -15,7 +15,7 @@ const statementWords: ReadonlySet<TokenType> = new Set([
 ]);
 
 /** Where parsing can go on after an error, by what is being read. */
-export type Region = "file" | "body" | "members" | "fields";
+type Region = "file" | "body" | "members" | "fields";
 
 /** What all grammar rules share. */
 export abstract class RecoveringParser extends EmbeddedActionsParser {

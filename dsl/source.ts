@@ -38,7 +38,7 @@ export function positionOf(source: Source, offset: number): Position {
 }
 
 /** Line (from 1) on which a span begins. */
-export const lineOf = (span: Span): number => positionOf(span.source, span.start).line;
+const lineOf = (span: Span): number => positionOf(span.source, span.start).line;
 
 /** `models/vit.deit:7:20`. */
 export function showPlace(span: Span): string {
@@ -53,13 +53,6 @@ export const showLine = (span: Span): string => `${baseName(span.source.path)}:$
 export const baseName = (path: string): string => path.slice(
   Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1
 );
-
-/** The smallest span over two spans of one source. */
-export const spanning = (first: Span, last: Span): Span => ({
-  source: first.source,
-  start: first.start,
-  end: Math.max(first.end, last.end),
-});
 
 /** The characters of a span. */
 export const textOf = (span: Span): string => span.source.text.slice(span.start, span.end);

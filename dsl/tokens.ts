@@ -138,7 +138,7 @@ export const is = (t: IToken, type: TokenType): boolean => tokenMatcher(t, type)
 export const endOf = (t: IToken): number => t.startOffset + t.image.length;
 
 /** The tokens of a source, its `//` comments, and what could not be read (those characters are left out). */
-export interface Lexed {
+interface Lexed {
   readonly tokens: IToken[];
   readonly comments: readonly IToken[];
   readonly diagnostics: Diagnostics;

@@ -6,7 +6,7 @@ import type { Body, Expr, If, Index, Param, Record_, Statement, Type } from "./a
 type Visit<T> = (node: T) => void;
 
 /** The expressions directly inside one. */
-export function childrenOf(expr: Expr): readonly Expr[] {
+function childrenOf(expr: Expr): readonly Expr[] {
   switch (expr.kind) {
     case "number":
     case "quantity":
@@ -47,7 +47,7 @@ export function eachExpr(expr: Expr, visit: Visit<Expr>): void {
 }
 
 /** Visits the expressions of a type's dimensions. */
-export function eachTypeExpr(type: Type, visit: Visit<Expr>): void {
+function eachTypeExpr(type: Type, visit: Visit<Expr>): void {
   if (type.kind === "scalar") return;
   for (const dim of type.dims) if (dim.kind === "expr") eachExpr(dim.expr, visit);
 }
@@ -75,7 +75,7 @@ export function eachStatement(body: Body, visit: Visit<Statement>): void {
 }
 
 /** Visits the bodies of an `if`, `else if` … chain; the conditions are its own and its nested ifs'. */
-export function eachBranch(statement: If, visit: Visit<Body>): void {
+function eachBranch(statement: If, visit: Visit<Body>): void {
   let current: If | undefined = statement;
   while (current !== undefined) {
     visit(current.body);

@@ -44,7 +44,7 @@ export interface HeadFigures {
 }
 
 /** Mean cosine of the angle between two tokens after a layer. */
-export interface Similarity {
+interface Similarity {
   readonly model: string;
   readonly layer: string;
   readonly cosine: number;

@@ -7,7 +7,7 @@ import type { FamilyName, KernelInfo } from "./manifest.js";
 const COMPUTE_STAGE = 0x4;
 
 /** What kernels are compiled from. */
-export interface PipelineOptions {
+interface PipelineOptions {
   readonly batch: number;
   readonly source: (family: FamilyName, kernel: string) => Promise<string>;
   readonly onDone: (done: number, total: number) => void;

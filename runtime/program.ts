@@ -22,7 +22,7 @@ export interface LoadProgress {
 }
 
 /** How a program is built. */
-export interface ProgramOptions {
+interface ProgramOptions {
   readonly family: FamilyName;
   readonly batch: number;
   /** Fills every slot and output with NaN first, so that a read of what was never written shows. For tests. */

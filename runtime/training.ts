@@ -81,7 +81,7 @@ export type ScalarInfo =
   | { readonly name: string; readonly kind: "share" };
 
 /** Random numbers the host draws: Philox keyed by seed, stream and step. */
-export interface RandomInfo {
+interface RandomInfo {
   /** Name of the input; its shape is the input's. */
   readonly input: string;
   readonly stream: string;

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -111,16 +111,31 @@ test("a write that fails keeps what was there, in the folder or in the fallback"
   t.is((await loadState(other, { recipe: "r" })).state.step, 3);
 });
 
+/** Kills a process that writes a line a checkpoint some way into one after the first `count`. */
+async function killLater(child: ChildProcess, count: number): Promise<void> {
+  let [told, first] = [0, 0];
+  await new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.stdout?.on("data", (chunk: Buffer) => {
+      told += String(chunk).split("\n").length - 1;
+      first ||= performance.now();
+      if (told > count) resolve();
+    });
+  });
+  // At the pace so far, so that a busy machine is killed in other places too than the start of a checkpoint.
+  const pace = (performance.now() - first) / count;
+  await new Promise((done) => { setTimeout(done, 2 * pace * Math.random()); });
+  child.kill("SIGKILL");
+}
+
 test("a process killed at any moment leaves whole pairs", async (t) => {
-  t.timeout(120_000);
   const path = await folder();
-  let [before, moved] = [0, 0];
+  let before = 0;
   for (let round = 0; round < 24; round++) {
     const child = spawn(process.execPath, [CHILD, "save", path], { stdio: ["ignore", "pipe", "inherit"] });
-    await once(child.stdout, "data");
-    await new Promise((done) => { setTimeout(done, 5 + Math.random() * 60); });
-    child.kill("SIGKILL");
-    await once(child, "exit");
+    const exit = once(child, "exit");
+    await killLater(child, 1 + Math.floor(Math.random() * 4));
+    await exit;
     const kept = (await readdir(join(path, "checkpoints"))).filter((one) => !one.startsWith("."));
     for (const name of kept) {
       const home = join(path, "checkpoints", name);
@@ -131,21 +146,17 @@ test("a process killed at any moment leaves whole pairs", async (t) => {
         t.deepEqual(await values(join(home, `${which}.safetensors`)), { first: step, step: String(step) });
       }
     }
-    if (kept.length === 0) continue;
     const { state } = await loadState(path, { recipe: "r" });
-    t.true(state.step >= before);
-    moved += state.step > before ? 1 : 0;
+    t.true(state.step > before);
     before = state.step;
   }
   t.log(`24 kills, ${before} checkpoints`);
-  t.true(moved >= 10);
   await CheckpointFolder.open(path);
   t.true((await readdir(join(path, "checkpoints"))).every((name) => !name.startsWith(".")));
   t.is((await values(join(path, "last.safetensors"))).first, before);
 });
 
 test("a run killed at random steps and resumed ends bit for bit like one left alone", async (t) => {
-  t.timeout(120_000);
   const alone = await folder();
   await trainLinear(alone, 0);
   const want = (await loadState(alone, { recipe: "linear" })).state;
@@ -157,20 +168,14 @@ test("a run killed at random steps and resumed ends bit for bit like one left al
   const killed = await folder();
   const at: number[] = [];
   for (let round = 0; round < 7; round++) {
-    const child = spawn(process.execPath, [CHILD, "train", killed, "12"], { stdio: ["ignore", "pipe", "inherit"] });
-    const exit = once(child, "exit");
-    let [step, left] = [0, 1 + Math.floor(Math.random() * 5)];
-    for await (const chunk of child.stdout) {
-      for (const line of String(chunk).trim().split("\n")) {
-        step = Number(line);
-        if (--left === 0) child.kill("SIGKILL");
-      }
-    }
-    await exit;
-    if (child.signalCode === "SIGKILL") at.push(step);
+    // Seven rounds never reach the last of the 25 steps.
+    const steps = 1 + Math.floor(Math.random() * 3);
+    const line = [CHILD, "train", killed, String(steps)];
+    const { signal, stdout, stderr } = spawnSync(process.execPath, line, { encoding: "utf8" });
+    t.is(signal, "SIGKILL", stderr);
+    at.push(Number(stdout.trim().split("\n").at(-1)));
   }
   t.log(`killed after steps ${at.join(", ")}`);
-  t.true(at.length >= 5);
   await trainLinear(killed, 0);
   const got = (await loadState(killed, { recipe: "linear" })).state;
   t.deepEqual(got.engine, want.engine);

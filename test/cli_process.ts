@@ -10,7 +10,6 @@ export interface Outcome {
   readonly code: number | null;
   readonly out: string;
   readonly err: string;
-  readonly seconds: number;
 }
 
 export function start(folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
@@ -24,7 +23,6 @@ export function start(folder: string, args: readonly string[], env: NodeJS.Proce
 export async function deitc(
   folder: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, input = "",
 ): Promise<Outcome> {
-  const began = performance.now();
   const child = start(folder, args, env);
   let [out, err] = ["", ""];
   child.stdout?.on("data", (chunk: Buffer) => (out += chunk.toString()));
@@ -33,7 +31,7 @@ export async function deitc(
   const code = await new Promise<number | null>((resolve) => void child.on("close", resolve));
   // The software driver's own notices on opening an adapter are not ours.
   const ours = err.split("\n").filter((line) => !/^Warning: max\w+ artificially reduced/.test(line)).join("\n");
-  return { code, out, err: ours, seconds: (performance.now() - began) / 1000 };
+  return { code, out, err: ours };
 }
 
 export const SMALL = `import { linear } from "deitc/nn.deit"

@@ -1,6 +1,6 @@
 /** @file A step engine on the CPU: a linear classifier with momentum and a moving average, for tests of the loop. */
 import type { Batch } from "../runtime/data/loader.js";
-import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "../runtime/train/loop.js";
+import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "../runtime/train/step_engine.js";
 import type { EngineState, StateRole } from "../runtime/train/state.js";
 
 export interface CpuEngineOptions {

@@ -2,12 +2,12 @@
  * Gradients of all records: against a directional finite difference in float64, and against their expansions'.
  */
 import test from "ava";
-import { makeOps } from "../compiler/build.js";
-import { differentiate } from "../compiler/differentiate.js";
-import { evalDim, showShape } from "../compiler/dim.js";
-import { GraphBuilder, type Graph, type Node } from "../compiler/graph.js";
-import { interpret } from "../compiler/interpret.js";
-import type { OpRecord, OpSample, Tensor } from "../compiler/op.js";
+import { makeOps } from "../compiler/ir/build.js";
+import { differentiate } from "../compiler/train/differentiate.js";
+import { evalDim, showShape } from "../compiler/ir/dim.js";
+import { GraphBuilder, type Graph, type Node } from "../compiler/ir/graph.js";
+import { interpret } from "../compiler/inspect/interpret.js";
+import type { OpRecord, OpSample, Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
 import { sampleTensors, sampleTypes, unit } from "../compiler/ops/samples.js";
 

@@ -4,10 +4,11 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import test from "ava";
-import { isConstant, showShape } from "../compiler/dim.js";
+import { isConstant, showShape } from "../compiler/ir/dim.js";
 import { callable, instantiate } from "../compiler/elaborate/instantiate.js";
+import { evaluate } from "../compiler/elaborate/evaluate.js";
 import { Frame, Session } from "../compiler/elaborate/frame.js";
-import { printGraph, topological, rootsOf } from "../compiler/graph.js";
+import { printGraph, topological, rootsOf } from "../compiler/ir/graph.js";
 import { OPS } from "../compiler/ops/index.js";
 import type * as ast from "../dsl/ast.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
@@ -282,7 +283,7 @@ test("a model instance can be called twice in a loss and shares its parameters",
   const { tree } = parseExpression(source);
   const callee = tree?.kind === "member" ? tree.object : undefined;
   if (!model || callee?.kind !== "call") throw new Error("the entry file has a model and the text is a call");
-  const session = new Session(OPS);
+  const session = new Session(OPS, evaluate);
   const at = { source, start: 0, end: 1 };
   const recipe = new Frame({
     session, scope: program.scope, label: "recipe", path: "", span: at, training: true, frozen: false, doc: "",

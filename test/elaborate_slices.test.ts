@@ -1,7 +1,7 @@
 /** Slices without elements, whole numbers, and random numbers: what bodies written for any size need. */
 import test from "ava";
-import { isEmpty, showShape } from "../compiler/dim.js";
-import { rootsOf, topological } from "../compiler/graph.js";
+import { isEmpty, showShape } from "../compiler/ir/dim.js";
+import { rootsOf, topological } from "../compiler/ir/graph.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { codes, sizes, written, writtenModel } from "./elaborated.js";
 

@@ -14,7 +14,7 @@ import { compileFile } from "../compiler/cli/source.js";
 import { packageFolder } from "../compiler/cli/package.js";
 import type { Manifest } from "../runtime/manifest.js";
 import { openRecipe } from "../runtime/node/train/module.js";
-import { VERSION } from "../compiler/version.js";
+import { VERSION } from "../compiler/emit/version.js";
 import { tinyManifest, tinyTexts } from "./tiny_recipe.js";
 
 const root = packageFolder();

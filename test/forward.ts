@@ -1,7 +1,7 @@
 /**
  * @file The transformers of the golden forward passes: which model of ours each is, its weights, and how near it comes.
  */
-import { rootsOf, topological, type Graph, type Node } from "../compiler/graph.js";
+import { rootsOf, topological, type Graph, type Node } from "../compiler/ir/graph.js";
 import type { Compiled } from "../compiler/pipeline.js";
 import type { Device } from "../runtime/device.js";
 import type { FamilyName } from "../runtime/manifest.js";

@@ -6,11 +6,11 @@ import { resolve } from "node:path";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
 import { nodeHost } from "../compiler/cli/host.js";
-import { evalDim, type Dim, type Shape } from "../compiler/dim.js";
-import type { Graph, Node } from "../compiler/graph.js";
+import { evalDim, type Dim, type Shape } from "../compiler/ir/dim.js";
+import type { Graph, Node } from "../compiler/ir/graph.js";
 import { callableNames } from "../compiler/index.js";
-import { interpret } from "../compiler/interpret.js";
-import type { Tensor } from "../compiler/op.js";
+import { interpret } from "../compiler/inspect/interpret.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import { unit } from "../compiler/ops/samples.js";
 import {
   compileGraph, compileModel, graphManifest, type Compiled, type CompiledGraph, type CompileOptions,

@@ -3,7 +3,7 @@
  * interpreter: on each family that the adapter runs, fused and not. `DEITC_ADAPTER` names another adapter.
  */
 import test from "ava";
-import type { Graph } from "../compiler/graph.js";
+import type { Graph } from "../compiler/ir/graph.js";
 import { OPS } from "../compiler/ops/index.js";
 import type { CompileOptions } from "../compiler/pipeline.js";
 import { adapterName, chooseFamily, isSoftware, type Device } from "../runtime/device.js";

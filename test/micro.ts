@@ -1,7 +1,7 @@
 /**
  * @file The golden numbers of the micro models.
  */
-import type { Tensor } from "../compiler/op.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import {
   generated, goldenFile, goldenIndex, integers, parameterValue, readGolden, type GoldenTensors,
 } from "./golden.js";

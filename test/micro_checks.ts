@@ -1,7 +1,7 @@
 /**
  * @file Trained micro models against their goldens.
  */
-import type { Tensor } from "../compiler/op.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import { maxAbs, officialKey, relativeL2 } from "./golden.js";
 import { micro, microGolden, WIDTH } from "./micro.js";
 import { length, relative } from "./recipes.js";

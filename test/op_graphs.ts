@@ -1,10 +1,10 @@
 /**
  * @file The samples of op records as one graph: many ops in one module, so that a slow adapter is asked only once.
  */
-import { applyOp, makeOps } from "../compiler/build.js";
-import { differentiate } from "../compiler/differentiate.js";
-import { GraphBuilder, topological, type Graph, type Node } from "../compiler/graph.js";
-import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/op.js";
+import { applyOp, makeOps } from "../compiler/ir/build.js";
+import { differentiate } from "../compiler/train/differentiate.js";
+import { GraphBuilder, topological, type Graph, type Node } from "../compiler/ir/graph.js";
+import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
 import { sampleTensors, sampleTypes } from "../compiler/ops/samples.js";
 import { drawn, type Feeds } from "./harness.js";

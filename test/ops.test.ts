@@ -3,15 +3,15 @@
  * canonical attributes against themselves, f32 against float64.
  */
 import test from "ava";
-import { applyOp, makeOps } from "../compiler/build.js";
-import { evalDim } from "../compiler/dim.js";
-import { GraphBuilder, type Attrs, type Graph, type Node } from "../compiler/graph.js";
-import { variable } from "../compiler/indices.js";
-import { evalNode, interpret, type Precision } from "../compiler/interpret.js";
-import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/op.js";
+import { applyOp, makeOps } from "../compiler/ir/build.js";
+import { evalDim } from "../compiler/ir/dim.js";
+import { GraphBuilder, type Attrs, type Graph, type Node } from "../compiler/ir/graph.js";
+import { variable } from "../compiler/ir/indices.js";
+import { evalNode, interpret, type Precision } from "../compiler/inspect/interpret.js";
+import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/ir/op.js";
 import { OPS, recordOf } from "../compiler/ops/index.js";
 import { sampleTensors, sampleTypes, unit } from "../compiler/ops/samples.js";
-import type { Atom, Index, Value } from "../compiler/value.js";
+import type { Atom, Index, Value } from "../compiler/ir/value.js";
 
 const BATCH = 3;
 const random = (stream: unknown, length: number): Float32Array =>

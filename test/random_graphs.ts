@@ -1,14 +1,14 @@
 /**
  * @file Small graphs for tests of rewriting: those of rules' examples, and random ones from a seed.
  */
-import { makeOps } from "../compiler/build.js";
-import { BATCH, dim, evalDim, isConstant, sizeOf, type Dim, type Shape } from "../compiler/dim.js";
-import { GraphBuilder, type Attrs, type Graph, type Node, type Parameter } from "../compiler/graph.js";
-import { instantiate } from "../compiler/instantiate.js";
-import { interpret } from "../compiler/interpret.js";
-import type { Ops, Tensor } from "../compiler/op.js";
-import { parseRule } from "../compiler/pattern.js";
-import type { RuleExample } from "../compiler/rule.js";
+import { makeOps } from "../compiler/ir/build.js";
+import { BATCH, dim, evalDim, isConstant, sizeOf, type Dim, type Shape } from "../compiler/ir/dim.js";
+import { GraphBuilder, type Attrs, type Graph, type Node, type Parameter } from "../compiler/ir/graph.js";
+import { instantiate } from "../compiler/rewrite/instantiate.js";
+import { interpret } from "../compiler/inspect/interpret.js";
+import type { Ops, Tensor } from "../compiler/ir/op.js";
+import { parseRule } from "../compiler/rewrite/pattern.js";
+import type { RuleExample } from "../compiler/rewrite/rule.js";
 
 const toDim = (d: number | "B"): Dim => (d === "B" ? BATCH : dim(d));
 

@@ -4,10 +4,10 @@
 import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
-import { rootsOf, topological } from "../compiler/graph.js";
+import { rootsOf, topological } from "../compiler/ir/graph.js";
 import { callableNames } from "../compiler/index.js";
-import { interpret } from "../compiler/interpret.js";
-import type { Tensor } from "../compiler/op.js";
+import { interpret } from "../compiler/inspect/interpret.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
 import { OPTIMIZERS } from "../compiler/train/optimizer.js";
 import { elaborateRecipe } from "../compiler/train/recipe.js";

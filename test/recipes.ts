@@ -4,8 +4,8 @@
 import { resolve } from "node:path";
 import { nodeHost } from "../compiler/cli/host.js";
 import { callableNames } from "../compiler/index.js";
-import { interpret, type Interpretation } from "../compiler/interpret.js";
-import type { Tensor } from "../compiler/op.js";
+import { interpret, type Interpretation } from "../compiler/inspect/interpret.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
 import type { StepScalar } from "../compiler/train/optimizer.js";
 import { elaborateRecipe, type RecipeElaboration } from "../compiler/train/recipe.js";

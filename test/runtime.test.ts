@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
+import { mock } from "node:test";
 import { promisify } from "node:util";
 import test, { type ExecutionContext } from "ava";
 import { Device } from "../runtime/device.js";
@@ -166,7 +167,7 @@ test.serial("a profile has a row a dispatch, by timestamps", async (t) => {
   const { clock, rows } = await model.profile();
   t.is(clock, "timestamps");
   t.deepEqual(rows.map(({ path, kernel }) => [path, kernel]), [["scaled", "scale"], ["y", "sum"], ["z", "copy"]]);
-  t.true(rows.every(({ ms, gbs }) => ms > 0 && ms < 1000 && gbs > 0));
+  t.true(rows.every(({ ms, gbs }) => ms > 0 && gbs > 0));
 });
 
 test.serial("memory is told by kind", async (t) => {
@@ -324,11 +325,13 @@ test.serial("a program thought slow is cut into submits, and no more once it was
   const scalar = { ...family, programs: { ...family.programs, run } };
   const slow = { ...manifest, families: { scalar, wide: scalar, tiled: family } };
   await using model = await load({ ...definition, manifest: slow }, options);
+  let now = 0; // a millisecond more each time that the clock is read
+  const { mock: clock } = mock.method(performance, "now", () => ++now);
+  t.teardown(() => clock.restore());
   for (const submits of [[1, 3], [3]]) {
     const seen: number[] = [];
-    const result = await model.infer({ x: images(1) }, { onProgress: (done) => void seen.push(done) });
+    t.deepEqual(await model.infer({ x: images(1) }, { onProgress: (n) => void seen.push(n) }), expected(images(1)));
     t.deepEqual(seen, submits);
-    t.deepEqual(result, expected(images(1)));
   }
 });
 
@@ -351,11 +354,11 @@ const program = `
   globalThis.gc();
   console.log(y[0]);`;
 
-/** What `program` prints, with DEITC_CACHE set; throws unless it ends by itself in time and says nothing else. */
+/** What `program` prints, with DEITC_CACHE set; throws if it says more or does not end by itself (in half an hour). */
 async function runProgram(cache: string): Promise<string> {
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath, ["--expose-gc", "--input-type=module", "-e", program],
-    { timeout: 60_000, env: { ...process.env, DEITC_CACHE: cache, TMPDIR: path.dirname(cache) } },
+    { timeout: 1_800_000, env: { ...process.env, DEITC_CACHE: cache, TMPDIR: path.dirname(cache) } },
   );
   // Dawn warns about limits of other adapters that it lists.
   const said = stderr.replace(/^Warning: .*\n/gm, "");

@@ -1,10 +1,10 @@
 /** What may be stored beside a kernel's root: the predicate by itself, case by case. */
 import test from "ava";
-import { isStorableBeside } from "../compiler/absorb.js";
-import { BATCH, dim, type Dim } from "../compiler/dim.js";
-import { GraphBuilder, type Node } from "../compiler/graph.js";
-import { addIndex, constantIndex, quotient, remainder, scaleIndex, variable, ZERO_INDEX } from "../compiler/indices.js";
-import type { Index } from "../compiler/value.js";
+import { isStorableBeside } from "../compiler/fuse/absorb.js";
+import { BATCH, dim, type Dim } from "../compiler/ir/dim.js";
+import { GraphBuilder, type Node } from "../compiler/ir/graph.js";
+import { addIndex, constantIndex, quotient, remainder, scaleIndex, variable, ZERO_INDEX } from "../compiler/ir/indices.js";
+import type { Index } from "../compiler/ir/value.js";
 
 const builder = new GraphBuilder();
 const tensor = (name: string, ...shape: Dim[]): Node =>

@@ -2,8 +2,8 @@
  * What a frozen model of a recipe is fed: the batch of the student, brought to its own size and normalization.
  */
 import test from "ava";
-import { interpret } from "../compiler/interpret.js";
-import type { Tensor } from "../compiler/op.js";
+import { interpret } from "../compiler/inspect/interpret.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import { trainingGraph } from "../compiler/train/step.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { elaborate, numberOf } from "./recipes.js";

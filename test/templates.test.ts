@@ -3,12 +3,12 @@
  * validation and bounds checks on. What a guard hides is NaN in memory, and results start as NaN.
  */
 import test from "ava";
-import { dim, evalDim, type Dim } from "../compiler/dim.js";
-import { attentionScalar, attentionWide } from "../compiler/lower/attention_scalar.js";
-import { attentionTiled } from "../compiler/lower/attention_tiled.js";
-import { contractionScalar, contractionWide } from "../compiler/lower/contraction_scalar.js";
-import { contractionTiled } from "../compiler/lower/contraction_tiled.js";
-import type { AttentionSpec, ContractionSpec, Template } from "../compiler/lower/template.js";
+import { dim, evalDim, type Dim } from "../compiler/ir/dim.js";
+import { attentionScalar, attentionWide } from "../compiler/targets/attention_scalar.js";
+import { attentionTiled } from "../compiler/targets/attention_tiled.js";
+import { contractionScalar, contractionWide } from "../compiler/targets/contraction_scalar.js";
+import { contractionTiled } from "../compiler/targets/contraction_tiled.js";
+import type { AttentionSpec, ContractionSpec, Template } from "../compiler/targets/template.js";
 import type { Device } from "../runtime/device.js";
 import { openDevice } from "../runtime/node/adapters.js";
 import {

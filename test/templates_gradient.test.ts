@@ -4,10 +4,10 @@
  * the operands and the statistics, and results start as NaN.
  */
 import test from "ava";
-import { dim, evalDim, type Dim } from "../compiler/dim.js";
-import { attentionGradientScalar, attentionGradientWide } from "../compiler/lower/attention_gradient_scalar.js";
-import { attentionGradientTiled } from "../compiler/lower/attention_gradient_tiled.js";
-import type { AttentionGradientSpec, Template } from "../compiler/lower/template.js";
+import { dim, evalDim, type Dim } from "../compiler/ir/dim.js";
+import { attentionGradientScalar, attentionGradientWide } from "../compiler/targets/attention_gradient_scalar.js";
+import { attentionGradientTiled } from "../compiler/targets/attention_gradient_tiled.js";
+import type { AttentionGradientSpec, Template } from "../compiler/targets/template.js";
 import type { Device } from "../runtime/device.js";
 import { openDevice } from "../runtime/node/adapters.js";
 import {

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import test from "ava";
-import { VERSION } from "../compiler/version.js";
+import { VERSION } from "../compiler/emit/version.js";
 
 const FOLDERS = ["dsl", "compiler", "runtime", "test"] as const;
 const sources = FOLDERS.flatMap((folder) =>
@@ -52,6 +52,43 @@ test("imports point down: dsl ← compiler → (types) runtime, and only the com
     }
     if (folder === "compiler" && !cli) for (const from of imports(file, true)) t.false(from.startsWith("runtime"), `${file} loads ${from}`);
   }
+});
+
+test("no file imports itself by a detour", (t) => {
+  const product = sources.filter((file) => !file.startsWith("test"));
+  const edges = new Map(product.map((file) => [file, imports(file, false).map((from) => from.replace(/\.js$/, ".ts"))]));
+  const [done, open] = [new Set<string>(), [] as string[]];
+  const circles: string[] = [];
+  const visit = (file: string): void => {
+    if (open.includes(file)) circles.push([...open.slice(open.indexOf(file)), file].join(" → "));
+    if (done.has(file) || open.includes(file)) return;
+    open.push(file);
+    for (const from of edges.get(file) ?? []) visit(from);
+    open.pop();
+    done.add(file);
+  };
+  product.forEach(visit);
+  t.deepEqual(circles, []);
+});
+
+test("files are read and written by the command line and `runtime/node` alone", (t) => {
+  const home = [join("compiler", "cli"), join("runtime", "node"), "test"];
+  for (const file of sources.filter((one) => !home.some((folder) => one.startsWith(folder)))) {
+    for (const from of imports(file, true)) t.false(from.startsWith("node:"), `${file} loads ${from}`);
+  }
+});
+
+test("every export is used somewhere else", (t) => {
+  const words = new Map([...text].map(([file, code]) => [file, new Set(code.match(/[\w$]+/g))]));
+  // What others may import: the package's exports, and what generated code calls.
+  const starred = new Set([...text].flatMap(([file, code]) => [...code.matchAll(/^export \* from "([^"]+)\.js"/gm)]
+    .map(([, from = ""]) => `${normalize(join(dirname(file), from))}.ts`)));
+  const isOpen = (file: string): boolean =>
+    /(^|[\\/])index\.ts$/.test(file) || file.startsWith("test") || starred.has(file);
+  const unused = [...text].filter(([file]) => !isOpen(file)).flatMap(([file, code]) =>
+    [...code.matchAll(/^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm)].flatMap(([, name = ""]) =>
+      ([...words].some(([other, used]) => other !== file && used.has(name)) ? [] : [`${file}: ${name}`])));
+  t.deepEqual(unused, []);
 });
 
 test("the compiler knows ops, never models", (t) => {

@@ -1,7 +1,7 @@
 /**
  * @file Compiled recipes on a device, step by step, with nothing of the trainer in between.
  */
-import type { Tensor } from "../compiler/op.js";
+import type { Tensor } from "../compiler/ir/op.js";
 import type { CompiledRecipe } from "../compiler/train/compile.js";
 import { chooseFamily, type Device } from "../runtime/device.js";
 import type { FamilyName, Manifest } from "../runtime/manifest.js";
@@ -20,7 +20,10 @@ export class DeviceSteps {
   readonly #compiled = new Set<GraphName>();
   private constructor(readonly compiled: CompiledRecipe, readonly store: ParameterStore) {}
 
-  /** All graphs of a recipe at one batch, compiled when they are first run. @param start of each state but lanes, by path */
+  /**
+   * All graphs of a recipe at one batch, compiled when they are first run.
+   * @param start of each state but lanes, by path
+   */
   static async open(
     device: Device, compiled: CompiledRecipe, batch: number, start: (state: StateInfo) => Float32Array,
     family?: FamilyName, poison = true,

@@ -1,6 +1,7 @@
 /**
- * @file A process to be killed. `save FOLDER`: keeps checkpoints as fast as it can. `train FOLDER SLOW`: trains a
- * linear classifier, going on from what the folder has. `limit FOLDER`: saves until the file size limit stops it.
+ * @file A process to be killed. `save FOLDER`: keeps checkpoints as fast as it can. `train FOLDER STEPS`: trains a
+ * linear classifier, going on from what the folder has, and kills itself at a random moment of the step after those.
+ * `limit FOLDER`: saves until the file size limit stops it.
  */
 import { CheckpointFolder, loadState } from "../runtime/node/train/checkpoints.js";
 import { describeError, FileError } from "../runtime/errors.js";
@@ -57,9 +58,17 @@ export async function trainLinear(
   }
 }
 
-async function main([mode, folder = "", slow = "0"]: readonly string[]): Promise<void> {
+/** Milliseconds of a step besides its work, so that there is a time to be killed in. */
+const SLOW = 12;
+
+async function main([mode, folder = "", steps = "0"]: readonly string[]): Promise<void> {
   if (mode === "train") {
-    return trainLinear(folder, Number(slow), (step) => { process.stdout.write(`${step}\n`); });
+    let left = Number(steps);
+    return trainLinear(folder, SLOW, (step) => {
+      process.stdout.write(`${step}\n`);
+      // Before the next step ends, which waits longer.
+      if (--left === 0) setTimeout(() => void process.kill(process.pid, "SIGKILL"), SLOW * Math.random());
+    });
   }
   const store = await CheckpointFolder.open(folder);
   if (mode === "limit") {
@@ -73,8 +82,10 @@ async function main([mode, folder = "", slow = "0"]: readonly string[]): Promise
     return undefined;
   }
   const first = (await loadState(folder, { recipe: "r" }).catch(() => undefined))?.state.step ?? 0;
-  process.stdout.write("ready\n");
-  for (let step = first + 1; ; step++) await store.save(stateOf(step), step % 2 === 0 ? "ema" : undefined);
+  for (let step = first + 1; ; step++) {
+    await store.save(stateOf(step), step % 2 === 0 ? "ema" : undefined);
+    process.stdout.write(`${step}\n`);
+  }
 }
 
 if (process.argv[1]?.endsWith("training_child.js") === true) await main(process.argv.slice(2));

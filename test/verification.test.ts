@@ -1,6 +1,6 @@
 /** What `verify` finds: wrong numbers, and the optimization that is at fault for them. */
 import test from "ava";
-import { report } from "../compiler/cli/verify.js";
+import { report } from "../compiler/cli/commands/verify.js";
 import { verifyOn } from "../compiler/cli/verification.js";
 import type { Optimization } from "../compiler/optimizations.js";
 import type { Compiled } from "../compiler/pipeline.js";

@@ -1,6 +1,7 @@
 /** @file What all commands share: how one is made, and the parsers of their options. */
 import { InvalidArgumentError, type Command } from "commander";
 import type { Plain } from "../elaborate/index.js";
+import type { TokenChoice } from "../inspect/tokens.js";
 import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
 import type { ExitCode } from "./exit.js";
 
@@ -59,6 +60,15 @@ function optimizations(text: string): Optimization[] {
     if (!found) throw new InvalidArgumentError(`The optimizations are ${OPTIMIZATIONS.join(", ")}.`);
     return found;
   });
+}
+
+/** Option parser: `blocks.*,norm:0,1`. */
+export function tokenChoice(text: string): TokenChoice {
+  const [, paths, first, second] = /^([^:]+):(\d+),(\d+)$/.exec(text) ?? [];
+  if (paths === undefined || first === undefined || second === undefined || Number(first) === Number(second)) {
+    throw new InvalidArgumentError("It takes PATHS:ROW,ROW, such as 'blocks.*:0,1', with two rows that differ.");
+  }
+  return { paths: paths.split(",").map((path) => path.trim()), rows: [Number(first), Number(second)] };
 }
 
 /** Prints a value for programs to read. */

@@ -1,18 +1,32 @@
 /** @file The outcome of an evaluation as tables: accuracies, who disagrees with whom, how alike two tokens are. */
-import type { Dataset } from "../../runtime/data/loader.js";
-import { disagreement, type HeadFigures } from "../../runtime/evaluate.js";
-import type { Outcome } from "./compare.js";
+import type { BrokenImage, Dataset } from "../../runtime/data/loader.js";
+import { disagreement, type Figures, type HeadFigures } from "../../runtime/evaluate.js";
+import type { FamilyName } from "../../runtime/manifest.js";
 import { mainHead } from "./heads.js";
 import { showSeconds } from "./progress.js";
 import { table } from "./table.js";
 
+/** What a run was. */
+export interface Outcome {
+  readonly figures: Figures;
+  readonly adapter: string;
+  readonly software: boolean;
+  readonly batch: number;
+  readonly seconds: number;
+  readonly notes: readonly string[];
+  readonly broken: readonly BrokenImage[];
+  readonly models: readonly {
+    readonly name: string; readonly model: string; readonly checkpoint: string; readonly family: FamilyName;
+  }[];
+}
+
 /** A head of a model, as people read it. */
-export interface Predictor extends HeadFigures {
+interface Predictor extends HeadFigures {
   readonly label: string;
 }
 
 /** Mean cosine of two tokens by layer, of one model. */
-export interface TokenCourse {
+interface TokenCourse {
   readonly model: string;
   readonly layers: readonly { readonly layer: string; readonly cosine: number }[];
 }

@@ -4,7 +4,8 @@
  */
 import type { Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
-import { CompilerBug } from "../invariant.js";
+import { InspectError } from "../inspect/error.js";
+import { CompilerBug } from "../ir/invariant.js";
 
 /** 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc. */
 export const Exit = { done: 0, input: 1, usage: 2, device: 3, bug: 70 } as const;
@@ -77,7 +78,7 @@ export function reportFault(error: unknown): ExitCode {
     write(`${error.message}\n`);
     return Exit.input;
   }
-  if (error instanceof CommandError || error instanceof UsageError) {
+  if (error instanceof CommandError || error instanceof UsageError || error instanceof InspectError) {
     write(`error: ${error.message}\n${error.help === undefined ? "" : `  help: ${error.help}\n`}`);
     return error instanceof UsageError ? Exit.usage : Exit.input;
   }
@@ -86,7 +87,8 @@ export function reportFault(error: unknown): ExitCode {
     write(`error: ${fault}\n`);
     return Exit.input;
   }
-  const what = error instanceof CompilerBug ? `this should hold and does not: ${error.message}` : describeError(error);
+  const what = error instanceof CompilerBug
+    ? `internal error: invariant violated: ${error.message}` : describeError(error);
   write(
     `error[bug]: ${what}\n  This is a bug of deitc. Please report the command line, the .deit file, the output of\n`,
   );

@@ -9,7 +9,7 @@ import { named, wholeNumber } from "./command.js";
 import { CommandError, UsageError } from "./exit.js";
 
 /** A module ready to be loaded. */
-export interface OpenedModel {
+interface OpenedModel {
   readonly definition: ModuleDefinition;
   /** Where it was compiled just now. */
   readonly compiled?: Compiled;

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { invariant } from "../invariant.js";
+import { invariant } from "../ir/invariant.js";
 
 /** Absolute path of the nearest folder around this file that holds a package.json. */
 export function packageFolder(): string {

@@ -37,7 +37,7 @@ export async function generatedPhoto(seed: number): Promise<Uint8Array> {
 }
 
 /** A made-up image. */
-export interface GeneratedImage {
+interface GeneratedImage {
   readonly name: string;
   readonly pixels: Pixels;
   /** Name of the class that it was drawn as. */

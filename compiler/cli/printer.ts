@@ -6,7 +6,7 @@ import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import type { Manifest } from "../../runtime/manifest.js";
 import type { TrainingManifest } from "../../runtime/training.js";
 import type { ModuleText } from "../emit/print.js";
-import { CompilerBug } from "../invariant.js";
+import { CompilerBug } from "../ir/invariant.js";
 
 /** What the thread answers. */
 type Answer = { readonly text: ModuleText } | { readonly error: string };

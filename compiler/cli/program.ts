@@ -3,19 +3,19 @@
  * it runs, so that each starts fast.
  */
 import { Command, CommanderError } from "commander";
-import { VERSION } from "../version.js";
-import { benchCommand } from "./bench.js";
-import { checkCommand } from "./check.js";
-import { compileCommand } from "./compile.js";
-import { convertCommand } from "./convert.js";
-import { doctorCommand } from "./doctor.js";
+import { VERSION } from "../emit/version.js";
+import { benchCommand } from "./commands/bench.js";
+import { checkCommand } from "./commands/check.js";
+import { compileCommand } from "./commands/compile.js";
+import { convertCommand } from "./commands/convert.js";
+import { doctorCommand } from "./commands/doctor.js";
 import { Exit, reportFault, type ExitCode } from "./exit.js";
-import { evalCommand } from "./eval.js";
-import { explainCommand } from "./explain.js";
-import { fmtCommand } from "./fmt.js";
-import { predictCommand } from "./predict.js";
-import { trainCommand } from "./train.js";
-import { verifyCommand } from "./verify.js";
+import { evalCommand } from "./commands/eval.js";
+import { explainCommand } from "./commands/explain.js";
+import { fmtCommand } from "./commands/fmt.js";
+import { predictCommand } from "./commands/predict.js";
+import { trainCommand } from "./commands/train.js";
+import { verifyCommand } from "./commands/verify.js";
 
 const COMMANDS = [
   compileCommand, checkCommand, fmtCommand, explainCommand, trainCommand, evalCommand,

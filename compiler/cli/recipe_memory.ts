@@ -6,8 +6,8 @@ import type { Family, FamilyName, Manifest, Size } from "../../runtime/manifest.
 import { memoryUse, packParameters, planMemory, sizeAt, type MemoryUse } from "../../runtime/memory.js";
 import { modelOf, storedStates } from "../../runtime/train/states.js";
 import type { StateInfo, TrainingManifest } from "../../runtime/training.js";
-import { sizeOf } from "../dim.js";
-import { topological, type Node } from "../graph.js";
+import { sizeOf } from "../ir/dim.js";
+import { topological, type Node } from "../ir/graph.js";
 import type { CompiledGraph } from "../pipeline.js";
 import type { CompiledRecipe } from "../train/compile.js";
 
@@ -16,8 +16,8 @@ export const MEMORY_KINDS = [
   "parameters", "frozen models", "optimizer", "average", "gradients", "saved activations", "workspace", "inputs",
   "outputs", "evaluation",
 ] as const;
-export type MemoryKind = (typeof MEMORY_KINDS)[number];
-export type MemoryByKind = Readonly<Record<MemoryKind, number>>;
+type MemoryKind = (typeof MEMORY_KINDS)[number];
+type MemoryByKind = Readonly<Record<MemoryKind, number>>;
 
 /** A slot that activations live in. */
 export interface ActivationSlot {

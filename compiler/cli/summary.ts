@@ -1,6 +1,6 @@
 /** @file What `deitc explain FILE` prints of a model: its header, its kernels, and every fusion taken and refused. */
 import type { FamilyName, Step } from "../../runtime/manifest.js";
-import { showShape } from "../dim.js";
+import { showShape } from "../ir/dim.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, CompiledGraph } from "../pipeline.js";
 import { showCount, showNumber, table } from "./table.js";

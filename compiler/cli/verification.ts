@@ -3,9 +3,9 @@ import { OPS } from "../ops/index.js";
 import type { Device } from "../../runtime/device.js";
 import type { FamilyName, Manifest, ParameterInfo } from "../../runtime/manifest.js";
 import type { Session } from "../../runtime/session.js";
-import type { Graph, Node } from "../graph.js";
-import { invariant } from "../invariant.js";
-import type { Tensor } from "../op.js";
+import type { Graph, Node } from "../ir/graph.js";
+import { invariant } from "../ir/invariant.js";
+import type { Tensor } from "../ir/op.js";
 import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
 import type { Compiled } from "../pipeline.js";
 import { randomInputs } from "./inputs.js";
@@ -19,14 +19,14 @@ import { withStatus } from "./progress.js";
 export const TOLERANCE = 1e-4;
 
 /** How kernels are verified; what is not given is the default of `deitc verify`. */
-export interface VerifyOptions extends Partial<RunOptions> {
+interface VerifyOptions extends Partial<RunOptions> {
   readonly batch?: number;
   readonly family?: readonly FamilyName[];
   readonly tolerance?: number;
 }
 
 /** One tensor compared. */
-export interface Compared {
+interface Compared {
   readonly family: FamilyName;
   readonly tensor: string;
   readonly output: boolean;
@@ -93,7 +93,7 @@ async function culpritOf(
 
 async function verifyFamily(compiled: Compiled, family: FamilyName, setting: Setting): Promise<Compared[]> {
   const { device, batch, tolerance, seed } = setting;
-  const { interpret } = await import("../interpret.js");
+  const { interpret } = await import("../inspect/interpret.js");
   const tapped = await withTaps(compiled, family);
   const inputs = randomInputs(tapped.manifest, { device, families: [family], batch }, seed);
   // Twice: with every tensor kept, which says where it goes wrong, and as it ships, where tensors share storage.
@@ -148,7 +148,7 @@ interface Tapped {
 }
 
 async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped> {
-  const { plan } = await import("../plan.js");
+  const { plan } = await import("../lower/plan.js");
   const taps = new Map<Node, string>();
   // Two outputs of one node are one tensor.
   for (const [name, node] of compiled.expanded.outputs) if (!taps.has(node)) taps.set(node, name);

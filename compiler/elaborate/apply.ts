@@ -4,11 +4,11 @@
 import type { Span } from "../../dsl/ast.js";
 import type { Details } from "../../dsl/diagnostics.js";
 import { isCode, type ValuesOf } from "../../dsl/messages.js";
-import { showShape, sizeOf, type Shape } from "../dim.js";
-import { applyOp as build } from "../build.js";
-import type { Attr, Attrs, DType, Node } from "../graph.js";
-import { invariant } from "../invariant.js";
-import { isFault, type OpFault, type OpRecord } from "../op.js";
+import { showShape, sizeOf, type Shape } from "../ir/dim.js";
+import { applyOp as build } from "../ir/build.js";
+import type { Attr, Attrs, DType, Node } from "../ir/graph.js";
+import { invariant } from "../ir/invariant.js";
+import { isFault, type OpFault, type OpRecord } from "../ir/op.js";
 import type { Frame } from "./frame.js";
 import { ELEMENTS, NODES } from "./limits.js";
 import { ERROR, showNumber, showType, tensor, type Value } from "./values.js";

@@ -3,7 +3,6 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import { wholeNumber } from "./dimensions.js";
-import { evaluate } from "./evaluate.js";
 import type { Frame } from "./frame.js";
 import { describe, type Value } from "./values.js";
 
@@ -16,7 +15,7 @@ export interface Actual {
 }
 
 /** What is called: its name, parameters and signature as written. */
-export interface Callee {
+interface Callee {
   readonly name: string;
   readonly params: readonly { readonly name: ast.Name; readonly initial?: ast.Expr }[];
   signature(): string;
@@ -32,7 +31,7 @@ export function bindArguments(frame: Frame, call: ast.Call, callee: Callee): Map
   let position = 0;
   let complete = true;
   for (const arg of call.args) {
-    const value = evaluate(frame, arg.value);
+    const value = frame.evaluate(arg.value);
     const name = arg.name ? arg.name.text : known[position++];
     if (name === undefined) {
       const values = { callee: callee.name, given: call.args.length, taken: known.length,

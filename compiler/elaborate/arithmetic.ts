@@ -3,7 +3,7 @@
  * the batch, everything else with a tensor in it becomes an op.
  */
 import type { BinaryOperator, Expr } from "../../dsl/ast.js";
-import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../dim.js";
+import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../ir/dim.js";
 import { madeList, type Frame } from "./frame.js";
 import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import {

@@ -6,7 +6,7 @@ import type { Declared } from "../../dsl/program.js";
 import { bindArguments, checkScalar, signatureOf, type Actual } from "./arguments.js";
 import { asTensor, failNoTensor } from "./apply.js";
 import { bindDims, checkDims, expectedDims, type Subject } from "./dimensions.js";
-import { evaluate, interpolate } from "./evaluate.js";
+import { interpolate } from "./conditions.js";
 import { Frame, join } from "./frame.js";
 import { PATH_LENGTH } from "./limits.js";
 import { run } from "./statements.js";
@@ -61,7 +61,7 @@ function checkLength(frame: Frame, call: ast.Call, path: string): boolean {
  * scalars in order, then the dimensions given by expressions.
  * @param reporter the frame of the call, at whose arguments mistakes are shown.
  */
-export function bindParams(callee: Frame, params: readonly ast.Param[], args: ReadonlyMap<string, Actual>,
+function bindParams(callee: Frame, params: readonly ast.Param[], args: ReadonlyMap<string, Actual>,
   reporter: Frame): boolean {
   let fine = true;
   for (const param of params) {
@@ -103,11 +103,11 @@ function bindTensor(callee: Frame, param: ast.Param, type: ast.TensorType, actua
 function bindScalar(callee: Frame, param: ast.Param, actual: Actual | undefined, reporter: Frame): boolean {
   const name = param.name.text;
   if (param.type?.kind === "tensor") {
-    if (!callee.names.has(name) && param.initial) callee.names.set(name, evaluate(callee, param.initial));
+    if (!callee.names.has(name) && param.initial) callee.names.set(name, callee.evaluate(param.initial));
     return true;
   }
   // A default is also the type of its parameter, so it is evaluated beside an argument too, where it is plain enough.
-  const literal = param.initial && (!actual || LITERALS.has(param.initial.kind)) ? evaluate(callee, param.initial)
+  const literal = param.initial && (!actual || LITERALS.has(param.initial.kind)) ? callee.evaluate(param.initial)
     : undefined;
   const used = actual ?? (literal && { value: literal, span: param.initial?.span ?? param.span });
   if (!used || used.value.kind === "error") return false;

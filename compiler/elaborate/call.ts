@@ -4,9 +4,8 @@
 import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
 import { LIST_OPS } from "./list_ops.js";
-import type { OpRecord } from "../op.js";
+import type { OpRecord } from "../ir/op.js";
 import { callBlock } from "./block.js";
-import { evaluate } from "./evaluate.js";
 import type { Frame } from "./frame.js";
 import { callFunction, FUNCTIONS } from "./functions.js";
 import { callListOp, callOp } from "./op_call.js";
@@ -26,7 +25,7 @@ export function call(frame: Frame, expr: ast.Call, name?: string): Value {
   const record = frame.session.ops.get(callee);
   const callable = record && !record.internal ? record : undefined;
   if (FUNCTIONS.has(callee)) {
-    const args = expr.args.map((a) => evaluate(frame, a.value));
+    const args = expr.args.map((a) => frame.evaluate(a.value));
     if (args.some(isBroken)) return ERROR;
     const value = callFunction(frame, expr, args, callable !== undefined);
     if (value) return value;

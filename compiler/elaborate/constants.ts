@@ -1,9 +1,9 @@
 /**
  * @file Tensors computed from numbers alone, as numbers: how a buffer starts from an expression.
  */
-import { isConstant } from "../dim.js";
-import { topological, type Node } from "../graph.js";
-import { interpret } from "../interpret.js";
+import { isConstant } from "../ir/dim.js";
+import { topological, type Node } from "../ir/graph.js";
+import { interpret } from "../inspect/interpret.js";
 
 /** What marks a leaf whose numbers are not in the text: a parameter, an input, a random draw. */
 const BROUGHT = ["path", "name", "stream"];

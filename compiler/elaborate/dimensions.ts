@@ -2,8 +2,7 @@
  * @file Values to dimensions, and unification of argument shapes with the types of a signature.
  */
 import type { DimType, Expr, Span, TensorType } from "../../dsl/ast.js";
-import { sameDim, sameShape, showDim, showShape, type Dim, type Shape } from "../dim.js";
-import { evaluate } from "./evaluate.js";
+import { sameDim, sameShape, showDim, showShape, type Dim, type Shape } from "../ir/dim.js";
 import type { Note } from "../../dsl/diagnostics.js";
 import type { Frame } from "./frame.js";
 import { ELEMENTS } from "./limits.js";
@@ -11,7 +10,7 @@ import { describe, dimension, showNumber, type NumberValue, type Quotient, type 
 
 /** The dimension an expression stands for, at least `least`; undefined after a diagnostic. */
 export function dimensionOf(frame: Frame, expr: Expr, least: 0 | 1 = 1): Dim | undefined {
-  return toDimension(frame, evaluate(frame, expr), expr.span, least);
+  return toDimension(frame, frame.evaluate(expr), expr.span, least);
 }
 
 function toDimension(frame: Frame, value: Value, span: Span, least: 0 | 1): Dim | undefined {

@@ -2,14 +2,15 @@
  * @file Expressions to values.
  */
 import type { Expr, Span, StringLiteral } from "../../dsl/ast.js";
-import { BATCH } from "../dim.js";
+import { BATCH } from "../ir/dim.js";
 import { binary, unary } from "./arithmetic.js";
 import { call } from "./call.js";
+import { condition, interpolate } from "./conditions.js";
 import { madeList, type Frame } from "./frame.js";
-import { TEXT_LENGTH } from "./limits.js";
 import { subscript } from "./subscript.js";
-import { bool, describe, dimension, ERROR, FALSE, initializer, NONE, number, show, showType, TRUE,
-  type Value } from "./values.js";
+import {
+  bool, describe, dimension, ERROR, FALSE, initializer, NONE, number, TRUE, type Value,
+} from "./values.js";
 
 /** Names every body knows. `B` is the batch unless a signature bound it to an argument's dimension. */
 const PREDEFINED: ReadonlyMap<string, Value> = new Map<string, Value>([
@@ -77,49 +78,6 @@ function member(frame: Frame, expr: Extract<Expr, { kind: "member" }>, object: V
   const known = [...object.outputs.keys()];
   const names = `outputs of \`${object.model}\``;
   return object.outputs.get(name) ?? frame.fail("unknown_name", { name, known, what: "output", names }, expr.name.span);
-}
-
-/** The truth of a compile-time condition; undefined after a diagnostic. */
-export function condition(frame: Frame, expr: Expr, where: "if" | "?:"): boolean | undefined {
-  const value = evaluate(frame, expr);
-  if (value.kind === "bool") return value.value;
-  if (value.kind === "error") return undefined;
-  if (value.kind === "tensor") {
-    frame.fail("tensor_condition", { where: `\`${where}\``, text: showType(value.node) }, expr.span);
-  } else if (value.kind === "dim") {
-    frame.fail("symbolic_batch", { where: "a condition" }, expr.span);
-  } else {
-    frame.fail("wrong_type", { text: `\`${where}\` needs a boolean, got ${describe(value)}` }, expr.span);
-  }
-  return undefined;
-}
-
-/** A string with its `{…}` filled in by numbers, strings and booleans. */
-export function interpolate(frame: Frame, literal: StringLiteral): string | undefined {
-  let text = "";
-  for (const part of literal.parts) {
-    if (typeof part === "string") {
-      text += part;
-      continue;
-    }
-    const value = evaluate(frame, part);
-    if (value.kind === "error") return undefined;
-    if (value.kind === "dim") {
-      frame.fail("symbolic_batch", { where: "a name" }, part.span);
-      return undefined;
-    }
-    if (value.kind !== "number" && value.kind !== "string" && value.kind !== "bool") {
-      frame.fail("wrong_type", { text: `a name takes numbers and texts, got ${describe(value)}` }, part.span);
-      return undefined;
-    }
-    text += value.kind === "string" ? value.value : show(value);
-    // A text may hold itself twice, in a loop.
-    if (text.length > TEXT_LENGTH) break;
-  }
-  if (text.length <= TEXT_LENGTH) return text;
-  const size = `${text.length} characters`;
-  frame.fail("too_large", { what: "this text", size, limit: `${TEXT_LENGTH}` }, literal.span);
-  return undefined;
 }
 
 function stringValue(frame: Frame, literal: StringLiteral): Value {

@@ -6,9 +6,9 @@ import { diagnose, Diagnostics, type ChainLink, type Details, type Diagnostic } 
 import type { Code, ValuesOf } from "../../dsl/messages.js";
 import type { Scope } from "../../dsl/program.js";
 import { parseSignature, type Signature } from "../../dsl/signature.js";
-import type { Dim, Shape } from "../dim.js";
-import { GraphBuilder, type Node, type Origin, type Parameter } from "../graph.js";
-import type { OpRecord } from "../op.js";
+import type { Dim, Shape } from "../ir/dim.js";
+import { GraphBuilder, type Node, type Origin, type Parameter } from "../ir/graph.js";
+import type { OpRecord } from "../ir/op.js";
 import { EVALUATIONS, INSTANCES, LimitReached, LIST_ITEMS, LOOP_TURNS } from "./limits.js";
 import { ERROR, list, type ListValue, type Value } from "./values.js";
 
@@ -29,6 +29,9 @@ export interface Declaration {
   readonly span: ast.Span;
 }
 
+/** See `evaluate.ts`. */
+type Evaluator = (frame: Frame, expr: ast.Expr, name?: string) => Value;
+
 /** One graph being built. */
 export class Session {
   readonly builder = new GraphBuilder();
@@ -44,7 +47,8 @@ export class Session {
 
   readonly #signatures = new Map<string, Signature>();
 
-  constructor(readonly ops: ReadonlyMap<string, OpRecord>) {}
+  /** @param evaluate the evaluator, given here because everything that it calls evaluates expressions in turn */
+  constructor(readonly ops: ReadonlyMap<string, OpRecord>, readonly evaluate: Evaluator) {}
 
   /** The parameters of an op, as its record writes them. */
   signatureOf(record: Pick<OpRecord, "name" | "signature">): Signature {
@@ -97,7 +101,7 @@ export class Session {
 }
 
 /** Where a dimension got its value: `D = 192 from x`. */
-export interface DimBinding {
+interface DimBinding {
   readonly name: string;
   readonly value: Dim;
   /** The argument or parameter it was read off. */
@@ -184,6 +188,11 @@ export class Frame {
     this.given = init.given;
     this.sharing = init.sharing ?? init.caller?.sharing ?? this;
     this.doc = init.doc;
+  }
+
+  /** The value of an expression here. @param name the name on the left of it */
+  evaluate(expr: ast.Expr, name?: string): Value {
+    return this.session.evaluate(this, expr, name);
   }
 
   /** Reports the catalogue's entry `code` and gives back the value that absorbs follow-ons. */

@@ -5,7 +5,6 @@
 import type * as ast from "../../dsl/ast.js";
 import type { Declared, Scope } from "../../dsl/program.js";
 import { checkScalar, signatureOf } from "./arguments.js";
-import { evaluate } from "./evaluate.js";
 import { Frame } from "./frame.js";
 import { ERROR, isBroken, type Value } from "./values.js";
 
@@ -91,13 +90,13 @@ function valueOf(
 ): Value {
   const name = param.name.text;
   const owner = header.model.declaration.name;
-  const fallback = param.initial && evaluate(frame, param.initial);
+  const fallback = param.initial && frame.evaluate(param.initial);
   if (plain) return checkScalar(frame, param, fallback, { value: plain, span: owner.span }, owner.text) ? plain : ERROR;
   if (override) {
     const { value: expr, by } = override;
     const place = new Frame({ ...frame.outside(), scope: by.scope, label: by.label, span: by.span });
     for (const [known, value] of [...frame.names, ...(by.names ?? [])]) place.names.set(known, value);
-    const value = evaluate(place, expr);
+    const value = place.evaluate(expr);
     return checkScalar(place, param, fallback, { value, span: expr.span }, owner.text) ? value : ERROR;
   }
   if (fallback) return fallback.kind !== "error" && param.type ? checked(frame, param, fallback, owner.text) : fallback;

@@ -4,9 +4,10 @@
 import type * as ast from "../../dsl/ast.js";
 import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Declared, Program } from "../../dsl/program.js";
-import type { Graph, Node, Parameter } from "../graph.js";
-import type { OpRecord } from "../op.js";
+import type { Graph, Node, Parameter } from "../ir/graph.js";
+import type { OpRecord } from "../ir/op.js";
 import type { Preprocess } from "../../runtime/manifest.js";
+import { evaluate } from "./evaluate.js";
 import { Session, type BlockInstance } from "./frame.js";
 import { FUNCTIONS as COMPILE_TIME } from "./functions.js";
 import { instantiate } from "./instantiate.js";
@@ -70,7 +71,7 @@ export interface Elaboration {
 export function elaborateModel(program: Program, target: string | undefined, options: ElaborateOptions): Elaboration {
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
-  const session = new Session(options.ops);
+  const session = new Session(options.ops, evaluate);
   const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] =>
     [name, fromPlain(plain)]));
   const instance = withinLimits(() =>

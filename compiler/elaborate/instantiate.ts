@@ -3,7 +3,7 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import type { Declared } from "../../dsl/program.js";
-import type { Node } from "../graph.js";
+import type { Node } from "../ir/graph.js";
 import { asTensor, failNoTensor } from "./apply.js";
 import { bindArguments, signatureOf } from "./arguments.js";
 import { Frame, type Callable, type Session } from "./frame.js";

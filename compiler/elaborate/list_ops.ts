@@ -2,9 +2,9 @@
  * @file Calls whose value is a list of tensors, `q, k, v = unbind(qkv)`: slices of one tensor. An op record gives one
  * tensor and a list is the language's, so these stand here.
  */
-import { dim, isConstant, showShape } from "../dim.js";
-import type { Attr, Attrs, Node } from "../graph.js";
-import { isFault, type OpFault, type Ops } from "../op.js";
+import { dim, isConstant, showShape } from "../ir/dim.js";
+import type { Attr, Attrs, Node } from "../ir/graph.js";
+import { isFault, type OpFault, type Ops } from "../ir/op.js";
 import { asList, fault, readAxis, readEach, readWhole } from "../ops/attributes.js";
 
 export interface ListOp {

@@ -2,10 +2,10 @@
  * @file Calls of ops from the text: tensors become inputs, everything else attributes, by the record's signature.
  */
 import type * as ast from "../../dsl/ast.js";
-import { makeOps } from "../build.js";
-import type { Attr, Attrs, Node } from "../graph.js";
+import { makeOps } from "../ir/build.js";
+import type { Attr, Attrs, Node } from "../ir/graph.js";
 import type { ListOp } from "./list_ops.js";
-import { isFault, type OpRecord } from "../op.js";
+import { isFault, type OpRecord } from "../ir/op.js";
 import { applyOp, asTensor, failNoTensor, opFault } from "./apply.js";
 import { bindArguments, type Actual } from "./arguments.js";
 import { wholeNumber } from "./dimensions.js";

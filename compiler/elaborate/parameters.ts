@@ -2,12 +2,11 @@
  * @file `param` and `buffer`: paths, shapes and how they start.
  */
 import type * as ast from "../../dsl/ast.js";
-import { isConstant, type Dim } from "../dim.js";
-import type { DType, Initializer, Node } from "../graph.js";
+import { isConstant, type Dim } from "../ir/dim.js";
+import type { DType, Initializer, Node } from "../ir/graph.js";
 import { applyOp, checkNumber, checkShape } from "./apply.js";
 import { constantValues } from "./constants.js";
 import { dimensionOf } from "./dimensions.js";
-import { evaluate } from "./evaluate.js";
 import { join, type Frame } from "./frame.js";
 import { describe, ERROR, showType, tensor, treeSize, type Value } from "./values.js";
 
@@ -18,7 +17,7 @@ type Declaring = Extract<ast.Statement, { kind: "param" | "buffer" }>;
  */
 export function declare(frame: Frame, statement: Declaring): Value {
   const { name, type } = statement;
-  const initial = evaluate(frame, statement.initial);
+  const initial = frame.evaluate(statement.initial);
   const shape = shapeOf(frame, type);
   const named = checkNamed(frame);
   if (!shape || initial.kind === "error") return ERROR;
@@ -162,7 +161,7 @@ function flatten(value: Value): number[] | undefined {
 
 /** `update NAME = value`: the next value of a buffer, in training only. */
 export function update(frame: Frame, statement: Extract<ast.Statement, { kind: "update" }>): void {
-  const value = evaluate(frame, statement.value);
+  const value = frame.evaluate(statement.value);
   const { text: name, span } = statement.name;
   const path = frame.buffers.get(name);
   const buffer = path === undefined ? undefined : frame.session.parameters.get(path)?.parameter.node;

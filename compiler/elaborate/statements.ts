@@ -2,10 +2,10 @@
  * @file Statements, in order. Names keep what was last assigned to them, in loops and branches too.
  */
 import type * as ast from "../../dsl/ast.js";
-import { isEmpty, sameDim, showShape, type Dim } from "../dim.js";
+import { isEmpty, sameDim, showShape, type Dim } from "../ir/dim.js";
 import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import { dimensionOf, wholeNumber } from "./dimensions.js";
-import { condition, evaluate } from "./evaluate.js";
+import { condition } from "./conditions.js";
 import type { Frame } from "./frame.js";
 import { declare, update } from "./parameters.js";
 import { describe, ERROR, isBroken, number, showType, tensor, type Value } from "./values.js";
@@ -24,7 +24,7 @@ function runStatement(frame: Frame, statement: ast.Statement): boolean {
       assign(frame, statement);
       return false;
     case "return":
-      frame.result = { value: evaluate(frame, statement.value), span: statement.value.span };
+      frame.result = { value: frame.evaluate(statement.value), span: statement.value.span };
       return true;
     case "param":
     case "buffer":
@@ -50,10 +50,10 @@ function assign(frame: Frame, statement: Of<"assign">): void {
   if (!first) return;
   frame.target = first.text;
   if (more.length === 0) {
-    frame.names.set(first.text, evaluate(frame, statement.value, first.text));
+    frame.names.set(first.text, frame.evaluate(statement.value, first.text));
     return;
   }
-  const value = evaluate(frame, statement.value);
+  const value = frame.evaluate(statement.value);
   const items = value.kind === "list" ? value.items : undefined;
   if (value.kind !== "error" && items?.length !== statement.targets.length) {
     const got = items ? `a list of ${items.length}` : describe(value);
@@ -104,7 +104,7 @@ function input(frame: Frame, statement: Of<"input">): Value {
 function output(frame: Frame, statement: Of<"output">): void {
   const name = statement.name.text;
   frame.target = name;
-  const value = evaluate(frame, statement.value, name);
+  const value = frame.evaluate(statement.value, name);
   const node = isBroken(value) ? undefined : asTensor(frame, value, statement.value.span);
   if (!node && !isBroken(value)) {
     failNoTensor(frame, value, { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
@@ -137,7 +137,7 @@ function loop(frame: Frame, statement: Of<"for">): boolean {
 
 /** A loop bound: a whole number at compile time; undefined after a diagnostic. */
 function bound(frame: Frame, expr: ast.Expr): number | undefined {
-  const value = evaluate(frame, expr);
+  const value = frame.evaluate(expr);
   switch (value.kind) {
     case "number": return wholeNumber(frame, value, expr.span, -Infinity) ? value.value : undefined;
     case "error": return undefined;

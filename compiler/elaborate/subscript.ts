@@ -2,9 +2,8 @@
  * @file `x[…]` on tensors and lists: positions and slices, counted from the end when negative.
  */
 import type { Expr, Index, Span } from "../../dsl/ast.js";
-import { atMost, dim, isConstant, showDim, showShape, subDim, type Dim } from "../dim.js";
+import { atMost, dim, isConstant, showDim, showShape, subDim, type Dim } from "../ir/dim.js";
 import { applyOp } from "./apply.js";
-import { evaluate } from "./evaluate.js";
 import { madeList, type Frame } from "./frame.js";
 import { describe, ERROR, type Value } from "./values.js";
 
@@ -118,7 +117,7 @@ function slice(frame: Frame, index: Extract<Index, { kind: "slice" }>, size: Dim
 }
 
 function stepOf(frame: Frame, expr: Expr): number | undefined {
-  const value = evaluate(frame, expr);
+  const value = frame.evaluate(expr);
   if (value.kind === "number" && Number.isInteger(value.value) && value.value > 0) return value.value;
   if (value.kind !== "error") {
     frame.fail("wrong_type", { text: `the step of a slice is a positive integer, got ${describe(value)}` }, expr.span);
@@ -128,7 +127,7 @@ function stepOf(frame: Frame, expr: Expr): number | undefined {
 
 /** A whole number, counted from `size` when negative. */
 function boundary(frame: Frame, expr: Expr, size: Dim): Dim | undefined {
-  const value = evaluate(frame, expr);
+  const value = frame.evaluate(expr);
   if (value.kind === "dim") return value.dim;
   if (value.kind === "number" && Number.isInteger(value.value)) {
     return value.value < 0 ? { b: size.b, c: size.c + value.value } : dim(value.value);

@@ -3,8 +3,8 @@
  * time, tensors are nodes of the graph.
  */
 import type { Expr, Unit } from "../../dsl/ast.js";
-import { isConstant, showDim, showShape, type Dim } from "../dim.js";
-import type { Initializer, Node } from "../graph.js";
+import { isConstant, showDim, showShape, type Dim } from "../ir/dim.js";
+import type { Initializer, Node } from "../ir/graph.js";
 
 /** A division that did not come out whole, kept so that a failing dimension can spell it out. */
 export interface Quotient {
@@ -42,7 +42,7 @@ export interface ListValue {
   readonly tensors: boolean;
 }
 
-export type TensorValue = Extract<Value, { kind: "tensor" }>;
+type TensorValue = Extract<Value, { kind: "tensor" }>;
 export type NumberValue = Extract<Value, { kind: "number" }>;
 
 export const ERROR: Value = Object.freeze({ kind: "error" });
@@ -162,25 +162,4 @@ export function fromPlain(plain: Plain): Value {
   if (typeof plain === "boolean") return bool(plain);
   if (typeof plain === "string") return { kind: "string", value: plain };
   return list(plain.map(fromPlain));
-}
-
-/** The JSON form of a value; undefined for tensors and what holds them. */
-export function toPlain(value: Value): Plain | undefined {
-  switch (value.kind) {
-    case "number":
-    case "bool":
-    case "string": return value.value;
-    case "none": return null;
-    case "list": {
-      const items = value.items.map(toPlain);
-      return items.includes(undefined) ? undefined : items.map((item) => item ?? null);
-    }
-    case "dim":
-    case "quantity":
-    case "initializer": return show(value);
-    case "tensor":
-    case "outputs":
-    case "error": return undefined;
-    default: return value satisfies never;
-  }
 }

@@ -2,8 +2,8 @@
  * @file What the generated module says of its model: types, shapes and counts, as TypeScript text.
  */
 import type { DType, Manifest, Preprocess, Size, TensorInfo } from "../../runtime/manifest.js";
-import { showShape } from "../dim.js";
-import { invariant } from "../invariant.js";
+import { showShape } from "../ir/dim.js";
+import { invariant } from "../ir/invariant.js";
 
 /** The typed array that carries a tensor between a program and the model. */
 export function arrayType(dtype: DType): "Float32Array" | "Int32Array" {

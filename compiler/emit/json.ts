@@ -1,7 +1,7 @@
 /**
  * @file JSON text for people and diffs: what fits on a line stands on one, numbers are exact, keys keep one order.
  */
-import { invariant } from "../invariant.js";
+import { invariant } from "../ir/invariant.js";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
 

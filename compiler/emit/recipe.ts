@@ -11,7 +11,7 @@ const TAKEN = new Set([
 ]);
 
 /** The class's name: the manifest's, with `Recipe` in front where that is taken or no name. */
-export const recipeClass = ({ className }: TrainingManifest): string =>
+const recipeClass = ({ className }: TrainingManifest): string =>
   /^[A-Za-z]\w*$/.test(className) && !TAKEN.has(className) ? className : `Recipe${className}`;
 
 function methods(morph: Morph, name: string): MethodDeclarationStructure[] {

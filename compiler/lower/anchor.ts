@@ -1,23 +1,23 @@
 /**
  * @file Kernels around a contraction or attention: gives the hand-tuned templates their operands and epilogue as text.
  */
-import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fusion.js";
+import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import type { FusedKernel } from "../fuse/fusion.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
-} from "../indices.js";
-import { invariant } from "../invariant.js";
-import { asView, operandsOf } from "../operands.js";
-import type { Puller, PulledAnchor } from "../pull.js";
-import type { Index, Term, Value } from "../value.js";
-import { attentionScalar, attentionWide } from "./attention_scalar.js";
-import { attentionTiled } from "./attention_tiled.js";
-import { contractionScalar, contractionWide } from "./contraction_scalar.js";
-import { contractionTiled } from "./contraction_tiled.js";
+} from "../ir/indices.js";
+import { invariant } from "../ir/invariant.js";
+import { asView, operandsOf } from "../fuse/operands.js";
+import type { Puller, PulledAnchor } from "../fuse/pull.js";
+import type { Index, Term, Value } from "../ir/value.js";
+import { attentionScalar, attentionWide } from "../targets/attention_scalar.js";
+import { attentionTiled } from "../targets/attention_tiled.js";
+import { contractionScalar, contractionWide } from "../targets/contraction_scalar.js";
+import { contractionTiled } from "../targets/contraction_tiled.js";
 import {
   assemble, further, operandPullerOf, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
 } from "./kernel.js";
-import type { AttentionGradientSpec, AttentionSpec, Extent, ContractionSpec, Operand } from "./template.js";
+import type { AttentionGradientSpec, AttentionSpec, Extent, ContractionSpec, Operand } from "../targets/template.js";
 import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
 
 const CONTRACTION = { scalar: contractionScalar, wide: contractionWide, tiled: contractionTiled } as const;
@@ -132,7 +132,7 @@ export function epilogueText(
   return emit;
 }
 
-export interface OperandSite {
+interface OperandSite {
   /** Variables of the operand's free axis and of the axis that is summed (or, for attention's v, its column). */
   readonly row: string;
   readonly depth: string;

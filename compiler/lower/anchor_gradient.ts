@@ -1,18 +1,18 @@
 /**
  * @file Kernels of the gradient of attention: operands, statistics and epilogue as text for their templates.
  */
-import { dim, isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fusion.js";
-import type { Node } from "../graph.js";
-import { delinearize, linearize, liveGuards, variable, ZERO_INDEX } from "../indices.js";
-import { invariant } from "../invariant.js";
-import { asView, operandsOf } from "../operands.js";
-import type { Index, Value } from "../value.js";
+import { dim, isConstant, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import type { FusedKernel } from "../fuse/fusion.js";
+import type { Node } from "../ir/graph.js";
+import { delinearize, linearize, liveGuards, variable, ZERO_INDEX } from "../ir/indices.js";
+import { invariant } from "../ir/invariant.js";
+import { asView, operandsOf } from "../fuse/operands.js";
+import type { Index, Value } from "../ir/value.js";
 import { epilogueText, extent, operandOf } from "./anchor.js";
-import { attentionGradientScalar, attentionGradientWide } from "./attention_gradient_scalar.js";
-import { attentionGradientTiled } from "./attention_gradient_tiled.js";
+import { attentionGradientScalar, attentionGradientWide } from "../targets/attention_gradient_scalar.js";
+import { attentionGradientTiled } from "../targets/attention_gradient_tiled.js";
 import { assemble, operandPullerOf, pullerOf, type LowerContext, type LoweredKernel } from "./kernel.js";
-import type { AttentionGradientSpec, Operand } from "./template.js";
+import type { AttentionGradientSpec, Operand } from "../targets/template.js";
 import { Bindings, indexText, wrap } from "./text.js";
 
 const TEMPLATES = {

@@ -1,10 +1,10 @@
 /**
  * @file Fused kernels to WGSL, one lowering a kind and family.
  */
-import { writtenBy, type FusedKernel } from "../fusion.js";
-import type { Node } from "../graph.js";
-import { indexKey } from "../indices.js";
-import { invariant } from "../invariant.js";
+import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
+import type { Node } from "../ir/graph.js";
+import { indexKey } from "../ir/indices.js";
+import { invariant } from "../ir/invariant.js";
 import { lowerAnchor } from "./anchor.js";
 import { lowerAttentionGradient } from "./anchor_gradient.js";
 import type { LowerContext, LoweredKernel } from "./kernel.js";

@@ -1,17 +1,17 @@
 /**
  * @file A kernel ready to be planned: its text, what it binds, how much it does.
  */
-import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { Node } from "../graph.js";
-import { writtenBy, type FusedKernel } from "../fusion.js";
-import { linearize, substitute } from "../indices.js";
-import { Puller } from "../pull.js";
-import type { Index, Value } from "../value.js";
+import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
+import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
+import { linearize, substitute } from "../ir/indices.js";
+import { Puller } from "../fuse/pull.js";
+import type { Index, Value } from "../ir/value.js";
 import { wgslStorage } from "../ops/elementwise.js";
-import type { OpRecord } from "../op.js";
+import type { OpRecord } from "../ir/op.js";
 import type { FamilyName } from "../../runtime/manifest.js";
 import type { Bindings } from "./text.js";
-import type { Grid, KernelText } from "./template.js";
+import type { Grid, KernelText } from "../targets/template.js";
 
 export interface LoweredKernel {
   readonly fused: FusedKernel;

@@ -1,10 +1,10 @@
 /**
  * @file Kernels without a reduction: one thread an element of the stored tensor.
  */
-import { sizeOf } from "../dim.js";
-import { writtenBy, type FusedKernel } from "../fusion.js";
-import { delinearize, variable } from "../indices.js";
-import type { Node } from "../graph.js";
+import { sizeOf } from "../ir/dim.js";
+import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
+import { delinearize, variable } from "../ir/indices.js";
+import type { Node } from "../ir/graph.js";
 import {
   assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
 } from "./kernel.js";

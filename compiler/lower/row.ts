@@ -7,14 +7,14 @@
  *
  * One thread a row (software adapters, short rows) or one workgroup a row with a tree in workgroup memory (GPUs).
  */
-import { isConstant, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { FusedKernel } from "../fusion.js";
-import { delinearize, linearize, partsOf, variable, variablesOf, ZERO_INDEX } from "../indices.js";
-import { invariant } from "../invariant.js";
+import { isConstant, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import type { FusedKernel } from "../fuse/fusion.js";
+import { delinearize, linearize, partsOf, variable, variablesOf, ZERO_INDEX } from "../ir/indices.js";
+import { invariant } from "../ir/invariant.js";
 import { wgslLiteral, wgslType } from "../ops/elementwise.js";
-import type { OpRecord } from "../op.js";
-import type { PulledFold } from "../pull.js";
-import type { FoldVariable, Index, Value } from "../value.js";
+import type { OpRecord } from "../ir/op.js";
+import type { PulledFold } from "../fuse/pull.js";
+import type { FoldVariable, Index, Value } from "../ir/value.js";
 import {
   assemble, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel, type Side,
 } from "./kernel.js";

@@ -1,13 +1,13 @@
 /**
  * @file WGSL text of indices and values: the last step of every kernel, whatever its template.
  */
-import { atMost, dim, subDim, type Dim } from "../dim.js";
-import type { Node } from "../graph.js";
-import { bounds, indexKey, linearize, variablesOfValue } from "../indices.js";
-import { invariant } from "../invariant.js";
+import { atMost, dim, subDim, type Dim } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
+import { bounds, indexKey, linearize, variablesOfValue } from "../ir/indices.js";
+import { invariant } from "../ir/invariant.js";
 import { wgslLiteral, wgslLoad, wgslStorage, wgslStore, wgslType } from "../ops/elementwise.js";
-import type { OpRecord } from "../op.js";
-import type { Atom, Guard, Index, Value } from "../value.js";
+import type { OpRecord } from "../ir/op.js";
+import type { Atom, Guard, Index, Value } from "../ir/value.js";
 
 /** The WGSL i32 expression of a size; the batch is the override `B`. */
 export function dimText(d: Dim): string {

@@ -1,8 +1,8 @@
 /**
  * @file Activation functions. Their WGSL is safe at any finite input: no exponential overflows.
  */
-import { defineOp, isFault, type OpRecord, type OpSample, type Ops } from "../op.js";
-import type { Attrs, Node } from "../graph.js";
+import { defineOp, isFault, type OpRecord, type OpSample, type Ops } from "../ir/op.js";
+import type { Attrs, Node } from "../ir/graph.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { logOnePlus, slope } from "./arithmetic.js";
 import { fault, numberOf, readNumber } from "./attributes.js";
@@ -32,7 +32,7 @@ function erfcFraction(a: number): number {
 }
 
 /** Φ(x), exact in the left tail too. */
-export function normalCdf(x: number): number {
+function normalCdf(x: number): number {
   const a = Math.abs(x) * Math.SQRT1_2;
   const tail = 0.5 * (a < 2.5 ? 1 - erfSeries(a) : erfcFraction(a));
   return x < 0 ? tail : 1 - tail;

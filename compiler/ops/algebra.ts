@@ -1,8 +1,8 @@
 /**
  * @file Tensor algebra in few letters, for gradients and expansions: numbers stand for 0-d constants.
  */
-import type { Attrs, Node } from "../graph.js";
-import type { Ops } from "../op.js";
+import type { Attrs, Node } from "../ir/graph.js";
+import type { Ops } from "../ir/op.js";
 
 export type Term = Node | number;
 

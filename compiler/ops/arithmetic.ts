@@ -1,8 +1,8 @@
 /**
  * @file Arithmetic, element by element.
  */
-import type { Node } from "../graph.js";
-import type { GradientContext, OpRecord } from "../op.js";
+import type { Node } from "../ir/graph.js";
+import type { GradientContext, OpRecord } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { binarySamples, elementwise, unarySamples } from "./elementwise.js";
 import { operand } from "./shapes.js";

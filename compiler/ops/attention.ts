@@ -2,9 +2,9 @@
  * @file Attention, which rewrite rules make of three ops: as in inference, as in training, where its backward pass
  * needs one number a query more, and that backward pass.
  */
-import { dim, sameDim, sameShape, showShape, type Shape } from "../dim.js";
-import type { Attrs, Node, TensorType } from "../graph.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
+import { dim, sameDim, sameShape, showShape, type Shape } from "../ir/dim.js";
+import type { Attrs, Node, TensorType } from "../ir/graph.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { fault, numberOf, readNumber } from "./attributes.js";
 import { attentionAttend, attentionAttendBack } from "./contract.js";

@@ -2,9 +2,9 @@
  * @file Call arguments: read from what the text says (numbers, lists, dimensions) into canonical attributes, or found
  * at fault; and read back from canonical attributes, where their form is known.
  */
-import { dim, isConstant, showDim, type Dim } from "../dim.js";
-import { showAttr, type Attr, type Attrs } from "../graph.js";
-import { isFault, type OpFault } from "../op.js";
+import { dim, isConstant, showDim, type Dim } from "../ir/dim.js";
+import { showAttr, type Attr, type Attrs } from "../ir/graph.js";
+import { isFault, type OpFault } from "../ir/op.js";
 
 /** A user's mistake. @param code one of the message catalogue's. */
 export const fault = (code: string, text: string, help?: string): OpFault =>

@@ -2,11 +2,11 @@
  * @file Convolution as kernels like it best: channels are the innermost axis of images and of weights, so that four
  * neighbouring terms of every sum lie side by side. Made by the compiler only, from `conv2d`, after differentiation.
  */
-import { dim, sizeOf, type Dim } from "../dim.js";
-import type { Attrs, Node, TensorType } from "../graph.js";
-import { addIndex, constantIndex, delinearize, scaleIndex } from "../indices.js";
-import { defineOp, type OpRecord, type Tensor } from "../op.js";
-import type { Guard, Index } from "../value.js";
+import { dim, sizeOf, type Dim } from "../ir/dim.js";
+import type { Attrs, Node, TensorType } from "../ir/graph.js";
+import { addIndex, constantIndex, delinearize, scaleIndex } from "../ir/indices.js";
+import { defineOp, type OpRecord, type Tensor } from "../ir/op.js";
+import type { Guard, Index } from "../ir/value.js";
 import { numbersOf } from "./attributes.js";
 import { dimAt, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, count, type Sizes } from "./strided.js";

@@ -1,12 +1,12 @@
 /**
  * @file How contractions read their operands: what a kernel template needs to know of an op that sums products.
  */
-import { dim, divDim, sizeOf, type Dim } from "../dim.js";
-import type { Node } from "../graph.js";
-import { addIndex, constantIndex, delinearize, quotient, scaleIndex, ZERO_INDEX } from "../indices.js";
-import type { OpRecord } from "../op.js";
-import { broadcast } from "../pull.js";
-import type { Index } from "../value.js";
+import { dim, divDim, sizeOf, type Dim } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
+import { addIndex, constantIndex, delinearize, quotient, scaleIndex, ZERO_INDEX } from "../ir/indices.js";
+import type { OpRecord } from "../ir/op.js";
+import { broadcast } from "../fuse/pull.js";
+import type { Index } from "../ir/value.js";
 import { dimAt, operand } from "./shapes.js";
 
 const lastDim = (node: Node): Dim => dimAt(node.shape, node.shape.length - 1);

@@ -1,9 +1,11 @@
 /**
  * @file Convolution and pooling over images [N, C, H, W].
  */
-import { dim, divDim, isConstant, mulDim, sameDim, showDim, showShape, subDim, type Dim } from "../dim.js";
-import type { Attr, Attrs, Node, TensorType } from "../graph.js";
-import { defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
+import { dim, divDim, isConstant, mulDim, sameDim, showDim, showShape, subDim, type Dim } from "../ir/dim.js";
+import type { Attr, Attrs, Node, TensorType } from "../ir/graph.js";
+import {
+  defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type Ops, type Tensor,
+} from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { asList, fault, numberOf, numbersOf, readEach, readPerAxis, readWhole } from "./attributes.js";
 import { convContract } from "./contract.js";

@@ -5,9 +5,9 @@
  * a bool is an `i32`, 0 or 1 (bool is not host-shareable), so `wgslLoad` and `wgslStore` stand between the two.
  * A text may name an operand more than once, so operands should be variables or loads already made, not calls.
  */
-import { showShape } from "../dim.js";
-import type { DType, TensorType } from "../graph.js";
-import { defineOp, type OpFault, type OpRecord, type OpSample } from "../op.js";
+import { showShape } from "../ir/dim.js";
+import type { DType, TensorType } from "../ir/graph.js";
+import { defineOp, type OpFault, type OpRecord, type OpSample } from "../ir/op.js";
 import { fault } from "./attributes.js";
 import { broadcastShape, operand, wrongType } from "./shapes.js";
 

@@ -1,8 +1,8 @@
 /**
  * @file The list of all ops: the one place where a new record is named.
  */
-import { invariant } from "../invariant.js";
-import type { OpRecord } from "../op.js";
+import { invariant } from "../ir/invariant.js";
+import type { OpRecord } from "../ir/op.js";
 import { activations } from "./activations.js";
 import { arithmetic } from "./arithmetic.js";
 import { attentions } from "./attention.js";

@@ -1,10 +1,10 @@
 /**
  * @file Reading at computed positions, and prefix sums. A position outside its axis counts as the nearest one inside.
  */
-import { dim, isConstant, isEmpty, mulDim, sameDim, showShape, type Dim, type Shape } from "../dim.js";
-import type { Node, TensorType } from "../graph.js";
-import { dynamicIndex } from "../indices.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
+import { dim, isConstant, isEmpty, mulDim, sameDim, showShape, type Dim, type Shape } from "../ir/dim.js";
+import type { Node, TensorType } from "../ir/graph.js";
+import { dynamicIndex } from "../ir/indices.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { fault, numberOf, readAxis, readWhole } from "./attributes.js";
 import { checkFloats, dimAt, operand, reshapeTo, wrongType } from "./shapes.js";

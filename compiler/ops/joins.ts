@@ -1,11 +1,11 @@
 /**
  * @file Concatenation, and the movement ops that are made of others.
  */
-import { addDim, dim, isEmpty, isOne, mulDim, sameDim, showShape, subDim, type Dim, type Shape } from "../dim.js";
-import type { Attrs, Node, TensorType } from "../graph.js";
-import { constantIndex, subIndex } from "../indices.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops } from "../op.js";
-import type { Index, Value } from "../value.js";
+import { addDim, dim, isEmpty, isOne, mulDim, sameDim, showShape, subDim, type Dim, type Shape } from "../ir/dim.js";
+import type { Attrs, Node, TensorType } from "../ir/graph.js";
+import { constantIndex, subIndex } from "../ir/indices.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops } from "../ir/op.js";
+import type { Index, Value } from "../ir/value.js";
 import { algebra } from "./algebra.js";
 import { asList, fault, numberOf, numbersOf, readAxis, readEach, readPerAxis, readWhole } from "./attributes.js";
 import { dimAt, operand, reshapeTo, wrongType } from "./shapes.js";

@@ -1,8 +1,8 @@
 /**
  * @file Many tensors side by side in one: what lets a single kernel update them all. Made by the compiler only.
  */
-import { dim, sizeOf } from "../dim.js";
-import { defineOp, type OpRecord } from "../op.js";
+import { dim, sizeOf } from "../ir/dim.js";
+import { defineOp, type OpRecord } from "../ir/op.js";
 import { fault, numberOf, numbersOf } from "./attributes.js";
 import { wrongType } from "./shapes.js";
 

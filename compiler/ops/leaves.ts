@@ -1,10 +1,10 @@
 /**
  * @file Ops without inputs: what the caller brings (parameters, inputs, random numbers) and what the compiler knows.
  */
-import { dim, showDim } from "../dim.js";
-import type { Attrs, DType, TensorType } from "../graph.js";
-import { constantIndex } from "../indices.js";
-import { defineOp, isFault, type OpRecord } from "../op.js";
+import { dim, showDim } from "../ir/dim.js";
+import type { Attrs, DType, TensorType } from "../ir/graph.js";
+import { constantIndex } from "../ir/indices.js";
+import { defineOp, isFault, type OpRecord } from "../ir/op.js";
 import { dimsOf, fault, isDim, numberOf, numbersOf, readDim, readNumber, readShape, readWhole,
   sizesOf } from "./attributes.js";
 import { algebra } from "./algebra.js";

@@ -1,7 +1,7 @@
 /**
  * @file Comparisons, logic, choice and conversion, element by element.
  */
-import type { OpRecord, OpSample } from "../op.js";
+import type { OpRecord, OpSample } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { binarySamples, elementwise, type OperandRule } from "./elementwise.js";
 import { operand } from "./shapes.js";

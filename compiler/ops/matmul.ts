@@ -1,9 +1,9 @@
 /**
  * @file Matrix products: batched `matmul`.
  */
-import { sameDim, showDim, showShape, sizeOf, type Shape } from "../dim.js";
-import type { Node } from "../graph.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../op.js";
+import { sameDim, showDim, showShape, sizeOf, type Shape } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { fault } from "./attributes.js";
 import { matmulContract } from "./contract.js";
 import { broadcastShape, checkFloats, dimAt, operand, reshapeTo } from "./shapes.js";

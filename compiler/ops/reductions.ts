@@ -1,11 +1,11 @@
 /**
  * @file Reductions: folds over axes, and what is made of them.
  */
-import { isEmpty, showShape } from "../dim.js";
-import type { Attrs, Node, TensorType } from "../graph.js";
+import { isEmpty, showShape } from "../ir/dim.js";
+import type { Attrs, Node, TensorType } from "../ir/graph.js";
 import {
   defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type OpSample, type Ops, type Tensor,
-} from "../op.js";
+} from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { fault, numbersOf, readAxes, readBool } from "./attributes.js";
 import { countNode, dimAt, operand, reducedShape, reshapeTo, restoreAxes, wrongType } from "./shapes.js";
@@ -25,7 +25,7 @@ const samplesIn = (low: number, high: number): readonly OpSample[] => [
 const OF_NOTHING = ["sum", "prod", "any", "all", "norm"];
 
 /** `axis` (a number, a list, or none for all) as ascending `axes`, and `keep`. */
-export function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attrs): Attrs | OpFault {
+function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attrs): Attrs | OpFault {
   const { shape } = inputs[0] ?? { shape: [] };
   const axes = readAxes(attrs["axis"] ?? attrs["axes"], name, shape.length);
   if (isFault(axes)) return axes;

@@ -2,9 +2,9 @@
  * @file Images of another size: each side is one matrix product with a table of weights that positions alone decide,
  * so nothing is read but the images.
  */
-import { dim, isConstant, showShape, type Dim } from "../dim.js";
-import type { Node } from "../graph.js";
-import { defineOp, isFault, type OpRecord, type Ops } from "../op.js";
+import { dim, isConstant, showShape, type Dim } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
+import { defineOp, isFault, type OpRecord, type Ops } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { asList, fault, numbersOf, readPerAxis } from "./attributes.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";

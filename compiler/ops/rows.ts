@@ -1,8 +1,8 @@
 /**
  * @file Normalisations of rows: every element depends on all of its row, the result has the operand's shape.
  */
-import type { Attrs, Node } from "../graph.js";
-import { defineOp, isFault, type OpRecord, type OpSample, type Tensor } from "../op.js";
+import type { Attrs, Node } from "../ir/graph.js";
+import { defineOp, isFault, type OpRecord, type OpSample, type Tensor } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { fault, numberOf, readAxes, readNumber } from "./attributes.js";
 import { axesOf } from "./reductions.js";

@@ -1,9 +1,9 @@
 /**
  * @file The samples of op records as types and as numbers.
  */
-import { BATCH, dim } from "../dim.js";
-import type { TensorType } from "../graph.js";
-import type { OpRecord, OpSample, SampleInput, Tensor } from "../op.js";
+import { BATCH, dim } from "../ir/dim.js";
+import type { TensorType } from "../ir/graph.js";
+import type { OpRecord, OpSample, SampleInput, Tensor } from "../ir/op.js";
 import { count } from "./strided.js";
 
 /** Types of a sample's inputs, B symbolic. */

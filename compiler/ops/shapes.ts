@@ -1,9 +1,9 @@
 /**
  * @file Shape arithmetic that several ops share: broadcasting and reduced shapes, over dimensions that may hold B.
  */
-import { dim, isConstant, isOne, sameDim, showShape, sizeOf, type Dim, type Shape } from "../dim.js";
-import type { DType, Node, TensorType } from "../graph.js";
-import type { OpFault, Ops } from "../op.js";
+import { dim, isConstant, isOne, sameDim, showShape, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import type { DType, Node, TensorType } from "../ir/graph.js";
+import type { OpFault, Ops } from "../ir/op.js";
 import { fault } from "./attributes.js";
 
 /** Dimension `i` of a shape known to be long enough. */
@@ -49,7 +49,7 @@ export const countNode = (ops: Ops, shape: Shape, axes: readonly number[]): Node
   dimNode(ops, sizeOf(axes.map((axis) => dimAt(shape, axis))));
 
 /** A dimension as a 0-d f32: a constant, or the `size` op when it holds B. */
-export const dimNode = (ops: Ops, size: Dim): Node =>
+const dimNode = (ops: Ops, size: Dim): Node =>
   isConstant(size) ? ops.constant(size.c) : ops.call("size", [], { size });
 
 /** The fault of a wrong element type: `got` are the operands. */

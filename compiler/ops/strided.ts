@@ -2,7 +2,7 @@
  * @file Dense row-major arrays on the CPU: strides, and the two copies (strided read, strided write) that every
  * reference of a movement op is made of.
  */
-import type { Tensor } from "../op.js";
+import type { Tensor } from "../ir/op.js";
 
 export type Numbers = Tensor["data"];
 export type Sizes = readonly number[];

@@ -3,12 +3,12 @@
  */
 import {
   atMost, dim, isConstant, isEmpty, sameDim, showDim, showShape, sizeOf, subDim, type Dim, type Shape,
-} from "../dim.js";
-import type { Attr } from "../graph.js";
+} from "../ir/dim.js";
+import type { Attr } from "../ir/graph.js";
 import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, scaleIndex,
-  subIndex } from "../indices.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type OpSample } from "../op.js";
-import type { Guard, Index } from "../value.js";
+  subIndex } from "../ir/indices.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type OpSample } from "../ir/op.js";
+import type { Guard, Index } from "../ir/value.js";
 import {
   asList, dimsOf, fault, isDim, numbersOf, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
   sizesOf, numberOf,
@@ -44,7 +44,7 @@ const reshape = defineOp({
   ],
 });
 
-export const twoBatches = (op: string, shape: Shape): OpFault =>
+const twoBatches = (op: string, shape: Shape): OpFault =>
   fault("symbolic_batch", `\`${op}\` would hold the batch twice: ${showShape(shape)}`,
     "one dimension of a tensor may hold B; keep the batch apart");
 

@@ -1,9 +1,9 @@
 /**
  * @file Bounds on gradients, between the backward pass and the optimizer.
  */
-import type { Node } from "../graph.js";
-import { invariant } from "../invariant.js";
-import type { Ops } from "../op.js";
+import type { Node } from "../ir/graph.js";
+import { invariant } from "../ir/invariant.js";
+import type { Ops } from "../ir/op.js";
 import { algebra, type Algebra } from "../ops/algebra.js";
 import { LANE_ROW } from "./lanes.js";
 import type { ClipSetting } from "./settings.js";

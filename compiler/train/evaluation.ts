@@ -1,10 +1,10 @@
 /**
  * @file Evaluation as a graph: predictions, and sums over the rows that count, for the model and for its average.
  */
-import { BATCH, dim } from "../dim.js";
-import { makeOps } from "../build.js";
-import type { Graph, Node } from "../graph.js";
-import type { Ops } from "../op.js";
+import { BATCH, dim } from "../ir/dim.js";
+import { makeOps } from "../ir/build.js";
+import type { Graph, Node } from "../ir/graph.js";
+import type { Ops } from "../ir/op.js";
 import { algebra } from "../ops/algebra.js";
 import { predictionOf } from "./instances.js";
 import { reopen } from "./open.js";
@@ -20,7 +20,7 @@ const MASK = "mask";
 const TOP = 5;
 
 /** The evaluation of a recipe: one graph, run with the parameters' tensors or with those of their averages. */
-export interface EvaluationGraph {
+interface EvaluationGraph {
   /**
    * Outputs: the model's own, and, where it predicts classes, sums over the rows whose `mask` is 1: `loss` (cross
    * entropy without smoothing), `correct`, `correct5` (more than five classes), `count`.

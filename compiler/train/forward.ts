@@ -4,11 +4,11 @@
  */
 import { recordOf } from "../ops/index.js";
 import { hasBackward } from "../ops/attention.js";
-import { rootsOf, topological, type Graph, type Node } from "../graph.js";
-import { rewrite } from "../rewrite.js";
-import { nodeNamed, ruleAt, type Rule } from "../rule.js";
-import { recognize } from "../rules/recognize.js";
-import { simplify } from "../rules/simplify.js";
+import { rootsOf, topological, type Graph, type Node } from "../ir/graph.js";
+import { rewrite } from "../rewrite/engine.js";
+import { nodeNamed, ruleAt, type Rule } from "../rewrite/rule.js";
+import { recognize } from "../rewrite/rules/recognize.js";
+import { simplify } from "../rewrite/rules/simplify.js";
 
 /** Prefix of the names of inputs that are random numbers; what follows is their stream. */
 export const RANDOM = "random.";

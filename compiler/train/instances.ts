@@ -6,13 +6,13 @@ import type { Declared } from "../../dsl/program.js";
 import type { RecipeMember } from "../../dsl/recipe.js";
 import type { Preprocess } from "../../runtime/manifest.js";
 import type { ModelInfo } from "../../runtime/training.js";
-import { interpolate } from "../elaborate/evaluate.js";
+import { interpolate } from "../elaborate/conditions.js";
 import type { Callable, Session } from "../elaborate/frame.js";
 import { headerOf, type OverrideRecord } from "../elaborate/header.js";
 import { callable, instantiate, type Instance, type Instantiation } from "../elaborate/instantiate.js";
 import { preprocessOf } from "../elaborate/preprocess.js";
 import type { Value } from "../elaborate/values.js";
-import type { Node } from "../graph.js";
+import type { Node } from "../ir/graph.js";
 import type { RecipeValues } from "./members.js";
 
 /** `teacher: regnety_160 { … } frozen from "…"`, with its model found. */

@@ -1,10 +1,10 @@
 /**
  * @file What one update of the optimizer covers: a parameter, or a lane of many that lie side by side.
  */
-import type { Node, Parameter } from "../graph.js";
-import type { Ops } from "../op.js";
+import type { Node, Parameter } from "../ir/graph.js";
+import type { Ops } from "../ir/op.js";
 import { LANE_GRAIN } from "../ops/lanes.js";
-import { sizeOf } from "../dim.js";
+import { sizeOf } from "../ir/dim.js";
 
 /** Parameters that one expression updates. */
 export interface Unit {

@@ -5,16 +5,15 @@ import type * as ast from "../../dsl/ast.js";
 import type { RecipeMember } from "../../dsl/recipe.js";
 import { applyOp, asTensor } from "../elaborate/apply.js";
 import { bindDims, checkDims, expectedDims } from "../elaborate/dimensions.js";
-import { evaluate } from "../elaborate/evaluate.js";
 import { Frame, type Callable } from "../elaborate/frame.js";
 import { run } from "../elaborate/statements.js";
 import { describe, isBroken, number, showType, tensor } from "../elaborate/values.js";
-import type { Shape } from "../dim.js";
-import type { Node } from "../graph.js";
+import type { Shape } from "../ir/dim.js";
+import type { Node } from "../ir/graph.js";
 import type { RecipeValues } from "./members.js";
 
 /** What the loss is built with. */
-export interface LossContext {
+interface LossContext {
   readonly member: RecipeMember;
   readonly values: RecipeValues;
   readonly instances: ReadonlyMap<string, Callable>;
@@ -76,7 +75,7 @@ function bindSizes(frame: Frame, params: readonly ast.Param[], { inputs, classes
 function bindParam(frame: Frame, param: ast.Param): void {
   const name = param.name.text;
   if (param.type?.kind !== "tensor") {
-    if (param.initial) frame.names.set(name, evaluate(frame, param.initial));
+    if (param.initial) frame.names.set(name, frame.evaluate(param.initial));
     else {
       const text = `\`${name}\` of a loss is a tensor that the data brings`;
       const value = frame.fail("wrong_type", { text, help: `write its shape, as in \`${name}: [B, C]\`` }, param.span);

@@ -7,10 +7,9 @@ import { parseSignature } from "../../dsl/signature.js";
 import { members as schema, type Accepts } from "../../dsl/vocabulary.js";
 import { eachExpr } from "../../dsl/walk.js";
 import { checkScalar } from "../elaborate/arguments.js";
-import { evaluate } from "../elaborate/evaluate.js";
 import { Frame, type Session } from "../elaborate/frame.js";
 import { describe, isBroken, show, type Value } from "../elaborate/values.js";
-import { NORMALIZATION_NAMES, withNumbers } from "./preparation.js";
+import { NORMALIZATION_NAMES, withNumbers } from "./normalizations.js";
 import type { Argument, CallSetting, Count } from "./settings.js";
 
 type ValueMember = ast.ValueMember;
@@ -95,7 +94,7 @@ export class RecipeValues {
       this.calls.set(name, calls.filter((one) => one !== undefined));
       return;
     }
-    const value = evaluate(frame, expr);
+    const value = frame.evaluate(expr);
     this.values.set(name, value);
     if (accepts && !isBroken(value)) checkMember(frame, name, value, expr.span, accepts);
   }
@@ -140,8 +139,8 @@ function readCall(frame: Frame, expr: ast.Expr, calls: Readonly<Record<string, s
   for (const [i, param] of params.entries()) {
     const key = param.name.text;
     const arg = expr.args.find((one) => one.name?.text === key) ?? (expr.args[i]?.name ? undefined : expr.args[i]);
-    const fallback = param.initial && evaluate(frame, param.initial);
-    const value = arg ? evaluate(frame, arg.value) : fallback;
+    const fallback = param.initial && frame.evaluate(param.initial);
+    const value = arg ? frame.evaluate(arg.value) : fallback;
     if (!value || isBroken(value)) complete = false;
     else if (arg && !suits(frame, param, fallback, value, arg.value.span, name)) complete = false;
     else {

@@ -4,7 +4,7 @@
  */
 import {
   GraphBuilder, rootsOf, topological, type Graph, type Node, type Parameter, type TensorType,
-} from "../graph.js";
+} from "../ir/graph.js";
 
 /** A graph with the builder that made it, so that more can be built on it. */
 export interface OpenGraph {

@@ -2,8 +2,8 @@
  * @file The optimizers: one record each, listed once. An update is an expression over one parameter, its gradient and
  * its state, of any shape: it builds a node a parameter, or one over a lane of many.
  */
-import type { OpFault } from "../op.js";
-import type { Node } from "../graph.js";
+import type { OpFault } from "../ir/op.js";
+import type { Node } from "../ir/graph.js";
 import type { Algebra } from "../ops/algebra.js";
 import { fault } from "../ops/attributes.js";
 import type { Argument, Arguments } from "./settings.js";
@@ -52,7 +52,7 @@ export interface Optimizer {
 }
 
 /** One optimizer. Its signature stands in the recipe's vocabulary under the same name. */
-export interface OptimizerRecord {
+interface OptimizerRecord {
   readonly name: string;
   readonly doc: string;
   /** The optimizer for the arguments of its signature, or what is wrong with them. */

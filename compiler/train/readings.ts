@@ -2,7 +2,7 @@
  * @file From a recipe's values to its settings: every member with its default, numbers in their ranges.
  */
 import { members as schema } from "../../dsl/vocabulary.js";
-import { isFault } from "../op.js";
+import { isFault } from "../ir/op.js";
 import type { RecipeValues } from "./members.js";
 import { OPTIMIZERS, type Optimizer } from "./optimizer.js";
 import { STEPPINGS, type Argument, type CallSetting, type ClipSetting, type Count, type RecipeSettings,

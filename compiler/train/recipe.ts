@@ -6,13 +6,14 @@ import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import { isCode } from "../../dsl/messages.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import { membersOf, type RecipeMember } from "../../dsl/recipe.js";
-import { differentiate } from "../differentiate.js";
+import { differentiate } from "./differentiate.js";
+import { evaluate } from "../elaborate/evaluate.js";
 import { Session } from "../elaborate/frame.js";
 import { graphOf, withinLimits } from "../elaborate/index.js";
 import type { Instance } from "../elaborate/instantiate.js";
-import { topological, type Graph, type Node, type Parameter } from "../graph.js";
-import { invariant } from "../invariant.js";
-import type { OpRecord } from "../op.js";
+import { topological, type Graph, type Node, type Parameter } from "../ir/graph.js";
+import { invariant } from "../ir/invariant.js";
+import type { OpRecord } from "../ir/op.js";
 import { evaluated, membersOfRecipe, predictionOf, preparationOf, recorded, tensorsOf, type Member,
   type RecipeInstance } from "./instances.js";
 import { lossOf } from "./loss.js";
@@ -60,7 +61,7 @@ export function elaborateRecipe(
 ): RecipeElaboration {
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
-  const [training, evaluation] = [new Session(options.ops), new Session(options.ops)];
+  const [training, evaluation] = [new Session(options.ops, evaluate), new Session(options.ops, evaluate)];
   const made = withinLimits(() => build(chosen, training, evaluation));
   const found = [training, evaluation].flatMap((session) => session.diagnostics);
   const diagnostics = found.filter((d, i) => found.findIndex((e) => sameFault(d, e)) === i);

@@ -2,9 +2,9 @@
  * @file What a training run keeps between steps: parameters and buffers, and beside each what the optimizer, the moving
  * average and accumulation need. A slash tells such a path from every parameter path.
  */
-import type { Attrs, DType, Initializer, Node, Parameter } from "../graph.js";
-import { invariant } from "../invariant.js";
-import type { Ops } from "../op.js";
+import type { Attrs, DType, Initializer, Node, Parameter } from "../ir/graph.js";
+import { invariant } from "../ir/invariant.js";
+import type { Ops } from "../ir/op.js";
 import type { Unit } from "./lanes.js";
 
 /** What a state tensor is for; a `lane` holds others side by side. */

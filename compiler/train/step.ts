@@ -2,10 +2,10 @@
  * @file A training step as a graph: forward, loss, gradients, bound, optimizer, moving average. In one piece
  * (`trainingGraph`), or split at the gradients (`accumulationGraphs`) where a step takes several passes.
  */
-import { makeOps } from "../build.js";
-import { differentiate } from "../differentiate.js";
-import type { Graph, Node, Parameter } from "../graph.js";
-import type { Ops } from "../op.js";
+import { makeOps } from "../ir/build.js";
+import { differentiate } from "./differentiate.js";
+import type { Graph, Node, Parameter } from "../ir/graph.js";
+import type { Ops } from "../ir/op.js";
 import { algebra } from "../ops/algebra.js";
 import { clipped, globalNorm, limited, type Gradients } from "./clip.js";
 import { correctOf } from "./evaluation.js";
@@ -68,7 +68,7 @@ export function trainingGraph(recipe: ElaboratedRecipe, options: StepOptions = {
 }
 
 /** A step in passes. */
-export interface AccumulationGraphs {
+interface AccumulationGraphs {
   /** Run once a pass: adds `share` times its gradient to the `gradient/…` tensors. Buffers advance with every pass. */
   readonly gather: TrainingGraph;
   /** Run once after the passes: the optimizer on the sums, which it sets back to zero. Takes no data. */

@@ -23,7 +23,7 @@ export interface DataFiles {
 export type Split = "train" | "val";
 
 /** An image file and its class. */
-export interface LabelledFile {
+interface LabelledFile {
   readonly path: string;
   readonly label: number;
 }
@@ -67,7 +67,7 @@ async function imagesBelow(files: DataFiles, path: string): Promise<string[]> {
 }
 
 /** Calls `work` for each item, at most `limit` at a time; results are in the order of the items. */
-export async function mapLimited<T, R>(
+async function mapLimited<T, R>(
   items: readonly T[], limit: number, work: (item: T) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
@@ -93,7 +93,7 @@ async function readFile(files: DataFiles, { path, label }: LabelledFile): Promis
 }
 
 /** A data set of files with labels; images are decoded when they are read. */
-export function fileDataset(
+function fileDataset(
   files: DataFiles, name: string, classes: readonly string[], labelled: readonly LabelledFile[], size?: number,
 ): Dataset {
   return {

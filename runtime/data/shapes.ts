@@ -28,10 +28,10 @@ const GRAIN = 5;
 const STREAKS = 2;
 
 /** Which images: the two sequences share no counter, so that no held-out image is ever trained on. */
-export type ShapesSplit = "train" | "held-out";
+type ShapesSplit = "train" | "held-out";
 
 /** Options of `shapes`. */
-export interface ShapesOptions {
+interface ShapesOptions {
   readonly seed?: number;
   /** Images. */
   readonly length: number;

@@ -118,7 +118,7 @@ function toggles(checked: boolean): readonly string[] {
 }
 
 /** WebGPU tells software from hardware, not cards from chips: those are known by their makers' product names. */
-export function typeOf(name: string): AdapterType {
+function typeOf(name: string): AdapterType {
   if (/swiftshader/i.test(name)) return "embedded";
   if (/llvmpipe|lavapipe|basic render/i.test(name)) return "software";
   const card = /nvidia|geforce|quadro|tesla|radeon (rx|pro|vii)|instinct|\barc\b/i;

@@ -29,7 +29,7 @@ class Bar extends SingleBar {
 }
 
 /** What a line shows, and how. */
-export interface ProgressLineOptions {
+interface ProgressLineOptions {
   /** In front of the bar. */
   readonly label?: string;
   /** What is done, of the total. */

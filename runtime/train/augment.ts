@@ -180,7 +180,7 @@ function applied(image: Pixels, step: PixelStep, draws: Draws, fill: Fill): Pixe
 }
 
 /** What a training image is turned into. */
-export interface TrainingTransform {
+interface TrainingTransform {
   readonly pixels: readonly PixelStep[];
   readonly erase: readonly EraseOptions[];
   readonly mean: Preprocess["mean"];

@@ -10,7 +10,7 @@ import type { NonFinite } from "../trace.js";
 import type { StateInfo, TrainingGraphs, TrainingManifest } from "../training.js";
 import { FIGURES, StepFigures } from "./figures.js";
 import { StepInputs, tensorOf } from "./inputs.js";
-import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./loop.js";
+import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./step_engine.js";
 import type { EngineState } from "./state.js";
 import {
   firstNonFinite, modelOf, readStates, storedStates, writeInitial, writeStates, type StateUser,

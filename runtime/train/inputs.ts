@@ -9,7 +9,7 @@ import type { ScalarInfo, TrainingManifest } from "../training.js";
 import type { Numbers } from "../transfer.js";
 
 /** Where a step is. */
-export interface StepPosition {
+interface StepPosition {
   /** Optimizer steps done before it. */
   readonly step: number;
   readonly lr: number;
@@ -32,7 +32,7 @@ export function tensorOf(batch: Batch, name: string, first: boolean): Numbers | 
 }
 
 /** Names a batch always has. */
-export const BATCH_NAMES: readonly string[] = ["images", "labels", "targets"];
+const BATCH_NAMES: readonly string[] = ["images", "labels", "targets"];
 
 /** The value of a per-step number. */
 export function scalarValue(scalar: ScalarInfo, { step, lr, passes }: StepPosition): number {

@@ -19,7 +19,7 @@ export interface MixOptions {
 }
 
 /** What one batch gets: a share of its own images, and the box pasted from the partner when it is cutmix. */
-export interface Mix {
+interface Mix {
   /** Share of the own image and target, in [0, 1]. */
   readonly share: number;
   readonly box?: Box;

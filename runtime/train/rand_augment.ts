@@ -24,7 +24,7 @@ export interface RandAugmentOptions {
 }
 
 /** One operation: its argument at a level in [0, 10], and what it does with it. */
-export interface RandAugmentOp {
+interface RandAugmentOp {
   readonly name: string;
   /** @param negate what the fair coin of a signed operation fell to */
   argument(level: number, negate: boolean): number;

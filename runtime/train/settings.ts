@@ -132,7 +132,7 @@ export function scheduleOf(settings: TrainingSettings, steps: number, stepsPerEp
 }
 
 /** How images are prepared: as the evaluated model says, normalized as the `augment` list says where it does. */
-export interface Preparation {
+interface Preparation {
   readonly preprocess: Preprocess;
   readonly augment: readonly Augmentation[];
   /** What is odd, as sentences. */

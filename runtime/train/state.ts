@@ -86,7 +86,7 @@ export function encodeState(state: TrainingState): Uint8Array[] {
 }
 
 /** What a state's header says, without its tensors. */
-export interface StateHeader {
+interface StateHeader {
   readonly recipe: string;
   readonly step: number;
   readonly best: Best | undefined;

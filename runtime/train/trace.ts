@@ -7,7 +7,7 @@ import type { TrainingManifest } from "../training.js";
 import { tensorOf, type StepInputs } from "./inputs.js";
 
 /** What an engine does its steps with. */
-export interface StepParts {
+interface StepParts {
   readonly manifest: TrainingManifest;
   readonly store: ParameterStore;
   readonly pass: Program;

@@ -9,7 +9,7 @@ import { isClassifier, isIgnored, isPatchProjection, isPositionEmbedding, rename
 import { gridsOf, resamplePositionEmbedding, type ResampleRule } from "./posembed.js";
 
 /** Where the values of one parameter come from. */
-export interface WeightSource {
+interface WeightSource {
   readonly parameter: ParameterInfo;
   readonly origin: "checkpoint" | "initializer";
   /** The values, float32, row-major, of the parameter's shape; read anew at every call. */

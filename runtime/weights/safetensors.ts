@@ -8,7 +8,7 @@ import { elementBytes, elementCount, isElementType, type ElementType, type Store
 const HEADER_LIMIT = 100_000_000;
 
 /** What a safetensors file holds. */
-export interface Safetensors {
+interface Safetensors {
   /** In the order of their data. */
   readonly tensors: readonly StoredTensor[];
   /** `__metadata__`. */

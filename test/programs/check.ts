@@ -2,14 +2,14 @@
  * @file Compares a random program with the interpreter: its outputs, its gradients, and the next values of its buffers.
  */
 import { resolve } from "node:path";
-import { makeOps } from "../../compiler/build.js";
+import { makeOps } from "../../compiler/ir/build.js";
 import { nodeHost } from "../../compiler/cli/host.js";
-import { differentiate } from "../../compiler/differentiate.js";
+import { differentiate } from "../../compiler/train/differentiate.js";
 import { elaborateModel } from "../../compiler/elaborate/index.js";
-import type { Graph } from "../../compiler/graph.js";
+import type { Graph } from "../../compiler/ir/graph.js";
 import { callableNames } from "../../compiler/index.js";
-import { interpret, type RandomSource } from "../../compiler/interpret.js";
-import type { Tensor } from "../../compiler/op.js";
+import { interpret, type RandomSource } from "../../compiler/inspect/interpret.js";
+import type { Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
 import { compileGraph, graphManifest } from "../../compiler/pipeline.js";
 import { prepareForward, RANDOM } from "../../compiler/train/forward.js";

@@ -1,8 +1,8 @@
 /**
  * @file The state of a program while it is drawn: what there is, and choices among it.
  */
-import { dim, isConstant, isOne, sameDim, sizeOf, type Dim, type Shape } from "../../compiler/dim.js";
-import type { DType } from "../../compiler/graph.js";
+import { dim, isConstant, isOne, sameDim, sizeOf, type Dim, type Shape } from "../../compiler/ir/dim.js";
+import type { DType } from "../../compiler/ir/graph.js";
 import { random } from "../random_graphs.js";
 import { shapeText, type Line } from "./program.js";
 

@@ -2,7 +2,7 @@
  * @file Random programs: sources of models with several outputs, over sizes that coincide and that do not, of views,
  * joins, reductions, products, convolutions, norms, gathers and values of parameters alone.
  */
-import { BATCH, dim } from "../../compiler/dim.js";
+import { BATCH, dim } from "../../compiler/ir/dim.js";
 import { Draw } from "./draw.js";
 import { pruned, type RandomProgram } from "./program.js";
 import { isModest, STEPS } from "./steps.js";

@@ -1,7 +1,7 @@
 /**
  * @file Steps over images [B, C, H, W]: convolutions, norms, pools and gates.
  */
-import { dim, divDim, isConstant, sizeOf, type Dim } from "../../compiler/dim.js";
+import { dim, divDim, isConstant, sizeOf, type Dim } from "../../compiler/ir/dim.js";
 import type { Draw, Step } from "./draw.js";
 import { dimText, shapeText, type Line } from "./program.js";
 

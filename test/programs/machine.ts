@@ -5,16 +5,16 @@
  *
  * Storage starts as NaN, and an access outside a tensor's bytes is an error.
  */
-import { evalDim, type Shape } from "../../compiler/dim.js";
-import { storedBy, type FusedKernel } from "../../compiler/fusion.js";
-import type { Graph, Node } from "../../compiler/graph.js";
-import { linearize, variable, variablesOfValue } from "../../compiler/indices.js";
-import { interpret } from "../../compiler/interpret.js";
+import { evalDim, type Shape } from "../../compiler/ir/dim.js";
+import { storedBy, type FusedKernel } from "../../compiler/fuse/fusion.js";
+import type { Graph, Node } from "../../compiler/ir/graph.js";
+import { linearize, variable, variablesOfValue } from "../../compiler/ir/indices.js";
+import { interpret } from "../../compiler/inspect/interpret.js";
 import { operandPullerOf, pullerOf, sidesOf, type LoweredKernel } from "../../compiler/lower/kernel.js";
-import type { Tensor } from "../../compiler/op.js";
+import type { Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
 import type { CompiledGraph } from "../../compiler/pipeline.js";
-import type { Atom, Index, Value } from "../../compiler/value.js";
+import type { Atom, Index, Value } from "../../compiler/ir/value.js";
 import type { Family, Ref, Size, Step } from "../../runtime/manifest.js";
 import { shapeAt, type Feeds } from "../harness.js";
 

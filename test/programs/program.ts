@@ -2,8 +2,8 @@
  * @file A random program: a model as a list of lines, each of which makes one value, so that a failing one can be made
  * smaller line by line.
  */
-import { isConstant, showDim, type Dim, type Shape } from "../../compiler/dim.js";
-import type { DType } from "../../compiler/graph.js";
+import { isConstant, showDim, type Dim, type Shape } from "../../compiler/ir/dim.js";
+import type { DType } from "../../compiler/ir/graph.js";
 
 /** A value of the program, and the line of text that makes it. */
 export interface Line {

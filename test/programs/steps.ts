@@ -2,7 +2,7 @@
  * @file The steps a random program is made of: each draws operands from what there is and says what it makes of them,
  * or nothing where they do not fit.
  */
-import { dim, isConstant, isOne, mulDim, sameDim, sizeOf, type Dim, type Shape } from "../../compiler/dim.js";
+import { dim, isConstant, isOne, mulDim, sameDim, sizeOf, type Dim, type Shape } from "../../compiler/ir/dim.js";
 import { elements, type Draw, type Made, type Step } from "./draw.js";
 import { IMAGE_STEPS } from "./image_steps.js";
 import { dimText, shapeText, type Line } from "./program.js";

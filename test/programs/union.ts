@@ -2,8 +2,8 @@
  * @file Many programs as one graph: a device is opened, loaded and asked once for all of them, and the planner shares
  * storage among them.
  */
-import { GraphBuilder, rootsOf, topological, type Attrs, type Graph, type Node, type Parameter } from "../../compiler/graph.js";
-import type { Tensor } from "../../compiler/op.js";
+import { GraphBuilder, rootsOf, topological, type Attrs, type Graph, type Node, type Parameter } from "../../compiler/ir/graph.js";
+import type { Tensor } from "../../compiler/ir/op.js";
 import type { Feeds } from "../harness.js";
 import type { Expectation } from "./check.js";
 

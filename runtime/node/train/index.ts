@@ -17,6 +17,7 @@ export { showDuration, showNumber, showRecord, TrainingProgress } from "./progre
 export { reportPage, writeReport } from "./report.js";
 export type { ReportFacts } from "./report.js";
 export * from "../../train/loop.js";
+export * from "../../train/step_engine.js";
 export * from "../../train/metrics.js";
 export type * from "../../train/state.js";
 export { learningRate, schedule, scheduleValue, scheduleWarning, STEPPINGS } from "../../train/schedule.js";

@@ -7,7 +7,7 @@ import type { TrainingManifest } from "../../training.js";
 import { readFileBytes } from "../files.js";
 
 /** Name of a recipe's manifest in its folder. */
-export const TRAINING_FILE = "training.json";
+const TRAINING_FILE = "training.json";
 
 /** The format number stands for the rest: the compiler wrote the file. */
 const isTrainingManifest = (value: unknown): value is TrainingManifest =>

@@ -8,7 +8,7 @@ import { matchWeights } from "../../weights/match.js";
 import { openFile, type OpenFile } from "../files.js";
 
 /** Where weights come from. */
-export interface WeightsOptions {
+interface WeightsOptions {
   /** Folder that the recipe's paths start from; the working folder unless given. */
   readonly base?: string;
   /** A checkpoint by the model's name in the recipe, in place of the recipe's or where it has none. */
@@ -19,7 +19,7 @@ export interface WeightsOptions {
 }
 
 /** Values by state; the files stay open until `close`, and are opened anew for what is asked for afterwards. */
-export interface InitialWeights {
+interface InitialWeights {
   load(state: StateInfo): Promise<Float32Array | undefined>;
   close(): Promise<void>;
 }

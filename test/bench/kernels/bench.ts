@@ -3,12 +3,12 @@
  *   tsx test/bench/kernels/bench.ts [--family scalar|wide|tiled] [--adapter NAME] [--only TEXT] [--batch N] [--ms N]
  */
 import { parseArgs } from "node:util";
-import { BATCH, dim, evalDim, type Dim } from "../../../compiler/dim.js";
-import { attentionScalar, attentionWide } from "../../../compiler/lower/attention_scalar.js";
-import { attentionTiled } from "../../../compiler/lower/attention_tiled.js";
-import { contractionScalar, contractionWide } from "../../../compiler/lower/contraction_scalar.js";
-import { contractionTiled } from "../../../compiler/lower/contraction_tiled.js";
-import type { AttentionSpec, KernelText } from "../../../compiler/lower/template.js";
+import { BATCH, dim, evalDim, type Dim } from "../../../compiler/ir/dim.js";
+import { attentionScalar, attentionWide } from "../../../compiler/targets/attention_scalar.js";
+import { attentionTiled } from "../../../compiler/targets/attention_tiled.js";
+import { contractionScalar, contractionWide } from "../../../compiler/targets/contraction_scalar.js";
+import { contractionTiled } from "../../../compiler/targets/contraction_tiled.js";
+import type { AttentionSpec, KernelText } from "../../../compiler/targets/template.js";
 import { adapterName } from "../../../runtime/device.js";
 import { openDevice } from "../../../runtime/node/adapters.js";
 import {

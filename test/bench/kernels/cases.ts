@@ -2,11 +2,11 @@
  * @file Template specs over strided buffers, with their data and float64 reference: what the bench times and the test
  * checks.
  */
-import type { Dim } from "../../../compiler/dim.js";
-import { evalDim, showDim } from "../../../compiler/dim.js";
+import type { Dim } from "../../../compiler/ir/dim.js";
+import { evalDim, showDim } from "../../../compiler/ir/dim.js";
 import type {
   AttentionGradientSpec, AttentionSpec, ContractionSpec, Extent, Operand,
-} from "../../../compiler/lower/template.js";
+} from "../../../compiler/targets/template.js";
 
 /** An operand with the numbers behind it. `at` is the element as the kernel must see it, zeros included. */
 export interface Source {

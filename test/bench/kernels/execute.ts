@@ -1,8 +1,8 @@
 /**
  * @file Runs one template's kernel on a device and times it.
  */
-import { evalDim } from "../../../compiler/dim.js";
-import type { KernelText } from "../../../compiler/lower/template.js";
+import { evalDim } from "../../../compiler/ir/dim.js";
+import type { KernelText } from "../../../compiler/targets/template.js";
 import type { Device } from "../../../runtime/device.js";
 import type { Source } from "./cases.js";
 

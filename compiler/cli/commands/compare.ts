@@ -1,0 +1,214 @@
+/** @file What `deitc eval` does with models: one or several, all heads of each, on the same images. */
+import type { EvaluateOptions, Figures, Subject, TokenPair } from "../../../runtime/evaluate.js";
+import type { BrokenImage, Dataset } from "../../../runtime/data/loader.js";
+import type { Device } from "../../../runtime/device.js";
+import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
+import type { ModuleDefinition, Session } from "../../../runtime/session.js";
+import { printJsonValue } from "../command.js";
+import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } from "../comparison.js";
+import { CommandError, UsageError } from "../exit.js";
+import { headsOf, selectHeads } from "../heads.js";
+import { definitionOf, openModel } from "../model.js";
+import { Progress, withStatus } from "../progress.js";
+import { recipeParts } from "../recipe.js";
+import type { TokenChoice } from "../../inspect/tokens.js";
+
+/** A model on the command line. */
+export interface ModelArgument {
+  /** What it is called; the model's own name unless given. */
+  readonly name?: string;
+  /** `FILE.deit`, `FILE.deit:NAME` or a folder. */
+  readonly model: string;
+  readonly weights: string;
+}
+
+interface CompareOptions {
+  readonly target?: string;
+  /** See `openDataset`. */
+  readonly data: string;
+  readonly limit?: number;
+  readonly batch?: number;
+  readonly adapter?: string;
+  readonly family?: FamilyName;
+  readonly ema?: boolean;
+  readonly heads?: readonly string[];
+  /** False: no token is looked at. */
+  readonly tokens?: TokenChoice | false;
+  readonly predictions?: string;
+  readonly svg?: string;
+  readonly json?: boolean;
+}
+
+/** Images at once unless told, and the storage that these may take: fewer where they need more. */
+const BATCH = 64;
+const STORAGE = 2 ** 30;
+
+/** A model that is compiled and not yet loaded. */
+interface Candidate extends Omit<Subject, "session"> {
+  readonly definition: ModuleDefinition;
+  readonly argument: ModelArgument;
+}
+
+/** Evaluates the models and prints what was found. */
+export async function compareModels(given: readonly ModelArgument[], options: CompareOptions): Promise<void> {
+  const [{ openDataset }, { spread }] = await Promise.all([
+    import("../../../runtime/node/train/datasets.js"), import("../../../runtime/evaluate.js"),
+  ]);
+  const whole = await openDataset(options.data);
+  const dataset = options.limit === undefined ? whole : spread(whole, options.limit);
+  if (options.predictions !== undefined && dataset.files === undefined) {
+    throw new UsageError("--predictions names files: it needs a folder of images as --data");
+  }
+  const candidates = await withStatus("compiling", () => compileAll(given, dataset, options));
+  const { openDevice } = await import("../../../runtime/node/adapters.js");
+  const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
+  try {
+    await present(await run(candidates, dataset, device, options), dataset, options);
+  } finally {
+    device.destroy();
+  }
+}
+
+/** Compiles the models, checks them against the data, and chooses heads and tokens. */
+async function compileAll(
+  given: readonly ModelArgument[], dataset: Dataset, options: CompareOptions,
+): Promise<readonly Candidate[]> {
+  const candidates: Candidate[] = [];
+  for (const argument of given) {
+    const { file, target } = recipeParts(argument.model, given.length === 1 ? options.target : undefined);
+    const { definition, compiled } = await openModel(file, target);
+    const { manifest } = definition;
+    const name = argument.name ?? manifest.name;
+    if (candidates.some((other) => other.name === name)) {
+      throw new UsageError(`two models are called ${name}`, `name one: --compare other=${argument.model},WEIGHTS`);
+    }
+    const found = headsOf(manifest, dataset.classes.length, dataset.name);
+    let [kept, tokens]: [ModuleDefinition, readonly TokenPair[]] = [definition, []];
+    if (compiled && options.tokens !== false) {
+      const { layersFound, layersNamed, withTokens } = await import("../../inspect/tokens.js");
+      const layers = options.tokens ? layersNamed(compiled.model, options.tokens) : layersFound(compiled.model);
+      const tapped = layers ? withTokens(compiled, layers) : undefined;
+      if (tapped) [kept, tokens] = [definitionOf(tapped.module), tapped.tokens];
+    }
+    candidates.push({ ...found, name, tokens, definition: kept, argument });
+  }
+  if (options.tokens && candidates.every(({ tokens }) => tokens.length === 0)) {
+    throw new CommandError(`no model has a tensor [B, N, D] at ${options.tokens.paths.join(", ")}`,
+      "`deitc explain FILE.deit` lists the paths; a compiled folder keeps none of them");
+  }
+  return selectHeads(candidates, options.heads);
+}
+
+async function run(
+  candidates: readonly Candidate[], dataset: Dataset, device: Device, options: CompareOptions,
+): Promise<Outcome> {
+  const [{ evaluate }, { load }, { adapterName, chooseFamily }] = await Promise.all([
+    import("../../../runtime/evaluate.js"), import("../../../runtime/node/module.js"),
+    import("../../../runtime/device.js"),
+  ]);
+  const notes: string[] = [];
+  const broken: BrokenImage[] = [];
+  const subjects: Subject[] = [];
+  try {
+    const families = candidates.map(({ definition }) => chooseFamily(device, definition.manifest, options.family));
+    const most = options.batch ?? Math.min(...await Promise.all(candidates.map(({ definition }, i) =>
+      batchFor(definition.manifest, families[i] ?? "scalar", device))));
+    const batch = Math.min(most, dataset.length);
+    for (const [i, candidate] of candidates.entries()) {
+      const { argument: { weights }, definition, name } = candidate;
+      const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
+        device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
+        ...(options.ema === undefined ? {} : { ema: options.ema }),
+      }));
+      subjects.push({ ...candidate, session });
+      checkLabels(candidate, session, dataset);
+    }
+    const start = performance.now();
+    const progress = new Progress("evaluating", dataset.length, "images");
+    const how: EvaluateOptions = {
+      batch, onProgress: (done) => progress.update(done), onBroken: (image) => void broken.push(image),
+    };
+    const figures = await evaluate(dataset, subjects, how).finally(() => progress.end());
+    return {
+      figures, adapter: adapterName(device.info), software: device.software, batch, notes, broken,
+      seconds: (performance.now() - start) / 1000,
+      models: candidates.map(({ name, argument: { model, weights: checkpoint } }, i) =>
+        ({ name, model, checkpoint, family: families[i] ?? "scalar" })),
+    };
+  } finally {
+    for (const { session } of subjects) session.destroy();
+  }
+}
+
+/** The most images that the model may take at once: 64, halved while they need more storage than is good. */
+async function batchFor(manifest: Manifest, family: FamilyName, device: Device): Promise<number> {
+  const [{ memoryUse, planMemory }, { OutOfMemoryError }] = await Promise.all([
+    import("../../../runtime/memory.js"), import("../../../runtime/errors.js"),
+  ]);
+  for (let batch = BATCH; batch > 1; batch /= 2) {
+    try {
+      const plan = planMemory(manifest, family, batch, device.limits);
+      const { total, parameters } = memoryUse(plan, manifest.families[family]);
+      if (total - parameters <= STORAGE) return batch;
+    } catch (error) {
+      if (!(error instanceof OutOfMemoryError)) throw error;
+    }
+  }
+  return 1;
+}
+
+/** Classes that a checkpoint names in another order than the data's folders would be counted wrong, every one. */
+function checkLabels({ argument }: Candidate, { labels }: Session, { classes, name }: Dataset): void {
+  const same = labels?.length === classes.length && labels.every((label) => classes.includes(label));
+  const moved = same ? labels.findIndex((label, i) => label !== classes[i]) : -1;
+  if (labels === undefined || moved < 0) return;
+  throw new CommandError(
+    `${argument.weights} calls class ${moved} '${labels[moved] ?? ""}', ${name} calls it '${classes[moved] ?? ""}'`,
+    "classes are counted in the order of the folders' names: rename the folders, such as 0_circle, 1_ring",
+  );
+}
+
+/** Prints and writes what the options ask for. */
+async function present(outcome: Outcome, dataset: Dataset, options: CompareOptions): Promise<void> {
+  const comparison = comparisonOf(outcome, dataset);
+  if (options.predictions !== undefined) await writePredictions(options.predictions, outcome.figures, dataset);
+  if (options.svg !== undefined) {
+    const { drawComparison } = await import("../compare_svg.js");
+    await writeText(options.svg, drawComparison(comparison));
+  }
+  if (options.json) return printJsonValue(forJson(comparison, outcome, dataset));
+  for (const note of outcome.notes) process.stdout.write(`note: ${note}\n`);
+  for (const { name, reason } of outcome.broken) process.stdout.write(`left out: ${name}: ${reason}\n`);
+  process.stdout.write(comparison.predictors.length === 1 && comparison.tokens.length === 0
+    ? oneLine(comparison, outcome) : comparisonText(comparison, outcome));
+}
+
+function forJson(comparison: Comparison, outcome: Outcome, dataset: Dataset): unknown {
+  const { adapter, software, batch, seconds, models, notes, broken, figures: { count } } = outcome;
+  const { main, predictors, names, fractions, tokens } = comparison;
+  const [only, more] = models;
+  const figures = only && !more && main
+    ? { model: only.name, checkpoint: only.checkpoint, top1: main.top1, top5: main.top5, loss: main.loss } : {};
+  return {
+    ...figures, count, data: dataset.name, classes: dataset.classes, adapter, software, batch, seconds, models,
+    heads: predictors.map(({ model, head, top1, top5, loss }) => ({ model, head, top1, top5, loss })),
+    disagreement: { names, fractions }, tokens, notes, broken: broken.map(({ name, reason }) => ({ name, reason })),
+  };
+}
+
+async function writeText(path: string, text: string): Promise<void> {
+  const { writeFileAtomic } = await import("../../../runtime/node/files.js");
+  await writeFileAtomic(path, [new TextEncoder().encode(text)]);
+}
+
+/** A line an image: its file, its class, and the class that was predicted, by head where there are several. */
+async function writePredictions(path: string, { heads, labels }: Figures, { files = [] }: Dataset): Promise<void> {
+  const [only, more] = heads;
+  const lines = files.flatMap((file, i) => {
+    if ((labels[i] ?? -1) < 0) return [];
+    const predicted = only && !more ? only.predicted[i]
+      : Object.fromEntries(heads.map(({ model, head, predicted: all }) => [`${model}.${head}`, all[i]]));
+    return [`${JSON.stringify({ file, label: labels[i], predicted })}\n`];
+  });
+  await writeText(path, lines.join(""));
+}

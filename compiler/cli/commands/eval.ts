@@ -1,0 +1,134 @@
+/** @file `deitc eval`: a recipe's checkpoint on the recipe's data, or models on any, alone or against each other. */
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { Command, InvalidArgumentError } from "commander";
+import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
+import type { ModelArgument } from "./compare.js";
+import { Exit, UsageError } from "../exit.js";
+import { Progress, showSeconds, withStatus } from "../progress.js";
+import { openRecipePath, recipeParts, withRecipeOptions, type RecipeOptions } from "../recipe.js";
+import type { TokenChoice } from "../../inspect/tokens.js";
+
+interface Options extends RecipeOptions {
+  readonly ema?: boolean;
+  readonly compare?: readonly ModelArgument[];
+  readonly limit?: number;
+  readonly heads?: readonly string[];
+  readonly tokens?: TokenChoice | boolean;
+  readonly predictions?: string;
+  readonly svg?: string;
+}
+
+/** Of models only. */
+const MODEL_OPTIONS = ["compare", "limit", "heads", "predictions", "svg"] as const;
+/** Of recipes only. */
+const RECIPE_OPTIONS = [["evalData", "--eval-data"], ["weights", "--weights"]] as const;
+
+export const evalCommand = (finish: Finish): Command =>
+  withRecipeOptions(new Command("eval")
+    .description(
+      "Evaluates a checkpoint: of a recipe's model on the recipe's data, or of any model on a folder of images. " +
+      "Compares models and their heads on the same images.",
+    )
+    .argument("[model]", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe or model")
+    .argument("[checkpoint]", "a .safetensors, .pth, .pt or .th file, such as runs/NAME/best.safetensors")
+    .option("--ema", "take the moving average of the weights that training kept in the checkpoint")
+    .option("--compare <[name=]model,checkpoint>", "a model to compare; may be given again", collectModel)
+    .option("--limit <n>", "so many images, spread evenly over the data", wholeNumber(1))
+    .option("--heads <list>", "only these heads, such as logits,student.logits_dist", headNames)
+    .option("--tokens <paths:row,row>", "tensors whose two tokens are compared, such as 'blocks.*:0,1' " +
+      "(default: of a model whose heads read one token each, those, after every block)", tokenChoice)
+    .option("--no-tokens", "compare no tokens")
+    .option("--predictions <file>", "write every image's predicted class as a line of JSON", named("A file's name"))
+    .option("--svg <file>", "write the comparison as a drawing", named("A file's name")))
+    .addHelpText("after", "\nData of models (--data): a folder with a folder a class, cifar10:FOLDER, " +
+      "cifar100:FOLDER, or shapes:COUNT (drawn). --batch is then the images at once.")
+    .addHelpText("after", examples(
+      "deitc eval recipe.deit runs/tiny/best.safetensors",
+      "deitc eval models/cifar_resnet.deit:cifar_resnet20 resnet20-12fca82f.th --data cifar/test",
+      "deitc eval --data cifar/test --compare teacher=models/cifar_resnet.deit:cifar_resnet20,resnet20-12fca82f.th " +
+      "--compare plain=mine.deit:plain,runs/plain/best.safetensors --svg compared.svg",
+    ))
+    .action(async (model: string | undefined, checkpoint: string | undefined, options: Options) => {
+      await evaluate(model, checkpoint, options);
+      finish(Exit.done);
+    });
+
+/** Option parser, called once a use: `name=FILE.deit:NAME,weights.th`, the name optional. */
+function collectModel(text: string, before: readonly ModelArgument[] = []): readonly ModelArgument[] {
+  const [, name, model, weights] = /^(?:([\w-]+)=)?(.+),([^,]+)$/s.exec(text) ?? [];
+  if (model === undefined || weights === undefined) {
+    throw new InvalidArgumentError("It takes MODEL,CHECKPOINT or NAME=MODEL,CHECKPOINT.");
+  }
+  return [...before, { model, weights, ...(name === undefined ? {} : { name }) }];
+}
+
+/** Option parser: names with commas between. */
+function headNames(text: string): readonly string[] {
+  const names = text.split(",").map((name) => name.trim());
+  if (names.includes("")) throw new InvalidArgumentError("Names of heads with commas between are needed.");
+  return names;
+}
+
+async function evaluate(path: string | undefined, checkpoint: string | undefined, options: Options): Promise<void> {
+  const compared = [...options.compare ?? []];
+  if (path === undefined && compared.length === 0) throw new UsageError("name a model or a recipe, and a checkpoint");
+  if (path !== undefined && checkpoint === undefined) throw new UsageError(`name a checkpoint for ${path}`);
+  if (path !== undefined && checkpoint !== undefined) {
+    if (await isRecipe(path, options.target)) return evaluateRecipe(path, checkpoint, options);
+    compared.unshift({ model: path, weights: checkpoint });
+  }
+  const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
+  if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
+  if (options.data === undefined) {
+    throw new UsageError("no images are given", "name a folder with a folder of images for each class: --data DIR");
+  }
+  const { tokens, data } = options;
+  const { compareModels } = await import("./compare.js");
+  // `--no-tokens` is false, and its absence true.
+  await compareModels(compared, { ...options, data, tokens: tokens === true ? undefined : tokens });
+}
+
+/** A recipe is meant where it is named, or where nothing is and there is one; else a model. */
+async function isRecipe(path: string, wanted: string | undefined): Promise<boolean> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return !existsSync(join(path, "manifest.json"));
+  const { file, target } = recipeParts(path, wanted);
+  const { readProgram } = await import("../source.js");
+  const { recipes } = await readProgram(file);
+  return target === undefined ? recipes.length > 0
+    : recipes.some(({ declaration }) => declaration.name.text === target);
+}
+
+async function evaluateRecipe(path: string, checkpoint: string, options: Options): Promise<void> {
+  const foreign = MODEL_OPTIONS.find((name) => options[name] !== undefined);
+  if (foreign !== undefined) {
+    throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
+  }
+  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
+    import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
+  ]);
+  const notes: string[] = [];
+  const model = recipe.definition.manifest.models.find(({ frozen }) => !frozen)?.name ?? "";
+  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), out: false, weights: { ...options.weights, [model]: checkpoint },
+    ...(options.ema === undefined ? {} : { ema: options.ema }), onNote: (note) => void notes.push(note),
+  }));
+  try {
+    const start = performance.now();
+    const progress = new Progress("evaluating", 1, "");
+    const found = await trainer.evaluate({ onBatch: (done, total) => progress.update(done / total) });
+    progress.end();
+    const seconds = (performance.now() - start) / 1000;
+    const adapter = adapterName(trainer.engine.device.info);
+    if (options.json) return printJsonValue({ checkpoint, adapter, seconds, ...found });
+    for (const note of notes) process.stdout.write(`note: ${note}\n`);
+    const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+    process.stdout.write(
+      `${checkpoint}: ${percent(found.top1)} of ${found.count} images right, ${percent(found.top5)} among five, ` +
+      `loss ${found.loss.toFixed(4)} (${adapter}, ${showSeconds(seconds)})\n`,
+    );
+  } finally {
+    trainer.destroy();
+  }
+}

@@ -1,0 +1,295 @@
+/** @file `deitc explain` of a recipe: its facts, the graphs of its steps, its kernels and its memory. */
+import type { Program } from "../../../dsl/program.js";
+import { membersOf } from "../../../dsl/recipe.js";
+import type { FamilyName, Size } from "../../../runtime/manifest.js";
+import type { Argument, CallSetting, ClipSetting, Count, TrainingManifest } from "../../../runtime/training.js";
+import type { CompiledGraph } from "../../pipeline.js";
+import type { CompiledRecipe } from "../../train/compile.js";
+import { printJsonValue } from "../command.js";
+import { CommandError, DiagnosticsError } from "../exit.js";
+import type { ExplainOptions } from "./explain_options.js";
+import { MEMORY_KINDS, passImages, passOf, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
+import { refuse } from "../source.js";
+import { decisionsText } from "../summary.js";
+import { showAffine, showBytes, showCount, showNumber, table } from "../table.js";
+
+/** Slots listed by `--memory`, and names told of each. */
+const SLOTS_SHOWN = 20;
+const NAMES_SHOWN = 3;
+const SLOT_COLUMNS = ["slot", "bytes", "", "kept", "all its tensors in turn"];
+const KERNELS_LISTED = 40;
+
+/** The text, or nothing where it was printed as JSON. @throws DiagnosticsError, CommandError */
+export async function explainRecipe(
+  program: Program, target: string | undefined, options: ExplainOptions,
+): Promise<string> {
+  const { compileRecipe } = await import("../../train/compile.js");
+  const { compiled, diagnostics } = compileRecipe(program, target);
+  refuse(diagnostics);
+  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  const loss = lossText(program, compiled.manifest.name);
+  if (options.svg !== undefined) await draw(options.svg, compiled, options.family);
+  if (options.kernel !== undefined) return kernelText(compiled, options.kernel, options.family);
+  if (options.json) {
+    printJsonValue(forJson(compiled, loss, options.family));
+    return "";
+  }
+  if (options.memory) return options.family.map((name) => memoryText(compiled, name)).join("\n");
+  if (options.parameters) return statesText(compiled.manifest);
+  const graphs = graphsOf(compiled);
+  return [
+    headText(compiled, loss), dispatchesText(compiled), ...graphs.map(([name, graph]) => decisionsText(graph, name)),
+  ].join("\n");
+}
+
+/** The graphs by name, in the order in which they are used. */
+const graphsOf = ({ graphs }: CompiledRecipe): (readonly [keyof CompiledRecipe["graphs"], CompiledGraph])[] =>
+  (["train", "gather", "apply", "evaluate"] as const).flatMap((name) => {
+    const graph = graphs[name];
+    return graph ? [[name, graph] as const] : [];
+  });
+
+// ---- Facts ----
+
+/** The loss as the file has it. */
+function lossText(program: Program, name: string): string {
+  const recipe = program.recipes.find(({ declaration }) => declaration.name.text === name);
+  const span = recipe && membersOf(recipe).get("loss")?.member.span;
+  return span?.source.text.slice(span.start, span.end).replace(/\s+/gu, " ").trim() ?? "";
+}
+
+const showCountOf = ({ value, unit }: Count): string => `${value} ${value === 1 ? unit.slice(0, -1) : unit}`;
+
+function showArgument(value: Argument): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value !== "object" || value === null) return String(value);
+  return "unit" in value ? showCountOf(value) : `[${[...value].map(showArgument).join(", ")}]`;
+}
+
+const showCall = ({ name, arguments: given }: CallSetting): string =>
+  `${name}(${Object.entries(given).map(([key, value]) => `${key} = ${showArgument(value)}`).join(", ")})`;
+
+function showClip(clip: ClipSetting | undefined): string {
+  if (clip === undefined) return "none";
+  switch (clip.kind) {
+    case "global_norm": return `global_norm(${clip.limit})`;
+    case "value": return `value(${clip.limit})`;
+    case "adaptive": return `adaptive(${clip.factor})`;
+    default: return clip satisfies never;
+  }
+}
+
+function showSchedule({ settings: { schedule } }: TrainingManifest): string {
+  const warmup = schedule.warmup.value === 0 ? "no warm-up"
+    : `warm-up of ${showCountOf(schedule.warmup)} from ${schedule.warmupLr}`;
+  const shape = schedule.kind === "cosine" ? `cosine to ${schedule.minLr}`
+    : schedule.kind === "step" ? `times ${schedule.factor} every ${showCountOf(schedule.every)}` : "constant";
+  return `${shape}, ${warmup}, stepping ${schedule.stepping}`;
+}
+
+const elements = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
+
+/** Pairs of words about the recipe. */
+function factsOf({ manifest }: CompiledRecipe, loss: string): [string, string][] {
+  const { settings, states, models } = manifest;
+  const trained = states.filter((state) => state.trained);
+  const undecayed = trained.filter(({ decay }) => !decay);
+  const count = (list: typeof states): string => showCount(list.reduce((n, { shape }) => n + elements(shape), 0));
+  const passes = settings.accumulate === 1 ? "" : ` in ${settings.accumulate} passes of ${passImages(manifest)}`;
+  return [
+    ...models.map(({ name, model, frozen, weights }): [string, string] => [
+      name, `${model}${frozen ? ", frozen" : ", trained"}${weights === undefined ? "" : `, from ${weights}`}`,
+    ]),
+    ["data", showCall(settings.data)],
+    ...(settings.eval ? [["evaluated on", showCall(settings.eval)] as [string, string]] : []),
+    ["augment", settings.augment.length === 0 ? "none" : settings.augment.map(showCall).join(", ")],
+    ["batch", `${settings.batch} images${passes}`], ["length", showCountOf(settings.length)],
+    ["trained", `${count(trained)} parameters in ${trained.length} tensors`],
+    ["optimizer", showCall(settings.optimizer)], ["schedule", showSchedule(manifest)],
+    ["clip", showClip(settings.clip)], ["ema", settings.ema === undefined ? "none" : String(settings.ema)],
+    ["precision", settings.precision], ["seed", String(settings.seed)],
+    ["no decay", undecayed.length === 0 ? "none" : `${count(undecayed)} parameters in ${undecayed.length} tensors: ` +
+      endsOf(undecayed.map(({ path }) => path))],
+    ["loss", loss],
+  ];
+}
+
+/** Paths, those of numbered blocks told once: `blocks.*.norm1.weight`. */
+const endsOf = (paths: readonly string[]): string =>
+  [...new Set(paths.map((path) => path.replace(/(?<=^|\.)\d+(?=\.)/gu, "*")))].join(", ");
+
+function headText(recipe: CompiledRecipe, loss: string): string {
+  const { name, doc } = recipe.manifest;
+  return `${name}: a recipe\n${doc === "" ? "" : `${doc}\n`}${table(factsOf(recipe, loss))}`;
+}
+
+// ---- Dispatches ----
+
+interface Dispatches {
+  readonly graph: string;
+  readonly family: FamilyName;
+  readonly prepare: number;
+  readonly run: number;
+  readonly copies: number;
+  readonly kernels: number;
+  /** At the recipe's images a pass. */
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+function dispatchesOf({ manifest }: CompiledRecipe): Dispatches[] {
+  const images = passImages(manifest);
+  return Object.entries(manifest.graphs).flatMap(([graph, made]: [string, TrainingManifest["graphs"]["train"]]) =>
+    (made === undefined ? [] : Object.entries(made.families).map(([family, { programs, kernels, copies }]) => {
+      const sum = (sizes: readonly Size[]): number => sizes.reduce((n, { b, c }) => n + b * images + c, 0);
+      return {
+        graph, family: family as FamilyName, // its keys are families' names
+        prepare: programs.prepare.length, run: programs.run.length, copies: copies.length, kernels: kernels.length,
+        flops: sum(programs.run.map(({ flops }) => flops)), bytes: sum(programs.run.map(({ bytes }) => bytes)),
+      };
+    })));
+}
+
+function dispatchesText(recipe: CompiledRecipe): string {
+  const head = ["graph", "family", "dispatches", "prepare", "copies", "kernels", "MFLOP", "MB"];
+  const rows = dispatchesOf(recipe).map((row) => [
+    row.graph, row.family, String(row.run), String(row.prepare), String(row.copies), String(row.kernels),
+    showNumber(row.flops / 1e6), showNumber(row.bytes / 1e6),
+  ]);
+  const images = passImages(recipe.manifest);
+  const how = passOf(recipe) === "train" ? "`train` is a step"
+    : `a step is ${recipe.manifest.settings.accumulate} times \`gather\`, then \`apply\``;
+  return `Dispatches: ${how}; \`prepare\` is run once after the parameters have changed from outside ` +
+    `(figures at ${images} images)\n${table([head, ...rows], [2, 3, 4, 5, 6, 7])}`;
+}
+
+function statesText({ states }: TrainingManifest): string {
+  return table(states.map((state) => {
+    const { path, shape, role, trained, decay, initial } = state;
+    const how = trained ? (decay ? "trained" : "trained, no decay") : "";
+    return [path, `[${shape.join(", ")}]`, role, initial.kind, how];
+  }));
+}
+
+// ---- Memory ----
+
+/** 1, 2, 4, … and the recipe's images of a pass. */
+function batchesUpTo(images: number): number[] {
+  const batches: number[] = [];
+  for (let b = 1; b < images; b *= 2) batches.push(b);
+  return [...batches, images];
+}
+
+function memoryText(recipe: CompiledRecipe, name: FamilyName): string {
+  const memory = new RecipeMemory(recipe, name);
+  const { manifest } = recipe;
+  const images = passImages(manifest);
+  const affine = memory.affine();
+  const used = MEMORY_KINDS.filter((kind) => affine[kind].b > 0 || affine[kind].c > 0);
+  const peak = used.reduce((n, kind) => ({ b: n.b + affine[kind].b, c: n.c + affine[kind].c }), { b: 0, c: 0 });
+  const formulas = [...used.map((kind) => [kind, showAffine(affine[kind])]), ["peak", showAffine(peak)]];
+  const rows = batchesUpTo(images).map((batch) => {
+    const bytes = memory.at(batch);
+    return [String(batch), ...used.map((kind) => showBytes(bytes[kind])), showBytes(sumOf(bytes))];
+  });
+  const columns = ["B", ...used, "peak"];
+  const { batch, accumulate } = manifest.settings;
+  const passes = accumulate === 1 ? "" : ` (a batch of ${batch} is ${accumulate} passes)`;
+  const slots = memory.slots.toSorted((x, y) => atBatch(y.bytes, images) - atBatch(x.bytes, images))
+    .slice(0, SLOTS_SHOWN);
+  const saved = memory.slots.filter(({ kept }) => kept !== undefined).length;
+  return [
+    `${manifest.name}, ${name}: bytes on the device, B images of a pass${passes}`,
+    `exact where B is a multiple of 4, else up to 12 bytes a tensor more\n${table(formulas, [1])}`,
+    table([columns, ...rows], columns.map((_, i) => i)),
+    `The largest of ${memory.slots.length} slots of activations at B = ${images}; ` +
+      `${saved} hold what the backward pass keeps`,
+    table([SLOT_COLUMNS, ...slots.map((slot) => slotRow(slot, images))], [0, 1, 2]),
+  ].join("\n");
+}
+
+const atBatch = ({ b, c }: Size, images: number): number => b * images + c;
+
+function slotRow({ index, bytes, kept, tensors }: ActivationSlot, images: number): string[] {
+  const more = tensors.length - NAMES_SHOWN;
+  const names = `${tensors.slice(0, NAMES_SHOWN).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  const fills = kept?.bytes.b === bytes.b && kept.bytes.c === bytes.c;
+  const tensor = kept === undefined ? "–" : `${kept.path}${fills ? "" : ` (${showAffine(kept.bytes)})`}`;
+  return [String(index), showAffine(bytes), showBytes(atBatch(bytes, images)), tensor, names];
+}
+
+// ---- Kernels, drawings, JSON ----
+
+/** Kernels as `GRAPH/FAMILY/KERNEL`, and the paths of what they compute. */
+function kernelsOf({ manifest }: CompiledRecipe): { id: string; name: string; family: string; paths: string[] }[] {
+  return Object.entries(manifest.graphs).flatMap(([graph, made]: [string, TrainingManifest["graphs"]["train"]]) =>
+    (made === undefined ? [] : Object.entries(made.families).flatMap(([family, { kernels, programs }]) =>
+      kernels.map(({ name }, i) => ({
+        id: `${graph}/${family}/${name}`, name, family,
+        paths: [...programs.prepare, ...programs.run].filter(({ kernel }) => kernel === i).map(({ path }) => path),
+      })))));
+}
+
+/** The text of the one kernel that is meant: by its whole name, else by a part of its name or of a path. */
+function kernelText(recipe: CompiledRecipe, part: string, families: readonly FamilyName[]): string {
+  const all = kernelsOf(recipe);
+  const shown = all.filter(({ family }) => families.some((name) => name === family));
+  const exact = all.filter(({ id }) => id === part);
+  const named = shown.filter(({ name }) => name === part);
+  const parts = shown.filter(({ id, paths }) => id.includes(part) || paths.some((path) => path.includes(part)));
+  const found = [exact, named, parts].find((list) => list.length > 0) ?? [];
+  const [only, more] = found;
+  if (only === undefined) {
+    throw new CommandError(`no kernel has \`${part}\` in its name or path`,
+      "`deitc explain FILE --json` lists the kernels; --family chooses which are looked at");
+  }
+  if (more !== undefined) {
+    const left = found.length - KERNELS_LISTED;
+    const names = found.slice(0, KERNELS_LISTED).map(({ id }) => `    ${id}\n`).join("");
+    const rest = left > 0 ? `    and ${left} more` : "";
+    throw new CommandError(`\`${part}\` is in the name or path of ${found.length} kernels`,
+      `name one of them\n${names}${rest}`.trimEnd());
+  }
+  return `// kernels/${only.id}.wgsl\n${recipe.wgsl.get(only.id) ?? ""}`;
+}
+
+async function draw(folder: string, recipe: CompiledRecipe, families: readonly FamilyName[]): Promise<void> {
+  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
+    import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
+  ]);
+  makeFolder(folder);
+  for (const [name, graph] of graphsOf(recipe)) {
+    const drawn = { ...graph, manifest: { name: `${recipe.manifest.name}, ${name}` } };
+    writeFileSync(join(folder, `${name}-graph.svg`), drawGraph(drawn));
+    for (const family of families) writeFileSync(join(folder, `${name}-plan-${family}.svg`), drawPlan(drawn, family));
+  }
+}
+
+function forJson(recipe: CompiledRecipe, loss: string, families: readonly FamilyName[]): unknown {
+  const { manifest } = recipe;
+  const images = passImages(manifest);
+  const paths = (decay: boolean): string[] =>
+    manifest.states.filter((state) => state.trained && state.decay === decay).map(({ path }) => path);
+  const memory = families.map((family) => {
+    const made = new RecipeMemory(recipe, family);
+    const at = batchesUpTo(images).map((batch) => {
+      const bytes = made.at(batch);
+      return { batch, ...bytes, peak: sumOf(bytes) };
+    });
+    return { family, formula: made.affine(), at, slots: made.slots };
+  });
+  return {
+    recipe: manifest.name, doc: manifest.doc, models: manifest.models, settings: manifest.settings, loss,
+    data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(recipe),
+    graphs: Object.fromEntries(graphsOf(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
+      kernels: fusion.kernels.map(
+        ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
+      stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
+      held: refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
+      rules: Object.fromEntries(firings),
+    }])),
+    kernels: kernelsOf(recipe).filter(({ family }) => families.some((name) => name === family))
+      .map(({ id, paths: computed }) => ({ id, paths: computed })),
+    memory,
+  };
+}

@@ -1,0 +1,145 @@
+/** @file `deitc train`: a recipe to a trained model, with a bar, checkpoints, records and a report. */
+import { join } from "node:path";
+import { Command } from "commander";
+import type { Trainer, TrainerOptions } from "../../../runtime/node/train/trainer.js";
+import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
+import { amount, examples, wholeNumber, type Finish } from "../command.js";
+import { CommandError, Exit } from "../exit.js";
+import { showSeconds, withStatus } from "../progress.js";
+import { openRecipePath, withRecipeOptions, type OpenedRecipe, type RecipeOptions } from "../recipe.js";
+import { table } from "../table.js";
+
+interface Options extends RecipeOptions {
+  readonly out?: string;
+  readonly resume?: string | true;
+  readonly force?: boolean;
+  readonly steps?: number;
+  readonly passes?: number;
+  readonly logEvery?: number;
+  readonly saveEvery?: number;
+  readonly keep?: number;
+  readonly fallback?: string;
+}
+
+export const trainCommand = (finish: Finish): Command =>
+  withRecipeOptions(new Command("train")
+    .description("Trains by a recipe: a .deit file compiled on the way, or a folder that deitc compile wrote.")
+    .argument("<recipe>", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe")
+    .option("--out <folder>", "where checkpoints, records and the report go (default: runs/<recipe>)")
+    .option("--resume [folder]", "go on with the run in --out, or in another folder or checkpoint")
+    .option("--force", "resume even what another recipe left")
+    .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length", wholeNumber(1))
+    .option("--passes <n>", "passes that a step's batch is split into, at least", wholeNumber(1))
+    .option("--log-every <n>", "steps between two records (default: about fifty records an epoch)", wholeNumber(1))
+    .option("--save-every <seconds>", "a checkpoint that often, besides the end of each epoch (default: 600)", amount)
+    .option("--keep <n>", "checkpoints to keep (default: 2)", wholeNumber(1))
+    .option("--fallback <folder>", "where a checkpoint goes when --out cannot take one"))
+    .addHelpText("after", examples(
+      "deitc train recipe.deit",
+      "deitc train recipe.deit:hard --data /data/imagenet --weights teacher=regnety_160.safetensors",
+      "deitc train recipe.deit --resume",
+    ))
+    .action(async (recipe: string, options: Options) => {
+      await trainRecipe(recipe, options);
+      finish(Exit.done);
+    });
+
+async function trainRecipe(path: string, options: Options): Promise<void> {
+  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  using interrupt = onInterrupt(() => say("\nstopping after this step; Ctrl-C again ends at once"));
+  const { Trainer } = await import("../../../runtime/node/train/trainer.js");
+  const notes: string[] = [];
+  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), signal: interrupt.signal, onNote: (note) => void notes.push(note),
+  }));
+  try {
+    if (!options.json) head(trainer, recipe, notes);
+    const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
+    if (options.json) printOutcome(trainer, outcome);
+    else await summary(trainer, outcome, path);
+  } finally {
+    trainer.destroy();
+  }
+}
+
+/** The options that are given, under the trainer's names. */
+export function trainerOptions(options: Options, { base }: OpenedRecipe): TrainerOptions {
+  const { resume, saveEvery } = options;
+  const names = [
+    "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
+    "fallback",
+  ] as const satisfies readonly (keyof Options)[];
+  const given = Object.fromEntries(
+    names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
+  return {
+    ...given, base,
+    ...(resume === undefined ? {} : { resume }),
+    ...(saveEvery === undefined ? {} : { saveEvery: { seconds: saveEvery } }),
+  };
+}
+
+function head(trainer: Trainer, { seconds }: OpenedRecipe, notes: readonly string[]): void {
+  process.stdout.write(table(trainer.facts.map((row) => [...row])));
+  process.stdout.write(`compiled in ${showSeconds(seconds)}\n`);
+  for (const note of notes) process.stdout.write(`note: ${note}\n`);
+  if (trainer.engine.device.software) process.stdout.write("note: no GPU is used: the adapter computes on the CPU\n");
+  if (trainer.startStep > 0) process.stdout.write(`going on after step ${trainer.startStep}\n`);
+}
+
+/** A bar on a terminal, lines elsewhere. */
+async function showEvents(trainer: Trainer): Promise<TrainingOutcome> {
+  const { TrainingProgress } = await import("../../../runtime/node/train/progress.js");
+  const progress = new TrainingProgress(trainer.plan.steps);
+  try {
+    return await eachEvent(trainer, (event) => progress.show(event));
+  } finally {
+    progress.end();
+  }
+}
+
+/** An event a line, for programs. Steps are left out: their records say more. */
+const printEvents = (trainer: Trainer): Promise<TrainingOutcome> =>
+  eachEvent(trainer, (event) => {
+    if (event.kind !== "step") process.stdout.write(`${JSON.stringify(event)}\n`);
+  });
+
+async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void): Promise<TrainingOutcome> {
+  const course = trainer.run();
+  for (;;) {
+    const { value, done } = await course.next();
+    if (done === true) return value;
+    take(value);
+  }
+}
+
+function printOutcome({ folder }: Trainer, { records: _, ...outcome }: TrainingOutcome): void {
+  process.stdout.write(`${JSON.stringify({ kind: "outcome", folder, ...outcome })}\n`);
+}
+
+/** What there is now, and how to go on. */
+async function summary(trainer: Trainer, outcome: TrainingOutcome, path: string): Promise<void> {
+  const { showDuration, showNumber } = await import("../../../runtime/node/train/progress.js");
+  const { records, best, step, finished, checkpoint } = outcome;
+  const last = records.at(-1);
+  const folder = trainer.folder ?? "";
+  const lines: string[] = [];
+  const { steps } = trainer.plan;
+  if (last !== undefined) {
+    lines.push(`${finished ? "trained" : "stopped after"} ${step} of ${steps} steps in ${showDuration(last.seconds)} ` +
+      `of training, mean loss ${showNumber(last.loss)}`);
+  } else lines.push(finished ? `nothing to do: all ${steps} steps are done` : "stopped before the first step");
+  if (best !== undefined) {
+    const what = best.weights === "ema" ? "the moving average" : "the weights";
+    const { top1, loss, count } = best.evaluation;
+    lines.push(`best: ${(100 * top1).toFixed(2)} % of ${count} held-out images (loss ${showNumber(loss)}), ` +
+      `${what} after step ${best.step}: ${join(folder, "best.safetensors")}`);
+  }
+  if (checkpoint !== undefined) lines.push(`last: ${join(folder, "last.safetensors")}`);
+  if (last !== undefined) lines.push(`report: ${join(folder, "report.html")}`);
+  process.stdout.write(`${lines.join("\n")}\n`);
+  if (finished) return;
+  if (checkpoint === undefined) throw new CommandError("stopped before anything was saved");
+  process.stdout.write(`go on with: deitc train ${path} --out ${folder} --resume\n`);
+}
