@@ -1,6 +1,8 @@
 /** @file The compiler for programs (`deitc/compiler`): read a program, compile a model, emit its module. */
+import type { LoadOptions } from "../dsl/resolve.js";
 import { FUNCTIONS } from "./elaborate/index.js";
 import { OPS } from "./ops/index.js";
+import { RECIPE_CALLS } from "./train/vocabulary/index.js";
 
 export { renderDiagnostic, renderDiagnostics, diagnosticJson } from "../dsl/diagnostics.js";
 export type { Diagnostic, DiagnosticJson } from "../dsl/diagnostics.js";
@@ -16,8 +18,8 @@ export { compileRecipe } from "./train/compile.js";
 export type { CompiledRecipe, RecipeCompileOptions } from "./train/compile.js";
 export { VERSION } from "./emit/version.js";
 
-/** Every built-in name that a body may call: what `loadProgram` needs to know of the compiler. */
-export function callableNames(): ReadonlySet<string> {
+/** All that programs may call: what `loadProgram` needs to know of the compiler. */
+export function language(): LoadOptions {
   const ops = [...OPS.values()].filter((record) => record.internal !== true).map((record) => record.name);
-  return new Set([...ops, ...FUNCTIONS.keys()]);
+  return { opNames: new Set([...ops, ...FUNCTIONS.keys()]), calls: RECIPE_CALLS };
 }

@@ -3,13 +3,14 @@
  */
 import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
-import type { Family, FamilyName, Manifest, TensorInfo } from "../runtime/manifest.js";
-import { FAMILY_NAMES } from "./families.js";
+import type { Family, Manifest, TensorInfo } from "../runtime/manifest.js";
+import { targetNamed, TARGETS, type Target, type TargetName } from "./targets/index.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./rewrite/expand.js";
 import { fuse } from "./fuse/fuse.js";
 import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
 import { printGraph, type Graph, type Node } from "./ir/graph.js";
+import { verifyGraph } from "./ir/verify.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
 import { OPS } from "./ops/index.js";
@@ -30,6 +31,8 @@ export interface CompileOptions {
   readonly overrides?: Overrides;
   /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
   readonly without?: readonly Optimization[];
+  /** Looks over the graph after every pass, and throws a CompilerBug if it is invalid. Off unless given. */
+  readonly verify?: boolean;
 }
 
 /** One pass that ran. */
@@ -54,7 +57,7 @@ export interface CompiledGraph {
   /** The same without composites: what the kernels were fused from. */
   readonly expanded: Graph;
   readonly fusion: Fusion;
-  readonly families: Readonly<Record<FamilyName, CompiledFamily>>;
+  readonly families: Readonly<Record<TargetName, CompiledFamily>>;
   /** Firings of every rewrite rule, by name, and what was held back. */
   readonly firings: ReadonlyMap<string, number>;
   readonly refusals: readonly Refusal[];
@@ -94,39 +97,50 @@ export function compileGraph(
     passes.push({ name, ms: performance.now() - start, dump: () => dump(made) });
     return made;
   };
-  const dumpGraph = (made: { readonly graph: Graph }): string => printGraph(made.graph);
-  const simple = pass("simplify", () => simplify(graph), dumpGraph);
-  const { without = [] } = options;
+  const { without = [], verify = false } = options;
+  const graphPass = <T extends { readonly graph: Graph }>(name: string, run: () => T): T => {
+    const made = pass(name, run, ({ graph: result }) => printGraph(result));
+    if (verify) verifyGraph(made.graph, name, OPS);
+    return made;
+  };
+  if (verify) verifyGraph(graph, "elaborate", OPS);
+  const simple = graphPass("simplify", () => simplify(graph));
   const unless = (what: Optimization, rewritten: (graph: Graph) => Rewritten) => (graph: Graph): Rewritten =>
     (without.includes(what) ? { graph, firings: new Map(), refusals: [] } : rewritten(graph));
-  const recognized = pass("recognize", () => unless("patterns", recognize)(simple.graph), dumpGraph);
-  const settled = pass("simplify again", () => simplify(recognized.graph), dumpGraph);
-  const laidOut = pass("lay out", () => unless("layout", layOut)(settled.graph), dumpGraph);
-  const expanded = pass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }), dumpGraph);
+  const recognized = graphPass("recognize", () => unless("patterns", recognize)(simple.graph));
+  const settled = graphPass("simplify again", () => simplify(recognized.graph));
+  const laidOut = graphPass("lay out", () => unless("layout", layOut)(settled.graph));
+  const expanded = graphPass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }));
   const { fusion, stored, places } = pass(
     "fuse", () => fused(expanded.graph, without), (made) => printFusion(made.fusion),
   );
-  const compileFamily = (name: FamilyName): CompiledFamily => {
+  const compileFor = (target: Target): CompiledFamily => {
+    const { name } = target;
     const lowered = pass(
-      `lower ${name}`, () => lowerAll(fusion.kernels, { family: name, records: OPS, stored, inPlace: places.inPlace }),
+      `lower ${name}`, () => lowerAll(fusion.kernels, { target, records: OPS, stored, inPlace: places.inPlace }),
       (kernels) => kernels.map((k) => `// ${k.fused.root.origin.path}\n${k.wgsl}`).join("\n"),
     );
     const planned = pass(
-      `plan ${name}`, () => plan(expanded.graph, lowered, { title, records: OPS, places }), (p) => printPlan(p.family),
+      `plan ${name}`, () => plan(expanded.graph, lowered, { title, records: OPS, places, target }),
+      (p) => printPlan(p.family),
     );
     return { lowered, planned };
   };
-  const families = { scalar: compileFamily("scalar"), wide: compileFamily("wide"), tiled: compileFamily("tiled") };
-  const wgsl = new Map<string, string>();
-  for (const name of FAMILY_NAMES) {
-    for (const [kernel, text] of families[name].planned.wgsl) wgsl.set(`${name}/${kernel}`, text);
-  }
+  const made = TARGETS.map((target) => [target.name, compileFor(target)] as const);
+  const families = Object.fromEntries(made) as Record<TargetName, CompiledFamily>; // one for each target
+  const wgsl = new Map(made.flatMap(([name, { planned }]) =>
+    [...planned.wgsl].map(([kernel, text]) => [`${name}/${kernel}`, text] as const)));
   const firings = new Map<string, number>();
   for (const { firings: some } of [simple, recognized, settled, laidOut]) {
     for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
   }
   const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals, ...laidOut.refusals];
   return { wgsl, graph: settled.graph, expanded: expanded.graph, fusion, families, firings, refusals, passes };
+}
+
+/** What a target's family became, by a name that a user or an adapter gave. */
+export function familyOfTarget({ families }: Pick<CompiledGraph, "families">, name: string): CompiledFamily {
+  return families[targetNamed(name).name as TargetName]; // every target is compiled for
 }
 
 interface Fused {
@@ -167,14 +181,13 @@ export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
       return { ...tensor(output), ...(first < i ? { sameAs: first } : {}) };
     }),
     parameters: [...graph.parameters.values()].map(({ path, node, trained, decay, initializer, inside }, _, all) => ({
-      path, shape: node.shape.map((d) => d.c), trained, decay, initializer,
+      path, shape: node.shape.map((d) => d.c), ...(node.dtype === "f32" ? {} : { dtype: node.dtype }), trained, decay,
+      initializer,
       ...(inside ? {
         inside: { parameter: all.findIndex((p) => p.path === inside.lane), offset: inside.offset },
       } : {}),
     })),
-    families: {
-      scalar: families.scalar.planned.family, wide: families.wide.planned.family, tiled: families.tiled.planned.family,
-    },
+    families: Object.fromEntries(TARGETS.map(({ name: target }) => [target, families[target].planned.family])),
   };
 }
 

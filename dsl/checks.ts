@@ -120,7 +120,7 @@ class Checker {
       chain.push(current.declaration);
       if (chain.length > MOST_BASES) {
         const what = `\`${declaration.name.text}\``;
-        const values = { what, limit: MOST_BASES, help: "extend a base nearer to the first" };
+        const values = { what, limit: MOST_BASES, help: "extend one closer to the start of the chain" };
         this.diagnostics.report("too_deep", values, declaration.name.span);
         return true;
       }
@@ -196,7 +196,7 @@ class Checker {
     const late = named < 0 ? undefined : expr.args.slice(named).find((arg) => arg.name === undefined);
     if (late === undefined) return;
     const values = {
-      expected: "a named argument", found: "a plain one", help: "plain arguments stand before named ones"
+      expected: "a named argument", found: "a positional one", help: "positional arguments go before named ones"
     };
     this.diagnostics.report("unexpected_token", values, late.span);
   }
@@ -218,7 +218,7 @@ class Checker {
         this.diagnostics.report("unknown_name", values, span);
       } else {
         this.diagnostics.report(
-          "not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops are called" }, span
+          "not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops can be called" }, span
         );
       }
     };
@@ -227,11 +227,11 @@ class Checker {
 
 /** Statements that may not stand somewhere, with what to do. */
 const misplaced: Readonly<Record<Place, Partial<Record<ast.Statement["kind"], string>>>> = {
-  block: { input: "make it a parameter of the block", output: "give the value back with `return`" },
+  block: { input: "make it a parameter of the block", output: "return the value with `return`" },
   model: { return: "name the result: `output logits = …`" },
   loss: {
     input: "make it a parameter of the loss",
-    output: "give the value back with `return`",
+    output: "return the value with `return`",
     param: "parameters belong to models",
     buffer: "buffers belong to models", update: "buffers belong to models",
   },
@@ -271,7 +271,7 @@ function checkRecursion(all: readonly Declared[], diagnostics: Diagnostics): voi
       if (start < 0 && path.length < MOST_CALLS) return visit(target);
       if (start < 0) {
         diagnostics.report(
-          "too_deep", { what: "this call", limit: MOST_CALLS, help: "call fewer blocks through each other" }, expr.span
+          "too_deep", { what: "this call", limit: MOST_CALLS, help: "nest fewer block calls" }, expr.span
         );
         return;
       }

@@ -70,25 +70,25 @@ export function foundWords(found: IToken, eof: TokenType): string {
   if (found.tokenType === eof) return "the end of the file";
   if (found.tokenType === t.Doc) return "a `///` comment";
   const text = found.image.length > 32 ? `${found.image.slice(0, 32)}…` : found.image;
-  if (t.isReserved(found)) return `the word \`${text}\``;
+  if (t.isReserved(found)) return `the keyword \`${text}\``;
   return `\`${text}\``;
 }
 
 /** A fix for the slips people make, if this looks like one. */
 export function unexpectedHelp(found: IToken, expected: string, previous: IToken | undefined): string | undefined {
   const type = found.tokenType;
-  if (type === t.Import) return "imports stand at the top of the file";
+  if (type === t.Import) return "imports go at the top of the file";
   if (type === t.Doc) return "a `///` comment documents the declaration, parameter or member after it; write `//` here";
   if (t.isReserved(found) && /^(a name|the name of|a parameter)/.test(expected)) {
-    return `\`${found.image}\` is a word of the language; choose another name`;
+    return `\`${found.image}\` is a keyword; choose another name`;
   }
   if (type === t.Assign && expected !== "`->` and the type of the result") {
-    return "compare with `==`; `=` only gives a name or an argument its value";
+    return "compare with `==`; `=` only defines a name or passes an argument";
   }
   if (type === t.LParen && expected === "`=`") return "give the result a name: `y = f(x)`";
-  if (type === t.LParen && expected === "an operator") return "only a block or op is called, by its name";
+  if (type === t.LParen && expected === "an operator") return "only blocks and ops can be called, by name";
   if (type === t.Comma && /^a (statement|member)/.test(expected)) {
-    return "delete it: nothing stands between members and between statements";
+    return "delete it: members and statements have no separator";
   }
   if (type === t.Comma && previous?.tokenType === t.Comma) return "delete one of the two commas";
   if ((type === t.RParen || type === t.RBracket) && previous?.tokenType === t.Comma) {

@@ -1,6 +1,6 @@
 /**
- * @file The catalogue of every error: code, sentence, help, and the rule behind it. No message text stands elsewhere,
- * but what ops say about their own operands.
+ * @file The catalogue of every error: code, sentence, help, and the rule behind it. No message text lives elsewhere,
+ * except what ops report about their own operands.
  */
 import { listNames, suggest } from "./suggest.js";
 
@@ -43,53 +43,53 @@ export const messages = {
     "Outside strings and comments a file holds ASCII letters, digits and the signs of the grammar.",
     (v: { text: string; code: string; help?: string }) =>
       ready({
-        text: `\`${v.text}\` (${v.code}) means nothing here`,
+        text: `\`${v.text}\` (${v.code}) is not allowed here`,
         help: v.help ?? "delete it; names are ASCII letters, digits and `_`",
       }),
   ),
   bad_number: entry(
-    "A number is digits, with a point between digits and an exponent if wanted: `12`, `0.5`, `5e-4`.",
+    "A number is digits, optionally with a decimal point between digits and an exponent: `12`, `0.5`, `5e-4`.",
     (v: { text: string; help?: string }) => ready(
       { text: `\`${v.text}\` is not a number`, help: v.help ?? "write digits, as in `12`, `0.5` or `5e-4`" }
     ),
   ),
   bad_string: entry(
-    "A string ends on its line; `{expr}` stands for a value; escapes are \\\" \\\\ \\n \\t \\{ \\}.",
+    "A string ends on its line; `{expr}` inserts a value; escapes are \\\" \\\\ \\n \\t \\{ \\}.",
     (v: { why: string; help: string }) => ({ message: v.why, help: v.help }),
   ),
 
   // Limits
   too_large: entry(
-    "Sources, lists and tensors have a greatest size, so that a slip does not fill the memory.",
+    "Sources, lists and tensors have a maximum size, so that a typo cannot exhaust memory.",
     (v: { what: string; size: string; limit: string; help?: string }) =>
       ready(
         { text: `${v.what} has ${v.size}; the limit is ${v.limit}`, help: v.help ?? "make it smaller, or split it" }
       ),
   ),
   too_deep: entry(
-    "Brackets, blocks, chains of operators and instances nest only so deep.",
+    "Brackets, blocks, operator chains and instances have a maximum nesting depth.",
     (v: { what: string; limit: number; help?: string }) =>
       ready({
         text: `${v.what} is nested more than ${v.limit} deep`,
-        help: v.help ?? "name the inner parts, each in a statement of its own",
+        help: v.help ?? "move the inner parts into statements of their own",
       }),
   ),
   too_many: entry(
-    "Loop turns, instances and files have a greatest number, so that compiling ends.",
+    "Loop iterations, block calls and files are limited in number, so that compilation always ends.",
     (v: { what: string; count?: number; limit: number; help?: string }) =>
       ready({
         text: `${v.count === undefined ? "too many" : v.count} ${v.what}; the limit is ${v.limit}`,
-        help: v.help ?? "check the bound: a unit or a digit may have slipped",
+        help: v.help ?? "check the bound for a mistyped digit or unit",
       }),
   ),
 
   // Files
   file_not_found: entry("The file to compile does not exist.", (v: { path: string }) => ({
-    message: `there is no file \`${v.path}\``,
-    help: "check the path; it is relative to the folder you are in",
+    message: `the file \`${v.path}\` does not exist`,
+    help: "check the path; it is relative to the current folder",
   })),
   unreadable_file: entry(
-    "A source is a UTF-8 text file that may be read.",
+    "A source is a readable UTF-8 text file.",
     (v: { path: string; why: "directory" | "binary" | "unreadable" }) => ({
       message: {
         directory: `\`${v.path}\` is a folder, not a file`,
@@ -97,7 +97,7 @@ export const messages = {
         unreadable: `\`${v.path}\` cannot be read`,
       }[v.why],
       help: {
-        directory: "name a `.deit` file in it", binary: "name a `.deit` source", unreadable: "check its permissions"
+        directory: "name a `.deit` file inside it", binary: "name a `.deit` source", unreadable: "check its permissions"
       }[v.why],
     }),
   ),
@@ -105,24 +105,24 @@ export const messages = {
     "An import names a `.deit` file relative to its own (`\"./vit.deit\"`) or a shipped one (`\"deitc/vit.deit\"`).",
     (v: { spec: string; help?: string }) =>
       ready({
-        text: `there is no file \`${v.spec}\` to import`,
+        text: `cannot find the import \`${v.spec}\``,
         help: v.help ?? 'write a path relative to this file (`"./vit.deit"`), or a shipped one (`"deitc/vit.deit"`)',
       }),
   ),
-  import_outside: entry("Imports stay inside the nearest folder with a `package.json`, links followed.", (
+  import_outside: entry("Imports stay inside the nearest folder with a `package.json`, after resolving links.", (
     v: { spec: string }
   ) => ({
-    message: `\`${v.spec}\` leaves the project`,
+    message: `\`${v.spec}\` is outside the project`,
     help: "copy the file into the project (the nearest folder with a `package.json`)",
   })),
-  import_cycle: entry("Files import each other in one direction.", (v: { cycle: readonly string[] }) => ({
+  import_cycle: entry("Imports between files must not form a cycle.", (v: { cycle: readonly string[] }) => ({
     message: `these files import each other: ${cycle(v.cycle)}`,
-    help: "move what both need into a third file",
+    help: "move what they share into a third file",
   })),
 
   // Names
   unknown_name: entry(
-    "A name is used that nothing in reach defines.",
+    "A name is used that is not defined in this scope.",
     (v: { name: string; known: Iterable<string>; what?: string; names?: string; text?: string; help?: string }) => ({
       message: v.text ?? `there is no ${v.what ?? "value"} \`${v.name}\` here`,
       help: v.help ?? suggest(v.name, v.known, v.names ?? "known here"),
@@ -146,7 +146,7 @@ export const messages = {
     message: `\`${v.callee}\` has no argument \`${v.name}\``,
     help: suggest(v.name, v.known, "its arguments"),
   })),
-  too_many_arguments: entry("A call gives more values than its callee takes.", (
+  too_many_arguments: entry("A call passes more arguments than its callee takes.", (
     v: { callee: string; given: number; taken: number; signature: string }
   ) => ({
     message: `\`${v.callee}\` takes ${v.taken} argument${v.taken === 1 ? "" : "s"}, got ${v.given}`,
@@ -156,7 +156,7 @@ export const messages = {
     v: { name: string; path: string; known: Iterable<string> }
   ) => ({
     message: `\`${v.path}\` has no model or recipe \`${v.name}\``,
-    help: suggest(v.name, v.known, "it has"),
+    help: suggest(v.name, v.known, "this file has"),
   })),
   ambiguous_target: entry("A file with several models or recipes is compiled with `--target NAME`.", (
     v: { path: string; known: readonly string[] }
@@ -165,28 +165,28 @@ export const messages = {
       ? `\`${v.path}\` has no model and no recipe` : `\`${v.path}\` has several models or recipes`,
     help: v.known.length === 0 ? "declare a model" : `choose one with \`--target\`: ${listNames(v.known, "or")}`,
   })),
-  duplicate_name: entry("One name, one thing, in a file, a header, a record and a call.", (
+  duplicate_name: entry("A name is given only once in a file, a header, a record and a call.", (
     v: { name: string; what: string }
   ) => ({
     message: `${v.what} \`${v.name}\` is given twice`,
     help: "rename or delete one of the two",
   })),
-  shadows_op: entry("Blocks and imports do not take the name of a built-in op or function.", (
+  shadows_op: entry("Blocks and imports must not reuse the name of a built-in op or function.", (
     v: { name: string; what: string }
   ) => ({
     message: `the ${v.what} \`${v.name}\` has the name of a built-in op`,
     help: `rename it, for instance \`${v.name}_block\``,
   })),
-  extends_cycle: entry("A model or recipe extends another, ending in one that extends none.", (
+  extends_cycle: entry("A chain of `extends` ends in a model or recipe that extends nothing.", (
     v: { cycle: readonly string[] }
   ) => ({
     message: `these extend each other: ${cycle(v.cycle)}`,
     help: "give one of them a header and body of its own",
   })),
-  recursive_block: entry("Blocks do not call themselves, directly or through others.", (
+  recursive_block: entry("Blocks must not call themselves, directly or through other blocks.", (
     v: { cycle: readonly string[] }
   ) => ({
-    message: `these blocks call each other without end: ${cycle(v.cycle)}`,
+    message: `these blocks call each other recursively: ${cycle(v.cycle)}`,
     help: "repeat with `for i in 0..n { … }`",
   })),
   not_a_model: entry("Models are extended and instantiated, recipes extended, blocks and ops called.", (
@@ -202,7 +202,7 @@ export const messages = {
   misplaced_statement: entry(
     "`input`, `output`: models; `return`: blocks, losses; `param`, `buffer`, `update`: blocks, models. Nowhere else.",
     (v: { what: string; where: string; help: string }) => (
-      { message: `\`${v.what}\` has no meaning in a ${v.where}`, help: v.help }
+      { message: `\`${v.what}\` is not allowed in a ${v.where}`, help: v.help }
     ),
   ),
   missing_return: entry("A block or loss returns a value on every path.", (v: { what: string; name: string }) => ({
@@ -219,21 +219,21 @@ export const messages = {
   })),
 
   // Types and shapes
-  missing_argument: entry("A call or model gives no value to a parameter without default.", (
+  missing_argument: entry("A parameter without a default is given no value.", (
     v: { callee: string; name: string; signature: string; how?: string }
   ) => ({
     message: `\`${v.callee}\` needs a value for \`${v.name}\``,
     help: v.how ?? `its signature is \`${v.signature}\``,
   })),
-  wrong_type: entry("A value is of another type than its place takes: int, real, bool, list, string or tensor.", ready),
+  wrong_type: entry("A value does not have the type expected there: int, real, bool, list, string or tensor.", ready),
   shape_mismatch: entry("Two sizes that must be equal are not.", ready),
-  rank_mismatch: entry("A tensor has another number of dimensions than its place takes.", ready),
+  rank_mismatch: entry("A tensor does not have the number of dimensions expected there.", ready),
   element_count: entry("Reshaping keeps the number of elements.", ready),
-  value_error: entry("A value is outside what its place allows.", ready),
+  value_error: entry("A value is outside the range allowed there.", ready),
   random_in_inference: entry(
     "Random numbers are drawn in training only: in inference a model gives the same outputs for the same inputs.",
     (v: { callee: string }) => ({
-      message: `\`${v.callee}\` draws random numbers, which inference does not have`,
+      message: `\`${v.callee}\` draws random numbers, which inference does not allow`,
       help: `put the call inside \`if training { … }\`, as \`drop_path\` in deitc/nn.deit does`,
     }),
   ),
@@ -246,26 +246,26 @@ export const messages = {
       }),
   ),
   symbolic_batch: entry("The batch `B` is chosen when the module is loaded.", (v: { where: string }) => ({
-    message: `the batch \`B\` cannot decide ${v.where}`,
-    help: "the batch is bound after checking; use it in a shape or in tensor arithmetic",
+    message: `the batch \`B\` cannot determine ${v.where}`,
+    help: "the batch is known only when the module is loaded; use it in a shape or in tensor arithmetic",
   })),
   unnamed_parameters: entry("The name on the left of a call is the path of its parameters.", (
     v: { callee: string; name: string }
   ) => ({
-    message: `this call of \`${v.callee}\` owns parameters but has no name`,
+    message: `this call of \`${v.callee}\` has parameters but no name`,
     help: `write \`${v.name} = ${v.callee}(…)\`, or add \`as "${v.name}"\``,
   })),
   duplicate_path: entry("Every parameter has a path of its own: weights are never shared by accident.", (
     v: { path: string }
   ) => ({
-    message: `two parameters would be called \`${v.path}\``,
+    message: `two parameters would have the path \`${v.path}\``,
     help: "give one of the calls another name on the left, or `as \"…\"`",
   })),
   bad_path: entry(
-    "The path of parameters is made of ASCII letters, digits and `_`, with single points or hyphens between.",
+    "A parameter path consists of ASCII letters, digits and `_`, separated by single points or hyphens.",
     (v: { path: string }) => ({
-      message: `${JSON.stringify(v.path.length > 60 ? `${v.path.slice(0, 59)}…` : v.path)} is no path of parameters`,
-      help: "write letters, digits and `_` with points between, as in `\"blocks.0\"`",
+      message: `${JSON.stringify(v.path.length > 60 ? `${v.path.slice(0, 59)}…` : v.path)} is not a parameter path`,
+      help: "use letters, digits and `_`, separated by points, as in `\"blocks.0\"`",
     }),
   ),
   tensor_condition: entry("`if`, `for` and `?:` take compile-time values.", (v: { where: string; text?: string }) => ({
@@ -274,13 +274,13 @@ export const messages = {
   })),
 
   // Recipes
-  missing_unit: entry("Counts in a recipe carry their unit.", (
+  missing_unit: entry("Counts in a recipe have a unit.", (
     v: { what: string; value: string; units: readonly string[] }
   ) => ({
     message: `\`${v.what}\` needs a unit`,
     help: `write ${orUnits(v.value, v.units)}`,
   })),
-  wrong_unit: entry("A count in a recipe has the unit its place takes; equal units divide to a number.", (
+  wrong_unit: entry("A count in a recipe has the unit expected there; dividing equal units gives a plain number.", (
     v: { what: string; found: string; units: readonly string[]; value?: string; help?: string }
   ) => ({
     message: `${v.what} takes ${v.units.length === 0 ? "a plain number" : units(v.units)}, got ${v.found}`,
@@ -290,28 +290,28 @@ export const messages = {
         : `write ${orUnits(v.value ?? "5", v.units)}`
     ),
   })),
-  missing_member: entry("A recipe states what it trains, on what, how long and how.", (
+  missing_member: entry("A recipe states what it trains, on which data, for how long and how.", (
     v: { recipe: string; member: string; example: string; text?: string }
   ) => ({
     message: v.text ?? `the recipe \`${v.recipe}\` has no \`${v.member}\``,
     help: `add \`${v.example}\``,
   })),
-  unused_constant: entry("A recipe's own constants are read by its loss or its other members.", (
+  unused_constant: entry("A recipe's own constants must be used by its loss or its other members.", (
     v: { name: string; known: Iterable<string> }
   ) => ({
-    message: `\`${v.name}\` is never read`,
+    message: `\`${v.name}\` is never used`,
     help: suggest(v.name, v.known, "known members"),
   })),
-  frozen_without_weights: entry("A frozen model starts from weights: random ones teach nothing.", (
+  frozen_without_weights: entry("A frozen model needs trained weights: random weights teach nothing.", (
     v: { name: string; model: string }
   ) => ({
     message: `\`${v.name}\` is frozen but has no weights`,
     help: `write \`${v.name}: ${v.model} frozen from "….safetensors"\``,
   })),
-  no_gradient: entry("Every parameter that is trained reaches the loss.", (
+  no_gradient: entry("The loss depends on every trained parameter.", (
     v: { path: string; instance?: string; output?: string }
   ) => ({
-    message: `the loss does not reach \`${v.path}\`${v.instance === undefined ? "" : ` of \`${v.instance}\``}`,
+    message: `the loss does not depend on \`${v.path}\`${v.instance === undefined ? "" : ` of \`${v.instance}\``}`,
     help: v.output === undefined ? "use an output that depends on it" : `use the output \`${v.output}\` in the loss`,
   })),
 };

@@ -54,7 +54,7 @@ function run<T>(source: ast.Source, rule: (g: Grammar) => ParserMethod<[], T>): 
   const last = tokens[MOST_TOKENS];
   if (last !== undefined) {
     const span = { source, start: last.startOffset, end: t.endOf(last) };
-    const size = `${tokens.length} words and signs`;
+    const size = `${tokens.length} tokens`;
     diagnostics.report(
       "too_large", { what: `\`${source.path}\``, size, limit: String(MOST_TOKENS), help: "split it into files" }, span
     );

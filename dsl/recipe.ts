@@ -10,7 +10,7 @@ import { listNames, nearest } from "./suggest.js";
 import { kindOf, showKind, timeUnits } from "./units.js";
 import type { Kind, Names } from "./units.js";
 import { members as schema } from "./vocabulary.js";
-import type { Accepts, MemberRule } from "./vocabulary.js";
+import type { Accepts, MemberRule, RecipeCalls } from "./vocabulary.js";
 import { eachBodyExpr, eachExpr, eachParamExpr, eachRecordExpr } from "./walk.js";
 
 /** A member with the recipe that states it and the names it sees. */
@@ -40,12 +40,18 @@ export function membersOf(recipe: Declared<ast.Recipe>): ReadonlyMap<string, Rec
 
 const isRecipe = (one: Declared | undefined): one is Declared<ast.Recipe> => one?.declaration.kind === "recipe";
 
+/** What recipes may call: functions of numbers, and the vocabulary by family. */
+interface Callables {
+  readonly opNames: ReadonlySet<string>;
+  readonly calls: RecipeCalls;
+}
+
 /** Checks every recipe of a program whose names and bases are known to be sound. */
-export function checkRecipes(all: readonly Declared[], opNames: ReadonlySet<string>, diagnostics: Diagnostics): void {
+export function checkRecipes(all: readonly Declared[], callables: Callables, diagnostics: Diagnostics): void {
   const recipes = all.filter(isRecipe);
   const heirs = (recipe: ast.Recipe): readonly Declared<ast.Recipe>[] =>
     recipes.filter((one) => one.declaration !== recipe && [...basesOf(one)].includes(recipe));
-  for (const one of recipes) new RecipeChecker(one, heirs(one.declaration), opNames, diagnostics).check();
+  for (const one of recipes) new RecipeChecker(one, heirs(one.declaration), callables, diagnostics).check();
 }
 
 function* basesOf(recipe: Declared<ast.Recipe>): Iterable<ast.Recipe> {
@@ -84,7 +90,7 @@ class RecipeChecker {
 
   constructor(
     private readonly recipe: Declared<ast.Recipe>, private readonly heirs: readonly Declared<ast.Recipe>[],
-    private readonly opNames: ReadonlySet<string>, private readonly diagnostics: Diagnostics,
+    private readonly callables: Callables, private readonly diagnostics: Diagnostics,
   ) {
     this.all = membersOf(recipe);
     this.name = recipe.declaration.name.text;
@@ -162,7 +168,7 @@ class RecipeChecker {
     const found = [...this.all.values()];
     if (!this.all.has("loss")) lacks("loss", "loss(images: [B, 3, H, W], labels: i32[B]) { … }");
     if (!found.some(({ member }) => member.kind === "instance" && !member.frozen)) {
-      lacks("student", "student: NAME_OF_A_MODEL", `the recipe \`${this.name}\` trains no model`);
+      lacks("student", "student: NAME_OF_A_MODEL", `the recipe \`${this.name}\` has no model to train`);
     }
   }
 
@@ -170,7 +176,7 @@ class RecipeChecker {
   private kind(expr: ast.Expr): Kind {
     const names: Names = {
       member: (name) => this.all.get(name)?.member, names: () => [...this.all.keys()], units: unitsOf,
-      functions: this.opNames, known: this.known,
+      functions: this.callables.opNames, known: this.known,
     };
     return kindOf(expr, names, this.diagnostics);
   }
@@ -198,7 +204,7 @@ class RecipeChecker {
     const got = textOf(expr.span);
     const shown = got.length > 40 ? `${got.slice(0, 40)}…` : got;
     this.diagnostics.report(
-      "wrong_type", { text: `${text}, got \`${shown}\``, help: `write for instance \`${example}\`` }, expr.span
+      "wrong_type", { text: `${text}, got \`${shown}\``, help: `for example, write \`${example}\`` }, expr.span
     );
   }
 
@@ -226,7 +232,7 @@ class RecipeChecker {
     const value = numberOf(expr);
     if (value === undefined) return;
     if (value < least || value > most) {
-      const text = `\`${what}\` is between ${least} and ${most}, got ${value}`;
+      const text = `\`${what}\` must be between ${least} and ${most}, got ${value}`;
       this.diagnostics.report("value_error", { text, help: "choose a value in that range" }, expr.span);
     } else if (whole === true && !Number.isInteger(value)) {
       this.diagnostics.report("not_an_integer", { what: `\`${what}\``, value, positive: false }, expr.span);
@@ -256,11 +262,12 @@ class RecipeChecker {
       return this.wrong(`\`${what}\` takes ${accepts.list === true ? "a list of calls" : "a call"}`, expr, example);
     }
     const { text, span } = expr.callee;
-    const signature = Object.hasOwn(accepts.calls, text) ? accepts.calls[text] : undefined;
+    const calls = this.callables.calls[accepts.of];
+    const signature = Object.hasOwn(calls, text) ? calls[text] : undefined;
     if (signature === undefined) {
-      const known = Object.keys(accepts.calls);
+      const known = Object.keys(calls);
       this.diagnostics.report(
-        "unknown_name", { name: text, known, text: `\`${what}\` knows no \`${text}\``, names: "it knows" }, span
+        "unknown_name", { name: text, known, text: `unknown ${what} \`${text}\``, names: "available" }, span
       );
       return;
     }
@@ -316,7 +323,7 @@ class RecipeChecker {
     }
   }
 
-  /** A quantity argument; 0 needs no unit to mean none, but is written with one all the same. */
+  /** A quantity argument; 0 is written with a unit as well. */
   private time(what: string, value: ast.Expr, kind: Kind, unit: ast.Unit): void {
     const units = timeUnits.includes(unit) ? timeUnits : [unit];
     if (kind.is === "unknown" || (kind.is === "quantity" && units.includes(kind.unit))) return;

@@ -8,6 +8,7 @@ import type { Diagnostic } from "./diagnostics.js";
 import { parse } from "./parse.js";
 import type { Declared, Program, Scope } from "./program.js";
 import { checkRecipes } from "./recipe.js";
+import type { RecipeCalls } from "./vocabulary.js";
 
 /** Why a source could not be had. */
 export type ReadError = "not_found" | "directory" | "too_large" | "unreadable" | "binary";
@@ -26,10 +27,12 @@ export interface SourceHost {
   };
 }
 
-/** What a program may call, and how deep it goes. */
+/** What a program may call. */
 export interface LoadOptions {
   /** Every built-in name that a body may call: ops, scalar functions, initializers. */
   readonly opNames: ReadonlySet<string>;
+  /** What recipes may call, with signatures. */
+  readonly calls: RecipeCalls;
 }
 
 /** Most files in one program. */
@@ -53,7 +56,7 @@ export function loadProgram(
   const entry = loader.entry(entryPath);
   const diagnostics = loader.diagnostics;
   if (diagnostics.empty) checkDeclarations(loader.all(), options.opNames, diagnostics);
-  if (diagnostics.empty) checkRecipes(loader.all(), options.opNames, diagnostics);
+  if (diagnostics.empty) checkRecipes(loader.all(), options, diagnostics);
   if (entry === undefined || !diagnostics.empty) return { diagnostics: diagnostics.list() };
   return { program: programOf(entry, loader.sources()), diagnostics: [] };
 }
@@ -119,7 +122,7 @@ class Loader {
     if (this.declarations > MOST_DECLARATIONS) {
       this.diagnostics.report(
         "too_many", {
-          what: "declarations", count: this.declarations, limit: MOST_DECLARATIONS, help: "import less"
+          what: "declarations", count: this.declarations, limit: MOST_DECLARATIONS, help: "import fewer files"
         }, at
       );
       return undefined;

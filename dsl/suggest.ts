@@ -52,7 +52,7 @@ export function suggest(name: string, known: Iterable<string>, what: string): st
   const near = nearest(name, known);
   if (near !== undefined) return `did you mean \`${near}\`?`;
   const all = [...new Set(known)].sort();
-  if (all.length === 0) return `there are no ${what}`;
+  if (all.length === 0) return `${what}: none`;
   const shown = all.slice(0, LISTED).map((one) => `\`${one}\``).join(", ");
   return `${what}: ${shown}${all.length > LISTED ? `, and ${all.length - LISTED} more` : ""}`;
 }

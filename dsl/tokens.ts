@@ -193,7 +193,7 @@ function unknownCharacter(text: string, offset: number, length: number): { text:
     "−": "subtract with `-`",
     "–": "subtract with `-`",
     "#": "comments begin with `//`",
-    ";": "statements need nothing between them",
+    ";": "statements need no separator",
     "&": "write `and`",
     "|": "write `or`",
     "!": "write `not`",
@@ -225,14 +225,14 @@ function reportBad(one: IToken, span: Span, diagnostics: Diagnostics): boolean {
     const closed = /^"(?:[^"\\]|\\.)*"/.test(one.image);
     diagnostics.report("bad_string", closed
       ? {
-        why: "a `{` in this string has no matching `}`", help: "write `{expr}` for a value, `\\{` for the sign itself"
+        why: "a `{` in this string has no matching `}`", help: "write `{expr}` for a value, `\\{` for a literal brace"
       }
-      : { why: "this string does not end on its line", help: "close it with `\"`" }, span);
+      : { why: "this string is not closed on its line", help: "close it with `\"`" }, span);
   } else if (is(one, Text)) {
     const escape = /\\[^"\\nt{}]/.exec(one.image.replace(/\\\\/g, "__"));
     if (escape === null) return false;
     const start = span.start + escape.index;
-    const values = { why: `\`${escape[0]}\` is no escape`, help: "write `\\\\` for a backslash" };
+    const values = { why: `\`${escape[0]}\` is not an escape sequence`, help: "write `\\\\` for a backslash" };
     diagnostics.report("bad_string", values, { ...span, start, end: start + 2 });
   } else {
     return false;

@@ -84,7 +84,7 @@ function nameKind(
   if (member.kind !== "value") return UNKNOWN;
   if (reading.includes(name)) {
     diagnostics.report(
-      "value_error", { text: `\`${name}\` is defined by itself`, help: "give it a value of its own" }, span
+      "value_error", { text: `\`${name}\` is defined in terms of itself`, help: "give it a value of its own" }, span
     );
     return UNKNOWN;
   }

@@ -3,7 +3,8 @@
  * where the adapter came from: a browser's `navigator.gpu` or Dawn in Node.
  */
 import { AdapterError, DeitcError, DeviceLostError, OutOfMemoryError } from "./errors.js";
-import { FAMILY_NAMES, type Family, type FamilyName, type Manifest } from "./manifest.js";
+import { familiesByRank, familyNamed } from "./families.js";
+import type { Family, FamilyName, Manifest } from "./manifest.js";
 
 /** What kernels may ask for; requested where the adapter has it. */
 const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const satisfies readonly GPUFeatureName[];
@@ -35,12 +36,6 @@ export function limitsOf(limits: GPUSupportedLimits): Limits {
 /** Whether the adapter computes on the CPU: WebGPU's own word for it, then the known names. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`);
-}
-
-/** The kernel family an adapter gets unless told otherwise: barrier-free kernels where a barrier costs most. */
-export function familyOf(info: GPUAdapterInfo): FamilyName {
-  if (!isSoftware(info)) return "tiled";
-  return (info.subgroupMinSize ?? 4) >= 8 ? "wide" : "scalar";
 }
 
 /** What people call an adapter: `NVIDIA H100 PCIe`, `SwiftShader driver 5.0.0`. */
@@ -85,7 +80,7 @@ export class Device {
       });
       return new Device(gpu, adapter.info);
     } catch (cause) {
-      throw new AdapterError(`${adapterName(adapter.info)} gives no device: ${reasonOf(cause)}`, {
+      throw new AdapterError(`${adapterName(adapter.info)} cannot create a device: ${reasonOf(cause)}`, {
         cause,
         help: "`deitc doctor` lists the adapters of this machine; choose another with `--adapter NAME`",
       });
@@ -175,7 +170,7 @@ function typed(error: GPUError, what: string): DeitcError {
         help: "use a smaller batch, or an adapter with more memory",
       });
     case "GPUValidationError":
-      return new DeitcError("validation", "device", text, { cause: error, help: "this is a bug of deitc: report it" });
+      return new DeitcError("validation", "device", text, { cause: error, help: "this is a bug in deitc: report it" });
     default:
       return new DeitcError("device", "device", text, { cause: error, help: "try another adapter, or a newer driver" });
   }
@@ -191,12 +186,18 @@ const reasonOf = (cause: unknown): string => firstLine(cause instanceof Error ? 
 
 /** Why `device` cannot run `family`, as a phrase, or undefined when it can. */
 function obstacle(device: Device, family: Family): string | undefined {
+  const feature = family.requires.features.find((name) => !device.features.has(name));
+  if (feature !== undefined) return `it needs the feature ${feature}`;
+  const available = device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;
+  if (family.requires.lanes > available) {
+    return `it needs subgroups of ${family.requires.lanes} lanes, the adapter has ${available}`;
+  }
   for (const kernel of family.kernels) {
     const missing = kernel.features.find((name) => !device.features.has(name));
     if (missing !== undefined) return `kernel '${kernel.name}' needs the feature ${missing}`;
     const lanes = device.info.subgroupMinSize ?? 0;
     if ((kernel.subgroup ?? 0) > lanes) {
-      return `kernel '${kernel.name}' needs subgroups of ${kernel.subgroup} lanes, it has ${lanes}`;
+      return `kernel '${kernel.name}' needs subgroups of ${kernel.subgroup} lanes, the adapter has ${lanes}`;
     }
     const needs = [
       [kernel.workgroupSize, "maxComputeInvocationsPerWorkgroup"],
@@ -205,7 +206,7 @@ function obstacle(device: Device, family: Family): string | undefined {
     ] as const;
     for (const [need, limit] of needs) {
       if (need > device.limits[limit]) {
-        return `kernel '${kernel.name}' needs ${limit} ${need}, it has ${device.limits[limit]}`;
+        return `kernel '${kernel.name}' needs ${limit} ${need}, the adapter has ${device.limits[limit]}`;
       }
     }
   }
@@ -213,15 +214,15 @@ function obstacle(device: Device, family: Family): string | undefined {
 }
 
 /**
- * The kernel family to run `manifest` with: the one asked for, else the one that suits the adapter, else the other.
- * @throws AdapterError naming the kernel and the feature or limit when none can run.
+ * The kernel family to run `manifest` with: the one asked for, else the first by rank, of those that suit the adapter
+ * before the others, that it can run.
+ * @throws AdapterError naming the feature, the lanes or the limit that is missing when none can run.
  */
 export function chooseFamily(device: Device, manifest: Manifest, asked?: FamilyName): FamilyName {
-  const best = familyOf(device.info);
-  const order: FamilyName[] = asked ? [asked] : [best, ...FAMILY_NAMES.filter((name) => name !== best)];
+  const order = asked === undefined ? familiesByRank(manifest.families, device.software) : [asked];
   const obstacles: string[] = [];
   for (const name of order) {
-    const found = obstacle(device, manifest.families[name]);
+    const found = obstacle(device, familyNamed(manifest, name));
     if (found === undefined) return name;
     obstacles.push(`${name}: ${found}`);
   }

@@ -1,17 +1,17 @@
-/** @file Everything that can go wrong at run time and is not a bug of ours: typed, and saying what to do. */
+/** @file Every run-time error that is not a bug in deitc: typed, with a fix. */
 
-/** Who has to act: the user, about what was handed in (exit code 1), or the machine's owner (exit code 3). */
+/** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
 
 /** What an error may carry besides its message. */
 export interface ErrorDetail {
-  /** What to do about it, as a sentence. */
+  /** How to fix it, as a sentence. */
   readonly help?: string;
-  /** The error underneath, for whoever debugs. */
+  /** The underlying error, for debugging. */
   readonly cause?: unknown;
 }
 
-/** The common class of all run-time faults; `code` is stable and fit for programs, the message for people. */
+/** The base class of all run-time errors; `code` is stable, for programs; the message is for people. */
 export class DeitcError extends Error {
   override readonly name: string = "DeitcError";
   readonly code: string;
@@ -34,7 +34,7 @@ export class InputError extends DeitcError {
   }
 }
 
-/** Why a file cannot be used: it is not there, not readable, cut short, of another kind, malformed, or unsafe. */
+/** Why a file cannot be used: it is missing, not readable, cut short, of another kind, malformed, or unsafe. */
 export type FileFault = "missing" | "unreadable" | "truncated" | "not-recognized" | "malformed" | "refused";
 
 /** What a file error may carry: the file, and the fault as one word. */

@@ -341,7 +341,7 @@ function sumOfCosines(pairs: Float32Array, images: number): number {
   return sum;
 }
 
-/** Share of images that two predictors tell differently; broken ones (-1 in `labels`) do not count. */
+/** Share of images that two predictors classify differently; broken ones (-1 in `labels`) do not count. */
 export function disagreement(a: Int32Array, b: Int32Array, labels: Int32Array): number {
   let [differing, count] = [0, 0];
   for (let i = 0; i < labels.length; i++) {

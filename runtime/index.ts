@@ -2,7 +2,7 @@
 /** @file The core of the runtime (`deitc/runtime/core`): WebGPU alone, fit for a browser. */
 export * from "./errors.js";
 export type * from "./manifest.js";
-export { adapterName, chooseFamily, Device, familyOf, isSoftware, limitsOf } from "./device.js";
+export { adapterName, chooseFamily, Device, isSoftware, limitsOf } from "./device.js";
 export type { LimitName, Limits } from "./device.js";
 export { largestBatch, planMemory, showBytes, showShape } from "./memory.js";
 export type { MemoryLimits, MemoryPlan, MemoryUse } from "./memory.js";

@@ -59,7 +59,7 @@ export function labelsIn(
 /** One class of a prediction. */
 export interface ScoredClass {
   readonly index: number;
-  /** Its name, or `class 7` where there is none. */
+  /** Its name, or `class 7` if it has no name. */
   readonly label: string;
   /** Its probability by softmax over all logits. */
   readonly score: number;
@@ -75,9 +75,9 @@ export interface ScoredClass {
 export function topK(
   logits: ArrayLike<number>, k: number, labels: readonly string[] | undefined = knownNames(logits.length),
 ): ScoredClass[] {
-  if (!Number.isSafeInteger(k) || k < 1) throw new InputError(`the best ${k} classes cannot be given`);
+  if (!Number.isSafeInteger(k) || k < 1) throw new InputError(`k must be at least 1, got ${k}`);
   if (labels !== undefined && labels.length !== logits.length) {
-    throw new InputError(`there are ${labels.length} labels for ${logits.length} logits`);
+    throw new InputError(`got ${labels.length} labels for ${logits.length} logits`);
   }
   const values = Array.from(logits);
   const broken = values.findIndex((value) => !Number.isFinite(value));

@@ -11,12 +11,8 @@ export interface Size {
 
 export type DType = "f32" | "i32" | "bool";
 
-/**
- * A kernel family, chosen when a module is loaded: `scalar` for software adapters whose subgroups are four lanes
- * (SwiftShader), `wide` for those of eight or more (lavapipe), `tiled` for GPUs.
- */
-export type FamilyName = "scalar" | "wide" | "tiled";
-export const FAMILY_NAMES: readonly FamilyName[] = ["scalar", "wide", "tiled"];
+/** The name of a kernel family: of the kernels for one kind of adapter, chosen when a module is loaded. */
+export type FamilyName = string;
 
 export interface Manifest {
   readonly format: 1;
@@ -56,6 +52,8 @@ export type Initializer =
 export interface ParameterInfo {
   readonly path: string;
   readonly shape: readonly number[];
+  /** f32 unless it says otherwise. */
+  readonly dtype?: DType;
   readonly trained: boolean;
   readonly decay: boolean;
   readonly initializer: Initializer;
@@ -72,6 +70,12 @@ export interface Preprocess {
 }
 
 export interface Family {
+  /** Of the families that an adapter can run and that suit it, the one with the highest rank is chosen. */
+  readonly rank: number;
+  /** The adapters it is fast on: GPUs, or those that compute on the CPU. */
+  readonly suits: "hardware" | "software";
+  /** What an adapter must have to run any of its kernels: WebGPU features, and lanes of a subgroup. */
+  readonly requires: { readonly features: readonly string[]; readonly lanes: number };
   readonly kernels: readonly KernelInfo[];
   /** Storage that lives on the device besides parameters, inputs and outputs; one GPU buffer each. */
   readonly slots: readonly SlotInfo[];

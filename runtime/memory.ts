@@ -2,8 +2,10 @@
  * @file Where everything a module needs lives on the device: sizes at a batch, checked against the adapter's limits
  * before the first byte is allocated. Pure arithmetic; nothing here touches a device.
  */
+import { elementBytes } from "./dtype.js";
 import { InputError, OutOfMemoryError } from "./errors.js";
-import type { Family, FamilyName, Manifest, ParameterInfo, Size, TensorInfo } from "./manifest.js";
+import { familyNamed } from "./families.js";
+import type { DType, Family, FamilyName, Manifest, ParameterInfo, Size, TensorInfo } from "./manifest.js";
 
 /** Parameters share buffers of at most this many bytes: some drivers fail single allocations far below their limit. */
 const PARAMETER_BUFFER_BYTES = 256 * 2 ** 20;
@@ -32,6 +34,8 @@ export interface Place {
 export interface StoredTensor {
   readonly path: string;
   readonly shape: readonly number[];
+  /** f32 unless it says otherwise. */
+  readonly dtype?: DType;
   /** Position of the lane it lies in, and where it starts there, in elements. */
   readonly inside?: { readonly index: number; readonly offset: number };
   /** Has a buffer of its own: a dispatch may write it, and must not read another tensor of the same buffer then. */
@@ -74,6 +78,10 @@ export const elementsAt = (info: TensorInfo, batch: number): number =>
 /** Number of elements of a parameter. */
 export const parameterElements = (info: Pick<ParameterInfo, "shape">): number => info.shape.reduce((n, d) => n * d, 1);
 
+/** Bytes of a parameter's elements. */
+export const parameterBytes = (info: Pick<ParameterInfo, "shape" | "dtype">): number =>
+  elementBytes(info.dtype) * parameterElements(info);
+
 /** `[B, 3, 224, 224]`. */
 export function showShape(shape: readonly Size[]): string {
   const show = ({ b, c }: Size): string => {
@@ -84,9 +92,12 @@ export function showShape(shape: readonly Size[]): string {
   return `[${shape.map(show).join(", ")}]`;
 }
 
-/** `1.2 GB`, `34 MB`, `512 bytes`: decimal units, as memory is sold. */
+/** `86,567,656`: digits in groups of three. */
+export const showCount = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** `1.2 GiB`, `34.0 MiB`, `512 bytes`. */
 export function showBytes(bytes: number): string {
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]] as const) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]] as const) {
     if (bytes >= size) return `${(bytes / size).toFixed(bytes >= 100 * size ? 0 : 1)} ${unit}`;
   }
   return `${bytes} bytes`;
@@ -102,8 +113,8 @@ interface Demand {
 function demandsOf(manifest: Manifest, family: Family): { slots: Demand[]; inputs: Demand[]; outputs: Demand[] } {
   const tensor = (kind: string) => (info: TensorInfo): Demand => ({
     what: `${kind} '${info.name}' ${showShape(info.shape)}`,
-    bytesAt: (batch) =>
-      (info.sameAs === undefined ? roundUp(Math.max(4 * elementsAt(info, batch), GRAIN), GRAIN) : GRAIN),
+    bytesAt: (batch) => (info.sameAs === undefined
+      ? roundUp(Math.max(elementBytes(info.dtype) * elementsAt(info, batch), GRAIN), GRAIN) : GRAIN),
   });
   return {
     slots: family.slots.map((slot) => ({
@@ -127,7 +138,7 @@ function nameSlot(tensors: readonly string[]): string {
  * which no adapter tells.
  */
 export function largestBatch(manifest: Manifest, family: FamilyName, limits: MemoryLimits): number {
-  const { slots, inputs, outputs } = demandsOf(manifest, manifest.families[family]);
+  const { slots, inputs, outputs } = demandsOf(manifest, familyNamed(manifest, family));
   const demands = [...slots, ...inputs, ...outputs];
   const limit = tensorLimit(limits);
   const fits = (batch: number): boolean => demands.every((d) => d.bytesAt(batch) <= limit);
@@ -158,7 +169,7 @@ export function planMemory(
     throw new InputError(`the batch must be a whole number from 1 to ${MOST_IMAGES}, got ${batch}`);
   }
   const limit = tensorLimit(limits);
-  const demands = demandsOf(manifest, manifest.families[family]);
+  const demands = demandsOf(manifest, familyNamed(manifest, family));
   const place = (list: readonly Demand[]): number[] =>
     list.map((demand) => {
       const bytes = demand.bytesAt(batch);
@@ -184,7 +195,7 @@ function tooLarge(what: string, bytes: number, limit: number, batch: number, lar
 
 /** Parameters that some dispatch of a family writes, by position. */
 export function writtenParameters(manifest: Manifest, family: FamilyName): ReadonlySet<number> {
-  const { kernels, programs } = manifest.families[family];
+  const { kernels, programs } = familyNamed(manifest, family);
   const refs = [...programs.prepare, ...programs.run].flatMap((step) =>
     step.bindings.filter((_, i) => kernels[step.kernel]?.bindings[i] === "read_write"));
   return new Set(refs.flatMap((ref) => (ref.kind === "parameter" ? [ref.index] : [])));
@@ -193,8 +204,8 @@ export function writtenParameters(manifest: Manifest, family: FamilyName): Reado
 /** The parameters of a manifest as they are stored when no other program shares them. */
 export function storedParameters(manifest: Manifest, family: FamilyName): StoredTensor[] {
   const written = writtenParameters(manifest, family);
-  return manifest.parameters.map(({ path, shape, inside }, i) => ({
-    path, shape, alone: written.has(i),
+  return manifest.parameters.map(({ path, shape, dtype, inside }, i) => ({
+    path, shape, ...(dtype ? { dtype } : {}), alone: written.has(i),
     ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
   }));
 }
@@ -215,11 +226,11 @@ export function packParameters(
   let open: number | undefined;
   const places: Place[] = [];
   for (const [i, info] of tensors.entries()) {
-    const bytes = Math.max(4 * parameterElements(info), 4);
+    const bytes = parameterBytes(info);
     const lane = info.inside && places[info.inside.index];
     if (info.inside) {
       if (!lane) throw new InputError(`'${info.path}' lies in a lane that does not come before it`);
-      places.push({ buffer: lane.buffer, offset: lane.offset + 4 * info.inside.offset, bytes });
+      places.push({ buffer: lane.buffer, offset: lane.offset + elementBytes(info.dtype) * info.inside.offset, bytes });
       continue;
     }
     const reserved = roundUp(bytes, GRAIN);

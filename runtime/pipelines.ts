@@ -52,7 +52,7 @@ function refused(device: Device, family: FamilyName, kernel: KernelInfo, cause: 
   const where = `kernel '${kernel.name}' (${family}) does not compile on ${adapterName(device.info)}`;
   return new DeitcError("kernel", "device", `${where}: ${reason}`, {
     cause,
-    help: "try another adapter or a newer driver (`deitc doctor`); on any other machine this is a bug of deitc",
+    help: "try another adapter or a newer driver (`deitc doctor`); if all fail, this is a bug in deitc",
   });
 }
 

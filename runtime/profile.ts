@@ -1,4 +1,4 @@
-/** @file Where the time of a program goes: one row a dispatch, by GPU timestamps where the adapter has them. */
+/** @file Where the time of a program goes: one row per dispatch, by GPU timestamps where the adapter has them. */
 import type { Device } from "./device.js";
 import type { Dispatch, Sequence } from "./dispatch.js";
 
@@ -9,15 +9,15 @@ export interface ProfileRow {
   readonly kernel: string;
   /** Milliseconds. */
   readonly ms: number;
-  /** FLOPs by the compiler's count, in billions a second. */
+  /** FLOPs counted by the compiler, in billions per second. */
   readonly gflops: number;
-  /** Bytes read and written by the compiler's count, in billions a second. */
+  /** Bytes read and written as counted by the compiler, in billions per second. */
   readonly gbs: number;
 }
 
 /** The rows of one run, and how they were measured. */
 export interface Profile {
-  /** `timestamps` are the GPU's own; `wall` is one submit a kernel, its launch included. */
+  /** `timestamps` are the GPU's own; `wall` is one submit per kernel, including its launch. */
   readonly clock: "timestamps" | "wall";
   readonly rows: readonly ProfileRow[];
 }

@@ -1,7 +1,9 @@
 /** @file A compiled module on a device at one batch: its buffers, pipelines and bind groups, built once. */
 import type { Device } from "./device.js";
 import { Sequence, type Dispatch, type RunOptions } from "./dispatch.js";
+import { elementBytes } from "./dtype.js";
 import { InputError } from "./errors.js";
+import { familyNamed } from "./families.js";
 import type { Copy, FamilyName, KernelInfo, Manifest, Ref, Step } from "./manifest.js";
 import {
   elementsAt, memoryUse, planMemory, sizeAt, storedParameters, type MemoryPlan, type MemoryUse,
@@ -76,7 +78,7 @@ export class Program {
     this.manifest = manifest;
     this.family = family;
     this.batch = plan.batch;
-    this.memory = memoryUse(plan, manifest.families[family], shared?.bytes);
+    this.memory = memoryUse(plan, familyNamed(manifest, family), shared?.bytes);
     [this.#store, this.#ownsStore, this.#buffers, this.#names] = [store, shared === undefined, buffers, bindings];
   }
 
@@ -86,7 +88,7 @@ export class Program {
    */
   static async allocate(device: Device, manifest: Manifest, options: ProgramOptions): Promise<Program> {
     device.check();
-    const family = manifest.families[options.family];
+    const family = familyNamed(manifest, options.family);
     const plan = planMemory(manifest, options.family, options.batch, device.limits, options.store !== undefined);
     const { storage, copySource, copyTarget, mapRead } = BufferUsage;
     const made: GPUBuffer[] = [];
@@ -123,7 +125,7 @@ export class Program {
    * @throws DeitcError with code `kernel` when the device refuses one.
    */
   async compile(source: KernelSource, onProgress?: (progress: LoadProgress) => void): Promise<void> {
-    const { kernels, programs, copies } = this.manifest.families[this.family];
+    const { kernels, programs, copies } = familyNamed(this.manifest, this.family);
     this.#source = source;
     const layouts = new Layouts(this.device);
     const pipelines = await compilePipelines(this.device, this.family, kernels, layouts, {
@@ -280,7 +282,7 @@ export class Program {
    * and it allocates: for finding out what went wrong.
    */
   async trace(): Promise<NonFinite | undefined> {
-    const { slots, kernels } = this.manifest.families[this.family];
+    const { slots, kernels } = familyNamed(this.manifest, this.family);
     // What a slot held before, beyond the end of the tensor in it, must not be taken for a part of that.
     for (const [i, buffer] of this.#buffers.slots.entries()) {
       if (slots[i]?.kind === "derived") continue;
@@ -308,7 +310,7 @@ export class Program {
 
   /** The tensors behind a binding that was written; several where it is a lane. @param turn of those in a slot */
   #written(ref: Ref, path: string, turn: number): Omit<WrittenTensor, "type">[] {
-    const { parameters, families, outputs } = this.manifest;
+    const { parameters, outputs } = this.manifest;
     const name = at(this.#names, 0, "binding of parameters");
     const { buffer, offset, size } = this.#resolve(ref, name);
     const bytes = size ?? buffer.size - offset;
@@ -322,13 +324,14 @@ export class Program {
         });
       }
       case "slot": {
-        const { kind, tensors } = at(families[this.family].slots, ref.index, "slot");
+        const { kind, tensors } = at(familyNamed(this.manifest, this.family).slots, ref.index, "slot");
         const tensor = kind === "packed" ? this.#packed(tensors[0] ?? path, offset, path) : tensors[turn] ?? path;
         return [{ tensor, kind: tensor.endsWith(".grad") ? "gradient" : "activation", buffer, offset, bytes }];
       }
       case "output": {
         const info = at(outputs, ref.index, "output");
-        return [{ tensor: info.name, kind: "output", buffer, offset, bytes: 4 * elementsAt(info, this.batch) }];
+        const length = elementBytes(info.dtype) * elementsAt(info, this.batch);
+        return [{ tensor: info.name, kind: "output", buffer, offset, bytes: length }];
       }
       case "input":
         return [];
@@ -341,7 +344,8 @@ export class Program {
   #packed(pack: string, offset: number, path: string): string {
     const { parameters } = this.manifest;
     const lane = parameters.findIndex((p) => pack === `${p.path}.grad`);
-    const member = parameters.find(({ inside }) => inside?.parameter === lane && 4 * inside.offset === offset);
+    const member = parameters.find(({ inside, dtype }) =>
+      inside?.parameter === lane && elementBytes(dtype) * inside.offset === offset);
     return member === undefined ? path : `${member.path}.grad`;
   }
 
@@ -358,7 +362,7 @@ export class Program {
 
   /** Fills every slot and output with NaN bits, but slots that count on zeros between their tensors. */
   async poison(): Promise<void> {
-    const { slots } = this.manifest.families[this.family];
+    const { slots } = familyNamed(this.manifest, this.family);
     const reused = this.#buffers.slots.filter((_, i) => slots[i]?.kind !== "packed");
     for (const buffer of [...reused, ...this.#buffers.outputs]) {
       await writeNumbers(this.device, buffer, 0, new Int32Array(buffer.size / 4).fill(-1));

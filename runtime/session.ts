@@ -28,20 +28,20 @@ export interface SessionOptions {
   /** Whether `destroy()` destroys the device as well. */
   readonly ownsDevice?: boolean;
   readonly weights: ParameterSource;
-  /** Names of the classes that the weights tell apart, in the order of the logits. */
+  /** Class names of the weights, in the order of the logits. */
   readonly labels?: readonly string[];
-  /** The most images a call of `infer` takes; storage is allocated for it. 1 unless given. */
+  /** Maximum number of images per call of `infer`; storage is allocated for it (default: 1). */
   readonly batch?: number;
-  /** Overrides the choice by the adapter. */
+  /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 
-/** What a call of `infer` may be given besides its inputs. */
+/** Options of a call of `infer`. */
 export interface InferOptions {
-  /** Dispatches done, and in all; called after every submit. */
+  /** Called after every submit with the dispatches done and their total. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Checked between submits. */
   readonly signal?: AbortSignal;
@@ -56,7 +56,7 @@ export class Session<
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 > {
   readonly manifest: Manifest;
-  /** Class names in the order of the logits, for `topK`; undefined where the weights came without. */
+  /** Class names in the order of the logits, for `topK`; undefined if the weights have none. */
   readonly labels: readonly string[] | undefined;
   readonly #program: Program;
   readonly #ownsDevice: boolean;
@@ -71,7 +71,7 @@ export class Session<
   }
 
   /**
-   * Loads a module: allocates, compiles, uploads the weights, derives what depends on them alone.
+   * Loads a module: allocates, compiles, uploads the weights, and computes what depends only on them.
    * @throws AdapterError, OutOfMemoryError, DeviceLostError, and whatever `options.weights` throws.
    */
   static async load<
@@ -104,7 +104,7 @@ export class Session<
   get family(): FamilyName {
     return this.#program.family;
   }
-  /** The most images a call takes. */
+  /** Maximum number of images per call. */
   get batch(): number {
     return this.#program.batch;
   }
@@ -117,7 +117,7 @@ export class Session<
    * Runs the model. Every input holds the same number of images, at most `batch`; fewer are padded with zeros and
    * the outputs cut to them.
    * @returns each output, row-major, `[images, …]`; fresh arrays.
-   * @throws InputError for a name, type or length that does not fit, saying what does; the device's typed faults.
+   * @throws InputError for a wrong name, type or length, saying which is right; the device's typed errors.
    */
   infer(inputs: Inputs, options: InferOptions = {}): Promise<Outputs> {
     return this.#queue(async () => {
@@ -136,14 +136,14 @@ export class Session<
     });
   }
 
-  /** Measures one run, kernel by kernel, on the inputs last given (zeros before the first). */
+  /** Measures one run, kernel by kernel, on the last inputs (zeros before the first call). */
   profile(): Promise<Profile> {
     return this.#queue(() => this.#program.profile());
   }
 
   /**
-   * Replaces parameters by path and derives anew what depends on them.
-   * @throws InputError for a path that is not there or values of another length.
+   * Replaces parameters by path and recomputes what depends on them.
+   * @throws InputError for an unknown path or values of the wrong length.
    */
   setParameters(values: ReadonlyMap<string, Float32Array>): Promise<void> {
     return this.#queue(async () => {
@@ -273,13 +273,13 @@ function countImages(info: TensorInfo, length: number, batch: number): number | 
   if (!Number.isInteger(count) || count < 1) {
     const sizes = info.shape.map((d) => sizeAt(d, 1)).join(" × ");
     throw new InputError(
-      `input '${info.name}' ${shape} has ${perImage} values an image (${sizes}), got ${length}`,
-      { help: `give between ${base + perImage} (one image) and ${base + perImage * batch} (batch ${batch}) values` },
+      `input '${info.name}' ${shape} has ${perImage} values per image (${sizes}), got ${length}`,
+      { help: `pass between ${base + perImage} (one image) and ${base + perImage * batch} (batch ${batch}) values` },
     );
   }
   if (count > batch) {
-    throw new InputError(`input '${info.name}' ${shape} holds ${count} images, the model was loaded for ${batch}`, {
-      help: `give at most ${batch} images a call, or load with { batch: ${count} }`,
+    throw new InputError(`input '${info.name}' ${shape} holds ${count} images, but the model was loaded for ${batch}`, {
+      help: `pass at most ${batch} images per call, or load with { batch: ${count} }`,
     });
   }
   return count;

@@ -2,7 +2,6 @@
  * @file The contract between compiler and trainer: everything a compiled recipe is, but its shaders' text.
  */
 import type { DType, Initializer, Manifest, Preprocess } from "./manifest.js";
-import type { Stepping } from "./train/schedule.js";
 
 /** A compiled recipe. */
 export interface TrainingManifest {
@@ -116,31 +115,6 @@ export interface CallSetting {
   readonly arguments: Arguments;
 }
 
-
-/** The learning rate over time; its height is the optimizer's `lr`. Times in epochs or optimizer steps. */
-export type ScheduleSetting = {
-  /** When a new learning rate is taken: see `train/schedule.ts`. */
-  readonly stepping: Stepping;
-  readonly warmup: Count;
-  readonly warmupLr: number;
-} & (
-  | { readonly kind: "constant" }
-  | { readonly kind: "cosine"; readonly minLr: number }
-  | { readonly kind: "step"; readonly every: Count; readonly factor: number }
-);
-
-/** A bound on gradients. */
-export type ClipSetting =
-  /** All gradients by min(1, limit / (norm + 1e-6)). Source: torch.nn.utils.clip_grad_norm_. */
-  | { readonly kind: "global_norm"; readonly limit: number }
-  /** Every element into ±limit. Source: torch.nn.utils.clip_grad_value_. */
-  | { readonly kind: "value"; readonly limit: number }
-  /**
-   * Each output unit's gradient norm to `factor` times its weights' norm (at least 1e-3). Every parameter is clipped;
-   * timm leaves the head's out. Source: Brock et al. 2021, §4.
-   */
-  | { readonly kind: "adaptive"; readonly factor: number };
-
 /** The members of a recipe that are values, checked. */
 export interface TrainingSettings {
   readonly data: CallSetting;
@@ -153,12 +127,15 @@ export interface TrainingSettings {
   readonly length: Count;
   readonly augment: readonly CallSetting[];
   readonly optimizer: CallSetting;
-  readonly schedule: ScheduleSetting;
-  readonly clip?: ClipSetting;
+  /** The learning rate over time; its height is the optimizer's `lr`. */
+  readonly schedule: CallSetting;
+  /** The bound on gradients, which is part of the graph of a step. */
+  readonly clip?: CallSetting;
   /** Decay of the moving average of weights. */
   readonly ema?: number;
   readonly seed: number;
-  readonly precision: "f32" | "mixed";
+  /** Arithmetic of a step. */
+  readonly precision: "f32";
   /** Ends of parameter paths that are not decayed, besides those the models say. */
   readonly noWeightDecay: readonly string[];
 }

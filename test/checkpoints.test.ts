@@ -71,10 +71,10 @@ test("another recipe is refused unless forced; no checkpoint and damaged ones ar
   await writeFile(file, (await readFile(file)).subarray(0, 5000));
   const older = await loadState(path, { recipe: "r" });
   t.is(older.state.step, 1);
-  t.regex(older.notes.join(), /the checkpoint before it is taken/u);
+  t.regex(older.notes.join(), /using the checkpoint before it/u);
   await t.throwsAsync(loadState(file, { recipe: "r" }), { instanceOf: WeightsError });
   await t.throwsAsync(loadState(join(newest, "model.safetensors"), { recipe: "r" }), {
-    instanceOf: WeightsError, message: /no training state/u,
+    instanceOf: WeightsError, message: /not a training state/u,
   });
 });
 

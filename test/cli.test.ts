@@ -90,7 +90,7 @@ const broken: readonly BadInput[] = [
     },
   },
   {
-    title: "a file that is no checkpoint", code: 1, says: /weights-not-recognized/,
+    title: "a file that is not a checkpoint", code: 1, says: /weights-not-recognized/,
     args: async (folder) => {
       writeFileSync(join(folder, "photo.jpg"), await photo());
       return written("page.pth", "<html>not found</html>", weightsOf("page.pth"))(folder);
@@ -123,8 +123,8 @@ const broken: readonly BadInput[] = [
   { title: "no images", args: () => ["predict", model("deit_ti"), "--random-weights"], code: 2, says: /name an image/ },
   { title: "an unknown command", args: () => ["compyle"], code: 2, says: /unknown command.*compile/s },
   { title: "an unknown option", args: () => ["compile", "--fast", "x.deit"], code: 2, says: /unknown option/ },
-  { title: "a batch that is no number", args: () => ["bench", "x", "--batch", "two"], code: 2, says: /whole number/ },
-  { title: "a tolerance that is none", args: () => ["verify", "x", "--tolerance", "low"], code: 2, says: /at least 0/ },
+  { title: "a batch of letters", args: () => ["bench", "x", "--batch", "two"], code: 2, says: /whole number/ },
+  { title: "a tolerance of letters", args: () => ["verify", "x", "--tolerance", "low"], code: 2, says: /at least 0/ },
   { title: "an unknown model of a file", args: () => ["compile", model("deit_ti"), "--target", "deit_x"], code: 1, says: /deit_x/ },
   { title: "an override nobody has", args: () => ["compile", model("deit_ti"), "--set", "dept=3"], code: 1, says: /dept/ },
   { title: "a module's folder without a manifest", args: (folder) => {
@@ -169,13 +169,13 @@ test.serial("every command has help with examples, and the exit code 0", async (
 test.serial("compile writes a folder whole, leaves it when nothing changed, and drops stale kernels", async (t) => {
   const { folder } = t.context;
   const file = small(folder);
-  t.regex((await deitc(folder, ["compile", file])).out, /out\/small: created, Small with 24 611 parameters/);
+  t.regex((await deitc(folder, ["compile", file])).out, /out\/small: created, Small with 24,611 parameters/);
   const manifest = join(folder, "out", "small", "manifest.json");
   const made = statSync(manifest).mtimeMs;
   t.regex((await deitc(folder, ["compile", file])).out, /unchanged/);
   t.is(statSync(manifest).mtimeMs, made);
   writeFileSync(join(folder, "out", "small", "kernels", "stale.wgsl"), "");
-  t.regex((await deitc(folder, ["compile", file, "--set", "classes=4"])).out, /replaced.*24 620 parameters/);
+  t.regex((await deitc(folder, ["compile", file, "--set", "classes=4"])).out, /replaced.*24,620 parameters/);
   t.false(existsSync(join(folder, "out", "small", "kernels", "stale.wgsl")));
   t.deepEqual(readdirSync(join(folder, "out")), ["small"], "no temporary folder stays");
 });
@@ -187,7 +187,7 @@ test.serial("compile does not touch a folder that holds something else", async (
   writeFileSync(join(folder, "mine", "notes.txt"), "keep");
   const refused = await deitc(folder, ["compile", file, "--out", "mine"]);
   t.is(refused.code, 1);
-  t.regex(refused.err, /mine: holds notes\.txt, which deitc did not write/);
+  t.regex(refused.err, /mine: contains notes\.txt, which deitc did not write/);
   t.is(readFileSync(join(folder, "mine", "notes.txt"), "utf8"), "keep");
   t.is((await deitc(folder, ["compile", file, "--out", "mine", "--force"])).code, 0);
   t.false(existsSync(join(folder, "mine", "notes.txt")));
@@ -246,16 +246,16 @@ test.serial("compile --watch compiles again after a change, outlives a mistake, 
   t.is(await ended, "SIGINT");
 });
 
-test.serial("check tells every mistake at once, as text and as JSON", async (t) => {
+test.serial("check reports all errors together, as text and as JSON", async (t) => {
   const { folder } = t.context;
   writeFileSync(join(folder, "wrong.deit"), SMALL.replace("gelu(fc1)", "gelo(fc1)").replace("linear(reshape", "linnear(reshape"));
   const text = await deitc(folder, ["check", "wrong.deit", small(folder)]);
   t.is(text.code, 1);
   t.is(text.err.match(/^error\[unknown_name\]/gm)?.length, 2, text.err);
-  t.regex(text.out, /small\.deit: small, 24 611 parameters in 4 tensors/);
+  t.regex(text.out, /small\.deit: model small: OK, 24,611 parameters in 4 tensors/);
   const json = await deitc(folder, ["check", "--json", "wrong.deit"]);
   t.is(json.code, 1);
-  const list = JSON.parse(json.out) as { code: string; file: string; line: number }[];
+  const { diagnostics: list } = JSON.parse(json.out) as { diagnostics: { code: string; file: string; line: number }[] };
   t.deepEqual(list.map(({ code, file, line }) => [code, file, line]), [["unknown_name", "wrong.deit", 5], ["unknown_name", "wrong.deit", 6]]);
 });
 
@@ -283,7 +283,7 @@ test.serial("explain knows ops, error codes and models", async (t) => {
   t.is(unknown.code, 1);
   t.regex(unknown.err, /did you mean `gelu`/);
   const file = small(folder);
-  t.regex((await deitc(folder, ["explain", file])).out, /24 611 parameters[^]*Fused[^]*matmul add gelu[^]*Not fused[^]*Rewrite rules/);
+  t.regex((await deitc(folder, ["explain", file])).out, /24,611 parameters[^]*Fused[^]*matmul add gelu[^]*Not fused[^]*Rewrite rules/);
   t.regex((await deitc(folder, ["explain", file, "--memory"])).out, /activations +\d.*·B/);
   t.regex((await deitc(folder, ["explain", file, "--kernel", "fc1"])).out, /@compute/);
   t.is((await deitc(folder, ["explain", file, "--kernel", "fc9"])).code, 1);

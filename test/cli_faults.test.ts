@@ -32,20 +32,20 @@ const slips: readonly Slip[] = [
   { title: "compile of the current folder", args: ["compile", "."], code: 1, says: /`\.` is a folder/ },
   {
     title: "the root as --out, by force", args: ["compile", "small.deit", "--out", "/", "--force"], code: 1,
-    says: /^error: \/: is the current folder or one around it/,
+    says: /^error: \/: is the current folder or a parent of it/,
   },
   { title: "an empty --out", args: ["compile", "small.deit", "--out", ""], code: 2, says: /folder's name is needed/ },
   {
     title: "a --dump that is a file", args: ["compile", "small.deit", "--out", "full/o", "--dump", "taken"], code: 1,
-    says: /^error: taken: is a file, a folder is needed/,
+    says: /^error: taken: is a file, expected a folder/,
   },
   {
     title: "an --svg that is a file", args: ["explain", "small.deit", "--svg", "taken"], code: 1,
-    says: /^error: taken: is a file, a folder is needed/,
+    says: /^error: taken: is a file, expected a folder/,
   },
   {
     title: "an --out below a file", args: ["compile", "small.deit", "--out", "taken/x"], code: 1,
-    says: /taken: is a file, a folder is needed/,
+    says: /taken: is a file, expected a folder/,
   },
   {
     title: "an empty --adapter", args: ["predict", "small.deit", "--random-weights", "--adapter", ""], code: 2,
@@ -102,7 +102,7 @@ test.serial("watching waits for one file that is not there, as one file", async 
 
 const FILES = 4000;
 
-/** Writes a folder in a process of its own, which ends by a signal. @param send what sends it, run when writing has begun */
+/** Writes a folder in a process of its own, which ends by a signal. @param send sends it, when writing has begun */
 async function interrupted(folder: string, signal: NodeJS.Signals, send: string): Promise<void> {
   const module = new URL("../compiler/cli/folder.js", import.meta.url).href;
   const child = spawn(process.execPath, ["--input-type=module", "-e", `

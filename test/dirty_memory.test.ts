@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { compileRecipe, type CompiledRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
@@ -28,7 +28,7 @@ model tiny(width = 13, classes = 8) {
 }
 recipe plain {
   student: tiny
-  data = shapes(train = 64, test = 8)
+  data = image_folder("images")
   batch = 4 images
   length = 4 steps
   optimizer = adamw(lr = 1e-2)
@@ -51,9 +51,9 @@ function compiled(name: string): CompiledRecipe {
     resolve: (from, path) => (from === undefined ? { path: entry } : host.resolve(from, path)),
     read: (path) => (path === entry ? { text: TEXT } : host.read(path)),
   };
-  const { program, diagnostics } = loadProgram(entry, inMemory, { opNames: callableNames() });
+  const { program, diagnostics } = loadProgram(entry, inMemory, language());
   if (!program || diagnostics.length > 0) throw new Error(renderDiagnostics(diagnostics));
-  const made = compileRecipe(program, name);
+  const made = compileRecipe(program, name, { verify: true });
   if (!made.compiled) throw new Error(renderDiagnostics(made.diagnostics));
   return made.compiled;
 }

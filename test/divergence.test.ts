@@ -60,7 +60,7 @@ async function run(
     },
   };
   const schedule: Schedule = {
-    kind: "constant", lr, stepping: "steps", warmup: 0, warmupLr: 0, length: to, minLr: 0, every: 1, factor: 1,
+    kind: "constant", lr, stepping: "steps", warmup: 0, warmupLr: 0, length: to, own: {},
   };
   const course = train({
     recipe: "tiny", schedule, steps: to, stepsPerEpoch: 100, batch: 16, logEvery: 1, saveEvery: { steps: 2 },
@@ -107,7 +107,7 @@ test("NaN and infinities are told by their bits, f32 and f16; whole numbers are 
     ["f32", "f32", undefined, "f16", undefined]);
 });
 
-test.serial("a number in the data: the input, its place, its step, and that no setting mends it", async (t) => {
+test.serial("a number in the data: the input, its place, its step, and that no setting will fix it", async (t) => {
   for (const passes of [1, 2]) {
     const engine = await openTiny({ passes });
     const spoil = (batch: Batch, step: number): void => { if (step === 3) batch.images[40_000] = -Infinity; };
@@ -115,10 +115,10 @@ test.serial("a number in the data: the input, its place, its step, and that no s
     const { error, warnings, made } = await run(engine, 1e-3, { spoil, store });
     t.deepEqual(error.found, { tensor: "images", kind: "input", index: 40_000, value: -Infinity });
     t.deepEqual([error.step, error.tensor, error.checkpoint], [3, "images", "step-2"]);
-    t.regex(error.message, /at step 3: 'images' is the first .*\(input: -Infinity at 40000, as the data brought it\); /u);
+    t.regex(error.message, /at step 3: 'images' is the first .*\(input: -Infinity at 40000, as the data provided it\); /u);
     t.regex(error.message, /the last good checkpoint is step-2$/u);
-    t.regex(error.help ?? "", /no setting mends it/u);
-    t.deepEqual(warnings, ["step 3 is not finite; steps 2 to 3 are done again from step-2 to find out why"]);
+    t.regex(error.help ?? "", /no setting will fix this/u);
+    t.deepEqual(warnings, ["step 3 is not finite; steps 2 to 3 are repeated from step-2 to find out why"]);
     t.deepEqual(made, [0, 1, 2, 3, 2, 3], "only what came after the checkpoint is done again");
     engine.destroy();
   }
@@ -142,7 +142,7 @@ test.serial("a learning rate far too high: the forward pass of the step after", 
   const engine = await openTiny();
   const store = memoryStore();
   const { error } = await run(engine, 1e38, { store });
-  // Weights of 1e37 and more: scores overflow, and infinity less infinity is none.
+  // Weights of 1e37 and more: scores overflow, and infinity less infinity is not a number.
   t.like(error.found, { tensor: "error", kind: "activation", by: { kernel: "forward", dispatch: 1, of: 6 } });
   t.regex(error.help ?? "", store.kept.size > 0 ? /then resume from the checkpoint/u : /then train again/u);
   engine.destroy();
@@ -176,7 +176,7 @@ test.serial("a checkpoint that is gone, and Ctrl-C, leave what was noticed", asy
   const lost = await run(engine, 1e-3, { spoil, store: gone });
   t.is(lost.error.found, undefined);
   t.is(lost.error.tensor, "head.weight");
-  t.regex(lost.warnings.at(-1) ?? "", /that cannot be done: step-2: gone/u);
+  t.regex(lost.warnings.at(-1) ?? "", /repeating failed: step-2: gone/u);
   const controller = new AbortController();
   await engine.restart();
   const left = await run(engine, 1e-3, {
@@ -195,7 +195,7 @@ test.serial("data that is bad once only: nothing is found, and that is said", as
   const spoil = (batch: Batch, step: number): void => { if (step === 1 && times++ === 0) batch.images[7] = NaN; };
   const { error, warnings } = await run(engine, 1e-3, { spoil });
   t.deepEqual([error.step, error.tensor, error.found], [1, "head.weight", undefined]);
-  t.regex(warnings.at(-1) ?? "", /^all was finite this time/u);
+  t.regex(warnings.at(-1) ?? "", /^all values were finite this time/u);
   engine.destroy();
 });
 
@@ -229,7 +229,7 @@ test.serial("a step that is traced changes the states as a step does", async (t)
 function compile(changes: Readonly<Record<string, string>>, lanes: boolean): CompiledRecipe {
   const { recipe, diagnostics } = elaborate(recipeText({ batch: "batch = 4 images", ...changes }));
   if (!recipe) throw new Error(renderDiagnostics(diagnostics));
-  return compiledRecipe(recipe, { lanes });
+  return compiledRecipe(recipe, { lanes, verify: true });
 }
 
 const images = (): Batch => ({
@@ -311,7 +311,7 @@ test.serial("a gradient in a lane is told by its parameter", async (t) => {
 
 const settings: Partial<TrainingSettings> = {
   optimizer: { name: "sgd", arguments: { lr: 1e39, momentum: 0.9, weight_decay: 0, nesterov: false } },
-  schedule: { kind: "constant", stepping: "steps", warmup: { value: 0, unit: "steps" }, warmupLr: 0 },
+  schedule: { name: "constant", arguments: { stepping: "steps", warmup: { value: 0, unit: "steps" }, warmup_lr: 0 } },
 };
 
 test.serial("a trainer finds it from a checkpoint on disk, and from weights that it started with", async (t) => {
@@ -342,5 +342,5 @@ test.serial("a trainer finds it from a checkpoint on disk, and from weights that
   } as TrainingSettings["schedule"];
   const [later, told] = await finish({ out: join(home, "b"), saveEvery: { steps: 1 } }, { ...settings, schedule: late });
   t.true(later instanceof DivergedError && later.found?.by !== undefined && later.step > 0, String(later));
-  t.regex(told[0] ?? "", /done again from .*checkpoints[\\/]\d+-step-1 /u);
+  t.regex(told[0] ?? "", /repeated from .*checkpoints[\\/]\d+-step-1 /u);
 });

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
 import { elaborateModel } from "../compiler/elaborate/index.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { OPS } from "../compiler/ops/index.js";
 import { diagnosticJson, type Diagnostic } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
@@ -16,7 +16,7 @@ function found(text: string): readonly Diagnostic[] {
   const { program, diagnostics } = loadProgram("m.deit", {
     resolve: (from, path) => (from === undefined ? { path: "m.deit" } : disk.resolve(from, path)),
     read: (path) => (path === "m.deit" ? { text } : disk.read(path)),
-  }, { opNames: callableNames() });
+  }, language());
   return program ? elaborateModel(program, undefined, { training: false, ops: OPS }).diagnostics : diagnostics;
 }
 
@@ -34,7 +34,7 @@ for (const [title, text] of Object.entries(GREEDY)) {
   test(`greedy: ${title}`, (t) => {
     const list = found(text);
     t.deepEqual(list.map(({ code }) => code), ["too_many"]);
-    if (title.includes("list")) t.regex(list[0]?.message ?? "", /items of lists/);
+    if (title.includes("list")) t.regex(list[0]?.message ?? "", /list items/);
   });
 }
 
@@ -56,7 +56,7 @@ test("paths are a checkpoint's names, and fit into file names", (t) => {
     "  output y = e",
   );
   t.deepEqual(places(list), ["5 bad_path", "6 bad_path", "7 bad_path", "8 too_large"]);
-  t.is(list[0]?.message, '"a*/ \\n b\\"`" is no path of parameters');
+  t.is(list[0]?.message, '"a*/ \\n b\\"`" is not a parameter path');
   t.is(list[3]?.message, "the path of this call has 141 characters; the limit is 140");
   // Nested calls add up.
   const nested = Array.from({ length: 9 }, (_, i) =>

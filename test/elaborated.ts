@@ -9,6 +9,7 @@ import { OPS } from "../compiler/ops/index.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
 
 export const opNames = builtins(OPS);
 
@@ -28,7 +29,7 @@ export function host(texts: Readonly<Record<string, string>> = {}): SourceHost {
 }
 
 export function load(file: string, texts?: Readonly<Record<string, string>>): Program {
-  const { program, diagnostics } = loadProgram(file, host(texts), { opNames });
+  const { program, diagnostics } = loadProgram(file, host(texts), { opNames, calls: RECIPE_CALLS });
   if (!program) throw new Error(renderDiagnostics(diagnostics));
   return program;
 }

@@ -266,7 +266,7 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     [["models.deit:plain", "twin.safetensors", "--data", "trees"], 1, /weights-mismatch/],
     [[...plain, "--data", "mixed"], 1, /plain predicts 3 classes, mixed has 2/],
     [[`${model}:cifar_resnet20`, "plain.safetensors", "--data", "trees"], 1, /cifar_resnet20 predicts 10 classes, trees has 3/],
-    [["small.deit", "x.pth", "--data", "trees"], 1, /small is not a classifier of images/],
+    [["small.deit", "x.pth", "--data", "trees"], 1, /small is not an image classifier/],
     [[...COMPARE, "--heads", "logits,verdict"], 1, /no model has a head 'verdict'.*plain\.logits, two\.logits, two\.logits_dist/s],
     [[...COMPARE, "--tokens", "stages.*:0,1"], 1, /no model has a tensor.*stages/s],
     [[...COMPARE, "--tokens", "layers.*:0,2"], 1, /layers\.0 of twin is \[B, 2, 3\]: there is no token 2/],
@@ -274,10 +274,10 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     [[...plain, "--data", "torn"], 1, /torn: 1 of 3 images cannot be read/],
     [["models.deit:plain", "huge.safetensors", "--data", "trees"], 1, /plain gives logits that are not finite for trees\/\w+\/\d\.png/],
     [[...plain, "--data", "trees", "--svg", "no/such/folder.svg"], 1, /file-missing.*no\/such/s],
-    [plain, 2, /no images are given.*--data/s],
+    [plain, 2, /no images given.*--data/s],
     [["models.deit:plain"], 2, /name a checkpoint/],
     [[], 2, /name a model or a recipe/],
-    [[...plain, "--data", "shapes:4", "--predictions", "x.jsonl"], 2, /--predictions names files/],
+    [[...plain, "--data", "shapes:4", "--predictions", "x.jsonl"], 2, /--predictions lists files/],
     [[join(packageFolder(), "models/shapes.deit"), "x.safetensors", "--limit", "5"], 2, /--limit is for models/],
   ];
   // Two at a time: most of it is a process that starts.

@@ -8,7 +8,7 @@ import { loadProgram, type SourceHost } from "../dsl/resolve.js";
 import { nodeHost } from "../compiler/cli/host.js";
 import { evalDim, type Dim, type Shape } from "../compiler/ir/dim.js";
 import type { Graph, Node } from "../compiler/ir/graph.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { interpret } from "../compiler/inspect/interpret.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { unit } from "../compiler/ops/samples.js";
@@ -17,7 +17,7 @@ import {
 } from "../compiler/pipeline.js";
 import { chooseFamily, type Device } from "../runtime/device.js";
 import type { FamilyName, Manifest } from "../runtime/manifest.js";
-import { FAMILY_NAMES } from "../runtime/manifest.js";
+import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { load, openDevice } from "../runtime/node/index.js";
 import type { ModuleDefinition, Session } from "../runtime/session.js";
 
@@ -95,9 +95,6 @@ export function feedsOf(
 
 /** Why `device` cannot run `module` as `family`; undefined when it can. */
 export function obstacleOf(device: Device, module: Module, family: FamilyName): string | undefined {
-  const lanes = device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;
-  const needed = { scalar: 4, wide: 8, tiled: 0 }[family];
-  if (lanes < needed) return `${family} kernels need subgroups of ${needed} lanes, there are ${lanes}`;
   try {
     chooseFamily(device, module.manifest, family);
     return undefined;
@@ -108,7 +105,7 @@ export function obstacleOf(device: Device, module: Module, family: FamilyName): 
 
 /** The families that `device` runs `module` with. */
 export const familiesOn = (device: Device, module: Module): readonly FamilyName[] =>
-  FAMILY_NAMES.filter((family) => obstacleOf(device, module, family) === undefined);
+  TARGET_NAMES.filter((family) => obstacleOf(device, module, family) === undefined);
 
 /** A module on the test's device. Destroy it. */
 export function openSession(
@@ -163,7 +160,7 @@ export const expected = (
 export function moduleOf(
   graph: Graph, title = "test", options: Omit<CompileOptions, "overrides"> = {},
 ): Module & { compiled: CompiledGraph } {
-  const compiled = compileGraph(graph, title, options);
+  const compiled = compileGraph(graph, title, { verify: true, ...options });
   return { compiled, manifest: graphManifest(title, compiled), wgsl: compiled.wgsl };
 }
 
@@ -182,9 +179,9 @@ export function compileText(text: string, target?: string, options: CompileOptio
 }
 
 function compileEntry(path: string, host: SourceHost, target: string | undefined, options: CompileOptions): Compiled {
-  const { program, diagnostics } = loadProgram(path, host, { opNames: callableNames() });
+  const { program, diagnostics } = loadProgram(path, host, language());
   if (!program || diagnostics.length > 0) throw new Error(renderDiagnostics(diagnostics));
-  const made = compileModel(program, target, options);
+  const made = compileModel(program, target, { verify: true, ...options });
   if (!made.compiled) throw new Error(renderDiagnostics(made.diagnostics));
   return made.compiled;
 }

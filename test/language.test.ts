@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { diagnose, diagnosticJson, Diagnostics, renderDiagnostic, renderDiagnostics } from "../dsl/diagnostics.js";
 import { Grammar } from "../dsl/grammar.js";
 import { isCode, isReadyCode, messages } from "../dsl/messages.js";
@@ -19,6 +19,7 @@ import { membersOf } from "../dsl/recipe.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
 import { parseSignature } from "../dsl/signature.js";
 import { editDistance, nearest, suggest } from "../dsl/suggest.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
 
 const FOLDER = "test/language";
 /** Few, so that lists of known names in the golden texts do not change with every new op. */
@@ -28,7 +29,7 @@ const names = readdirSync(FOLDER).filter((file) => file.endsWith(".deit")).map((
 
 for (const name of names) {
   test(`diagnostics: ${name}`, (t) => {
-    const { program, diagnostics } = loadProgram(`${name}.deit`, host, { opNames });
+    const { program, diagnostics } = loadProgram(`${name}.deit`, host, { opNames, calls: RECIPE_CALLS });
     const text = diagnostics.length === 0 ? "" : `${renderDiagnostics(diagnostics)}\n`;
     t.is(program === undefined, diagnostics.length > 0);
     const golden = path.join(FOLDER, `${name}.txt`);
@@ -84,15 +85,15 @@ test("the messages of codes that the compiler raises", (t) => {
   t.deepEqual(said.map(({ message, help }) => `${message} | ${help ?? ""}`), [
     "`matmul` needs equal inner sizes, got 64 and 197 | transpose it",
     "`D / heads` must be a positive integer, got 38.4 | 192 / 5 = 38.4; heads must divide 192",
-    "the batch `B` cannot decide a loop bound | "
-      + "the batch is bound after checking; use it in a shape or in tensor arithmetic",
-    "this call of `linear` owns parameters but has no name | write `fc1 = linear(…)`, or add `as \"fc1\"`",
-    "two parameters would be called `fc1.weight` | give one of the calls another name on the left, or `as \"…\"`",
+    "the batch `B` cannot determine a loop bound | "
+      + "the batch is known only when the module is loaded; use it in a shape or in tensor arithmetic",
+    "this call of `linear` has parameters but no name | write `fc1 = linear(…)`, or add `as \"fc1\"`",
+    "two parameters would have the path `fc1.weight` | give one of the calls another name on the left, or `as \"…\"`",
     "`if` needs a compile-time value, got a tensor of shape [B, 3] | use `where(c, a, b)`",
-    "the loss does not reach `head_dist.weight` of `student` | use the output `logits_dist` in the loss",
+    "the loss does not depend on `head_dist.weight` of `student` | use the output `logits_dist` in the loss",
     "`m.deit` has no model or recipe `vitt` | did you mean `vit`?",
     "`m.deit` has several models or recipes | choose one with `--target`: `a` or `b`",
-    "1000000000 loop turns; the limit is 4096 | check the bound: a unit or a digit may have slipped",
+    "1000000000 loop turns; the limit is 4096 | check the bound for a mistyped digit or unit",
   ]);
 });
 
@@ -185,7 +186,7 @@ test("the shipped models load", (t) => {
   const shipped = nodeHost(path.resolve("models"));
   const models = new Map<string, number>();
   for (const file of readdirSync("models").filter((one) => one.endsWith(".deit"))) {
-    const { program, diagnostics } = loadProgram(`models/${file}`, shipped, { opNames: callableNames() });
+    const { program, diagnostics } = loadProgram(`models/${file}`, shipped, language());
     t.is(renderDiagnostics(diagnostics), "", file);
     models.set(file, program?.models.length ?? 0);
   }
@@ -198,7 +199,7 @@ test("the shipped models load", (t) => {
 });
 
 test("a program: declarations in order, sources entry first, recipes with inherited members", (t) => {
-  const { program } = loadProgram("models/recipe.deit", nodeHost(path.resolve("models")), { opNames: callableNames() });
+  const { program } = loadProgram("models/recipe.deit", nodeHost(path.resolve("models")), language());
   const found: Program = program ?? t.fail("recipe.deit does not load") as never; // `fail` throws
   t.deepEqual(found.recipes.map((one) => one.declaration.name.text), ["hard", "soft"]);
   t.is(found.sources[0]?.path, "models/recipe.deit");
@@ -228,7 +229,7 @@ function inProject(files: Readonly<Record<string, string>>, use: (folder: string
 /** Error codes of loading `entry` of a project. */
 function codes(folder: string, entry: string, spy?: (host: SourceHost) => SourceHost): readonly string[] {
   const plain = nodeHost(path.resolve("models"), folder);
-  const { diagnostics } = loadProgram(entry, spy === undefined ? plain : spy(plain), { opNames });
+  const { diagnostics } = loadProgram(entry, spy === undefined ? plain : spy(plain), { opNames, calls: RECIPE_CALLS });
   return diagnostics.map((d) => d.code);
 }
 
@@ -275,7 +276,7 @@ test("an import that leaves the project is refused before it is read", (t) => {
 
 test("shipped models are imported from anywhere, and called by their import path outside the working folder", (t) => {
   inProject({ "x.deit": 'import { vit } from "deitc/vit.deit"\nmodel mine extends vit { depth = 2 }\n' }, (folder) => {
-    const { program } = loadProgram("x.deit", nodeHost(path.resolve("models"), folder), { opNames: callableNames() });
+    const { program } = loadProgram("x.deit", nodeHost(path.resolve("models"), folder), language());
     t.deepEqual(program?.sources.map((source) => source.path), ["x.deit", "deitc/vit.deit", "deitc/nn.deit"]);
   });
 });
@@ -286,7 +287,7 @@ test("one file under several paths is one file", (t) => {
     "a/f.deit": `${BLOCK}block g(x: [B]) -> [B] { return f(x) }\n`,
   };
   inProject(files, (folder) => {
-    const { program } = loadProgram("./a/../x.deit", nodeHost(path.resolve("models"), folder), { opNames });
+    const { program } = loadProgram("./a/../x.deit", nodeHost(path.resolve("models"), folder), { opNames, calls: RECIPE_CALLS });
     t.deepEqual(program?.sources.map((source) => source.path), ["x.deit", "a/f.deit"]);
   });
 });
@@ -301,7 +302,7 @@ test("too many files and declarations", (t) => {
     read: (file) => ({ text: texts.get(file) ?? "" }),
     resolve: (_, spec) => ({ path: spec.replace("./", "") }),
   };
-  const first = (entry: string): string | undefined => loadProgram(entry, memory, { opNames }).diagnostics[0]?.code;
+  const first = (entry: string): string | undefined => loadProgram(entry, memory, { opNames, calls: RECIPE_CALLS }).diagnostics[0]?.code;
   t.is(first("f0.deit"), "too_many");
   t.is(first("many.deit"), "too_many");
 });
@@ -311,7 +312,7 @@ test("long chains of calls and bases are errors, not overflows", (t) => {
   const bases = Array.from({ length: 1500 }, (_, i) => `model m${i} extends m${i + 1} {}`).join("\n");
   const load = (text: string): readonly string[] => {
     const memory: SourceHost = { read: () => ({ text }), resolve: (_, spec) => ({ path: spec }) };
-    return [...new Set(loadProgram("x.deit", memory, { opNames }).diagnostics.map((d) => d.code))];
+    return [...new Set(loadProgram("x.deit", memory, { opNames, calls: RECIPE_CALLS }).diagnostics.map((d) => d.code))];
   };
   t.deepEqual(load(`${calls}\nblock b1500(x: [B]) -> [B] { return x }`), ["too_deep"]);
   t.deepEqual(load(`${bases}\nmodel m1500() {\n  input x: [B]\n  output y = x\n}`), ["too_deep"]);
@@ -325,7 +326,7 @@ test("errors in an imported file are shown there, and not as unknown imports", (
   const memory: SourceHost = {
     read: (file) => ({ text: texts[file] ?? "" }), resolve: (_, spec) => ({ path: spec.replace("./", "") })
   };
-  const { diagnostics } = loadProgram("a.deit", memory, { opNames });
+  const { diagnostics } = loadProgram("a.deit", memory, { opNames, calls: RECIPE_CALLS });
   t.deepEqual(diagnostics.map((d) => [d.code, d.span.source.path]), [["unexpected_token", "b.deit"]]);
 });
 

@@ -62,7 +62,7 @@ test("the prefix is found from the two counts", (t) => {
   t.is(gridsOf(197, 578), undefined);
 });
 
-const resampled = "a checkpoint of another grid is resampled, said aloud, and only where it may be";
+const resampled = "a checkpoint of another grid is resampled with a note, and only where it may be";
 goldenTest(resampled, needs, async (t, { file }) => {
   const found = cases.find(({ key }) => key === "14_to_24_extra1");
   if (!found) return t.fail("the index has the case");
@@ -76,7 +76,7 @@ goldenTest(resampled, needs, async (t, { file }) => {
   const expected = readGolden(file).get(found.key)?.data ?? [];
   t.true(maxAbs(await sources[0]?.load() ?? new Float32Array(1), expected) < TOLERANCE);
   t.deepEqual(notes, ["'pos_embed' is resampled from 14 × 14 to 24 × 24 patches (bicubic, a = -0.75)"]);
-  t.throws(() => matchWeights(checkpoint, [parameter([1, 578, 8])]), { message: /of another shape/u });
-  t.throws(() => matchWeights(checkpoint, [parameter([1, 577, 16])]), { message: /of another shape/u });
+  t.throws(() => matchWeights(checkpoint, [parameter([1, 578, 8])]), { message: /with a different shape/u });
+  t.throws(() => matchWeights(checkpoint, [parameter([1, 577, 16])]), { message: /with a different shape/u });
   return undefined;
 });

@@ -4,7 +4,7 @@
  */
 import test from "ava";
 import { adapterName, type Device } from "../runtime/device.js";
-import { FAMILY_NAMES, type FamilyName } from "../runtime/manifest.js";
+import { TARGET_NAMES, type TargetName } from "../compiler/targets/index.js";
 import { moduleOf, obstacleOf, openUncheckedDevice, soil } from "./harness.js";
 import { describeFault, tryTogether, type Tally } from "./programs/campaign.js";
 import { expectationOf, WAYS } from "./programs/check.js";
@@ -13,7 +13,7 @@ import { generate } from "./programs/generate.js";
 const AT_ONCE = 20;
 const full = process.env["DEITC_FULL"] !== undefined;
 /** A software adapter takes seconds to compile kernels with workgroup memory. */
-const PROGRAMS: Readonly<Record<FamilyName, number>> = full
+const PROGRAMS: Readonly<Record<TargetName, number>> = full
   ? { scalar: 1000, wide: 1000, tiled: 1000 } : { scalar: 320, wide: 320, tiled: 80 };
 
 let device: Device;
@@ -23,7 +23,7 @@ test.before(async (t) => {
 });
 test.after.always(() => device?.destroy());
 
-for (const family of FAMILY_NAMES) {
+for (const family of TARGET_NAMES) {
   test.serial(`random programs by ${family} kernels`, async (t) => {
     const obstacle = obstacleOf(device, moduleOf(expectationOf(generate(0), false).graph), family);
     if (obstacle !== undefined) {

@@ -3,7 +3,7 @@
  */
 import { resolve } from "node:path";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { interpret, type Interpretation } from "../compiler/inspect/interpret.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
@@ -63,7 +63,7 @@ export function elaborate(text: string, target?: string): RecipeElaboration {
     read: (path) => (path === "test/train/case.deit" ? { text } : real.read(path)),
     resolve: (from, spec) => (spec === "test/train/case.deit" ? { path: spec } : real.resolve(from, spec)),
   };
-  const loaded = loadProgram("test/train/case.deit", host, { opNames: callableNames() });
+  const loaded = loadProgram("test/train/case.deit", host, language());
   return loaded.program ? elaborateRecipe(loaded.program, target, { ops: OPS })
     : { diagnostics: loaded.diagnostics };
 }
@@ -78,7 +78,7 @@ export const LOSS =
   "loss(images: [B, 3, H, W], labels: i32[B]) { return cross_entropy(student(images).logits, labels) }";
 export const recipeText = (changes: Readonly<Record<string, string>> = {}): string => {
   const parts = {
-    student: "student: tiny", data: "data = shapes()", batch: "batch = 64 images", length: "length = 5 epochs",
+    student: "student: tiny", data: "data = image_folder(\"images\")", batch: "batch = 64 images", length: "length = 5 epochs",
     optimizer: "optimizer = adamw(lr = 1e-3)", loss: LOSS, ...changes,
   };
   return `${HEAD}recipe r {\n${Object.values(parts).join("\n")}\n}\n`;

@@ -22,7 +22,8 @@ const stepRecord = (step: number): StepRecord => ({
   gradNorm: 1.5, imagesPerSecond: 210 + 15 * Math.sin(step), seconds: step * 0.3,
 });
 const epochRecord = (epoch: number, ema = true): EpochRecord => ({
-  kind: "epoch", epoch, step: 100 * (epoch + 1), lr: 5e-4, loss: 2 / (epoch + 1), imagesPerSecond: 205, seconds: 30,
+  kind: "epoch", epoch: epoch + 1, step: 100 * (epoch + 1), lr: 5e-4, loss: 2 / (epoch + 1), imagesPerSecond: 205,
+  seconds: 30,
   model: { loss: 1.9 / (epoch + 1), top1: 1 - 0.8 / (epoch + 1), top5: 0.99, count: 2000 },
   ...(ema ? { ema: { loss: 1.8 / (epoch + 1), top1: 1 - 0.7 / (epoch + 1), top5: 0.99, count: 2000 } } : {}),
 });
@@ -276,7 +277,7 @@ test("progress: a bar on a terminal, lines elsewhere", (t) => {
   t.true(lines.split("\n").length <= 12, lines);
   t.regex(lines, /^101\/1000\n118\/1000 {2}4 min 2\d s left\n/u);
   for (const text of [bar, lines]) {
-    const epoch = "epoch 1  loss 1  accuracy 60.00 % (loss 0.95)  EMA 65.00 % (loss 0.9)  205 images/s\n";
+    const epoch = "epoch 2  loss 1  accuracy 60.00 % (loss 0.95)  EMA 65.00 % (loss 0.9)  205 images/s\n";
     t.true(text.includes(epoch));
     t.regex(text, /warning: no checkpoint\n/u);
   }

@@ -21,6 +21,7 @@ import { recognize, recognizeRules } from "../compiler/rewrite/rules/recognize.j
 import { simplify, simplifyRules } from "../compiler/rewrite/rules/simplify.js";
 import { loadProgram } from "../dsl/resolve.js";
 import { distance, exampleGraph, randomGraph, run } from "./random_graphs.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
 
 const BOUND = 1e-12;
 const BATCHES = [1, 3];
@@ -215,7 +216,7 @@ function elaborated(file: string, target: string, overrides: Overrides = {}): Gr
   };
   const callable = [...OPS.values()].filter((op) => op.internal !== true).map((op) => op.name);
   const opNames = new Set([...callable, ...FUNCTIONS.keys()]);
-  const { program, diagnostics } = loadProgram(join(MODELS, file), host, { opNames });
+  const { program, diagnostics } = loadProgram(join(MODELS, file), host, { opNames, calls: RECIPE_CALLS });
   if (!program) throw new Error(diagnostics.map((d) => d.message).join("; "));
   const made = elaborateModel(program, target, { training: false, overrides, ops: OPS });
   if (!made.model) throw new Error(made.diagnostics.map((d) => d.message).join("; "));

@@ -10,7 +10,7 @@ import { Device } from "../runtime/device.js";
 import { AdapterError, DeitcError, DeviceLostError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
-import { listAdapters, load, openAdapter, openDevice, openModule } from "../runtime/node/index.js";
+import { load, openAdapter, openDevice, openModule } from "../runtime/node/index.js";
 import type { LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
 import { readTar } from "../runtime/node/swiftshader.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
@@ -23,6 +23,7 @@ const step = (kernel: number, path: string, bindings: Step["bindings"], grid: St
 
 /** y = Σ x·2w and z = x·2w, where 2w is derived once: derived, activation, parameter, input, output all occur. */
 const family: Family = {
+  rank: 10, suits: "software", requires: { features: [], lanes: 0 },
   kernels: [
     { name: "double", bindings: ["read", "read_write"], workgroupSize: 8, workgroupBytes: 0, features: [] },
     { name: "scale", bindings: ["read", "read", "read_write"], workgroupSize: 1, workgroupBytes: 0, features: [] },
@@ -50,6 +51,12 @@ const family: Family = {
   copies: [],
 };
 
+/** Kernels of software adapters, with narrow and wide subgroups, and of GPUs. */
+const familiesOf = (software: Family, hardware: Family): Manifest["families"] => ({
+  scalar: software, wide: { ...software, rank: 20, requires: { features: ["subgroups"], lanes: 8 } },
+  tiled: { ...hardware, rank: 30, suits: "hardware" },
+});
+
 const parameter = (path: string, count: number) => ({
   path, shape: [count], trained: true, decay: true, initializer: { kind: "uniform", bound: 1 } as const,
 });
@@ -63,7 +70,7 @@ const manifest: Manifest = {
   ],
   // The first is there so that the second lies at an offset.
   parameters: [parameter("unused", 3), parameter("w", WIDTH)],
-  families: { scalar: family, wide: family, tiled: family },
+  families: familiesOf(family, family),
 };
 
 const storage = (binding: number, access: string, name: string): string =>
@@ -181,7 +188,7 @@ test.serial("memory is told by kind", async (t) => {
 test.serial("a batch beyond a limit is refused before allocation, with the largest that fits", async (t) => {
   const error = await failure(t, load(definition, { ...options, batch: 2 ** 26 }));
   t.true(error instanceof OutOfMemoryError);
-  t.regex(error.message, /'scaled' needs 1342177280 bytes \(1\.3 GB\) at batch 67108864, .* at most 1073741824/);
+  t.regex(error.message, /'scaled' needs 1342177280 bytes \(1\.3 GiB\) at batch 67108864, .* at most 1073741824/);
   t.regex(error.help ?? "", /the largest batch that fits is 53687091$/);
   t.true((await failure(t, load(definition, { ...options, batch: 0 }))) instanceof InputError);
 });
@@ -207,9 +214,9 @@ test("the memory plan keeps tensors whole, aligned, and in buffers within the li
 const wrongInputs: readonly [string, Readonly<Record<string, Float32Array | Int32Array>>, RegExp][] = [
   ["a missing input", {}, /input 'x' is missing; tiny takes x \[B, 5\]/],
   ["an unknown name", { image: images(1) }, /no input 'image'; it takes x \[B, 5\]/],
-  ["a broken length", { x: new Float32Array(7) }, /'x' \[B, 5\] has 5 values an image \(1 × 5\), got 7/],
+  ["a broken length", { x: new Float32Array(7) }, /'x' \[B, 5\] has 5 values per image \(1 × 5\), got 7/],
   ["no image", { x: new Float32Array(0) }, /got 0/],
-  ["too many images", { x: images(3) }, /holds 3 images, the model was loaded for 2/],
+  ["too many images", { x: images(3) }, /holds 3 images, but the model was loaded for 2/],
   ["another type", { x: new Int32Array(5) }, /'x' \[B, 5\] must be a Float32Array/],
 ];
 for (const [name, inputs, message] of wrongInputs) {
@@ -264,18 +271,7 @@ test.serial("an adapter that is not there: the error lists those that are", asyn
   const error = await failure(t, load(definition, { ...options, adapter: "voodoo" }));
   t.true(error instanceof AdapterError);
   t.is(error.exitKind, "device");
-  t.regex(error.message, /no adapter matches 'voodoo'; there are: .*'SwiftShader/);
-});
-
-test.serial("the doctor's list ends with the embedded adapter", async (t) => {
-  const { adapters, hints } = await listAdapters();
-  const last = adapters.at(-1);
-  t.is(last?.type, "embedded");
-  t.is(last?.family, "scalar");
-  t.deepEqual(last?.subgroupSizes, [4, 4]);
-  t.true(last?.features.includes("subgroups"));
-  t.true((last?.limits.maxStorageBufferBindingSize ?? 0) >= 2 ** 27);
-  t.true(hints.every((hint) => hint.length > 20));
+  t.regex(error.message, /no adapter matches 'voodoo'; available: .*'SwiftShader/);
 });
 
 test.serial("a kernel that does not compile is named with the compiler's words", async (t) => {
@@ -290,7 +286,7 @@ test.serial("a kernel that does not compile is named with the compiler's words",
 
 test.serial("a kernel that needs what the adapter lacks: the other family, or an error naming it", async (t) => {
   const needy: Family = { ...family, kernels: family.kernels.map((k) => ({ ...k, features: ["shader-f16"] })) };
-  const some = { ...definition, manifest: { ...manifest, families: { scalar: needy, wide: needy, tiled: family } } };
+  const some = { ...definition, manifest: { ...manifest, families: familiesOf(needy, family) } };
   await using model = await load(some, options);
   t.is(model.family, "tiled");
   const error = await failure(t, load(some, { ...options, family: "scalar" }));
@@ -323,7 +319,7 @@ test.serial("the device's own faults are typed", async (t) => {
 test.serial("a program thought slow is cut into submits, and no more once it was measured", async (t) => {
   const run = family.programs.run.map((s) => ({ ...s, flops: size(0, 2e9) }));
   const scalar = { ...family, programs: { ...family.programs, run } };
-  const slow = { ...manifest, families: { scalar, wide: scalar, tiled: family } };
+  const slow = { ...manifest, families: familiesOf(scalar, family) };
   await using model = await load({ ...definition, manifest: slow }, options);
   let now = 0; // a millisecond more each time that the clock is read
   const { mock: clock } = mock.method(performance, "now", () => ++now);

@@ -18,7 +18,7 @@ interface Golden {
 const close = (got: number, want: number): boolean => Math.abs(got - want) <= 1e-12 * Math.abs(want);
 
 const planOf = (g: Golden, stepping: Schedule["stepping"]): Schedule => schedule({
-  kind: "cosine", lr: g.lr, length: g.epochs, warmup: g.warmup_epochs, warmupLr: g.warmup_lr, minLr: g.min_lr, stepping,
+  kind: "cosine", lr: g.lr, length: g.epochs, warmup: g.warmup_epochs, warmupLr: g.warmup_lr, own: { min_lr: g.min_lr }, stepping,
 });
 
 test("cosine with warm-up is timm's to 1e-12, in both steppings", (t) => {
@@ -43,7 +43,7 @@ test("cosine with warm-up is timm's to 1e-12, in both steppings", (t) => {
 });
 
 test("stepping by steps moves inside an epoch", (t) => {
-  const plan = schedule({ kind: "cosine", lr: 1, minLr: 0, length: 2, warmup: 0.5, warmupLr: 0, stepping: "steps" });
+  const plan = schedule({ kind: "cosine", lr: 1, own: { min_lr: 0 }, length: 2, warmup: 0.5, warmupLr: 0, stepping: "steps" });
   const values = Array.from({ length: 20 }, (_, step) => learningRate(plan, step, 10));
   t.deepEqual(values.slice(0, 5), [0, 0.2, 0.4, 0.6000000000000001, 0.8]);
   t.true(close(values[5] ?? 0, 0.5 * (1 + Math.cos(Math.PI * 5 / 20))));
@@ -52,19 +52,21 @@ test("stepping by steps moves inside an epoch", (t) => {
 });
 
 test("step falls by its factor, constant stays", (t) => {
-  const step = schedule({ kind: "step", lr: 0.4, length: 9, every: 3, factor: 0.5, warmup: 1, warmupLr: 0.1 });
+  const step = schedule({ kind: "step", lr: 0.4, length: 9, own: { every: 3, factor: 0.5 }, warmup: 1, warmupLr: 0.1 });
   t.deepEqual([0, 1, 2, 3, 5, 6, 8].map((e) => scheduleValue(step, e)), [0.1, 0.4, 0.4, 0.2, 0.2, 0.1, 0.1]);
   const constant = schedule({ kind: "constant", lr: 0.25, length: 3 });
   t.deepEqual([0, 2, 7].map((e) => scheduleValue(constant, e)), [0.25, 0.25, 0.25]);
 });
 
-test("odd schedules are said aloud, senseless ones refused", (t) => {
+test("odd schedules give a warning, senseless ones are refused", (t) => {
   const base = { kind: "cosine", lr: 5e-6, length: 30, warmup: 5 } as const;
-  t.regex(scheduleWarning(schedule({ ...base, minLr: 5e-6 })) ?? "", /min_lr = 0\.000005 .* stays constant/u);
-  t.regex(scheduleWarning(schedule({ ...base, minLr: 1e-5 })) ?? "", /min_lr = 0\.00001 .* rises/u);
+  t.regex(scheduleWarning(schedule({ ...base, own: { min_lr: 5e-6 } })) ?? "", /min_lr = 0\.000005 .* stays constant/u);
+  t.regex(scheduleWarning(schedule({ ...base, own: { min_lr: 1e-5 } })) ?? "", /min_lr = 0\.00001 .* rises/u);
   t.regex(scheduleWarning(schedule({ ...base, lr: 1e-3, warmup: 30 })) ?? "", /warm-up of 30 epochs/u);
   t.regex(scheduleWarning(schedule({ ...base, lr: 1e-3, warmupLr: 1 })) ?? "", /warmup_lr = 1 /u);
   t.is(scheduleWarning(schedule({ ...base, lr: 1e-3 })), undefined);
   t.throws(() => schedule({ ...base, length: 0 }), { instanceOf: InputError });
   t.throws(() => schedule({ ...base, lr: Number.NaN }), { instanceOf: InputError });
+  t.throws(() => schedule({ kind: "step", lr: 1, length: 3, own: { every: 0 } }), { instanceOf: InputError });
+  t.throws(() => schedule({ ...base, kind: "plateau" }), { instanceOf: InputError });
 });

@@ -90,7 +90,7 @@ test.serial("predict puts drawn shapes in a table, their number right below it",
   t.is(code, 0, err);
   const rows = [...out.matchAll(/^shape \d+ \(seed 3\) +(\S.*?)  +(\S.*?)  +\d+\.\d\d %$/gmu)];
   t.is(rows.length, 20);
-  t.regex(out, new RegExp(`^${rows.filter(([, drawn, best]) => drawn === best).length} of 20 right$`, "mu"));
+  t.regex(out, new RegExp(`^${rows.filter(([, drawn, best]) => drawn === best).length} of 20 correct$`, "mu"));
   const many = await deitc(folder, [...line.slice(0, -3), "1001"]);
   t.is(many.code, 2);
   t.regex(many.err, /at most 1000 shapes/u);

@@ -8,7 +8,7 @@ import { trainingGraph } from "../compiler/train/step.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { elaborate, numberOf } from "./recipes.js";
 
-/** The loss is Σ weight·(what the teacher was given), so that it tells every pixel. */
+/** The loss is Σ weight·(what the teacher was given), so that it depends on every pixel. */
 const text = (teacher: string, augment: string): string => `
 import { linear } from "../../models/nn.deit"
 model student(classes = 10) {
@@ -116,7 +116,7 @@ test("two teachers averaged, and a name of no normalization", (t) => {
   t.deepEqual(elaborate(two).diagnostics, []);
   const [wrong, more] = elaborate(text("", 'augment = [normalize("imagnet")]')).diagnostics;
   t.is(more, undefined);
-  t.regex(wrong?.message ?? "", /no normalization is called "imagnet"/);
+  t.regex(wrong?.message ?? "", /unknown normalization "imagnet"/);
 });
 
 test("another teacher or another loss is one line of a recipe", (t) => {

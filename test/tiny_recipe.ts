@@ -130,6 +130,7 @@ function graph(
     flops: size(COUNT, 0), bytes: size(0, 4 * COUNT),
   });
   const family: Family = {
+    rank: 10, suits: "software", requires: { features: [], lanes: 0 },
     kernels: kernels.map(infoOf), slots, copies, programs: { prepare: prepare.map(step), run: run.map(step) },
   };
   const manifest: Manifest = {
@@ -138,7 +139,7 @@ function graph(
       path, shape, trained, decay, initializer: initial.kind === "copy" ? { kind: "zeros" } : initial,
       ...(inside ? { inside: { parameter: inside.state, offset: inside.offset } } : {}),
     })),
-    families: { scalar: family, wide: family, tiled: family },
+    families: { scalar: family, tiled: { ...family, rank: 30, suits: "hardware" } },
   };
   return { manifest, kernels };
 }
@@ -217,7 +218,8 @@ const settings: TrainingSettings = {
   ],
   optimizer: { name: "sgd", arguments: { lr: 1e-3, momentum: 0.9, weight_decay: 0, nesterov: false } },
   schedule: {
-    kind: "cosine", minLr: 1e-5, stepping: "steps", warmup: { value: 5, unit: "steps" }, warmupLr: 1e-6,
+    name: "cosine",
+    arguments: { warmup: { value: 5, unit: "steps" }, warmup_lr: 1e-6, min_lr: 1e-5, stepping: "steps" },
   },
   ema: 0.9, seed: 5, precision: "f32", noWeightDecay: [],
 };

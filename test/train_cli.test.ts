@@ -13,7 +13,7 @@ const home = mkdtempSync(join(tmpdir(), "deitc-train-"));
 test.after.always(() => rmSync(home, { recursive: true, force: true }));
 
 const RECIPE = `import { vit } from "deitc/vit.deit"
-import { cross_entropy } from "deitc/losses.deit"
+import { soft_cross_entropy } from "deitc/losses.deit"
 model tiny extends vit { image = 32  patch = 16  dim = 16  depth = 2  heads = 2  classes = 8 }
 /// Eight shapes.
 recipe small {
@@ -26,7 +26,7 @@ recipe small {
   schedule = cosine(warmup = 4 steps, stepping = "steps")
   clip = global_norm(1.0)
   ema = 0.9
-  loss(images: [B, 3, H, W], labels: i32[B]) { return cross_entropy(student(images).prediction, labels) }
+  loss(images: [B, 3, H, W], targets: [B, C]) { return soft_cross_entropy(student(images).prediction, targets) }
 }
 recipe wild extends small { optimizer = sgd(lr = 1e30)  schedule = constant()  clip = global_norm(1e30) }
 `;
@@ -104,7 +104,7 @@ test.serial("Ctrl-C finishes the step, saves, and says how to go on; a checkpoin
   t.is(child.exitCode, 0, err);
   t.regex(err, /stopping after this step/u);
   t.regex(out, /stopped after \d+ of 4000 steps/u);
-  t.regex(out, /go on with: deitc train small\.deit:small --out runs\/stopped --resume/u);
+  t.regex(out, /resume with: deitc train small\.deit:small --out runs\/stopped --resume/u);
   const found = await deitc(["eval", "small.deit", "runs/stopped/last.safetensors", "--target", "small", "--json"]);
   t.is(found.code, 0, found.err);
   t.is((JSON.parse(found.out) as { count: number }).count, 16);

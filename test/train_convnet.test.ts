@@ -5,7 +5,7 @@
 import test from "ava";
 import { resolve } from "node:path";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { interpret } from "../compiler/inspect/interpret.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
@@ -15,7 +15,7 @@ import { trainingGraph } from "../compiler/train/step.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
 import type { Device } from "../runtime/device.js";
-import { FAMILY_NAMES } from "../runtime/manifest.js";
+import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { generated, integers, maxAbs, parameterValue, relativeL2 } from "./golden.js";
 import { obstacleOf, openTestDevice, openUncheckedDevice } from "./harness.js";
 import { advance, numberOf, numbersOf, type Tensors } from "./recipes.js";
@@ -24,7 +24,7 @@ import { DeviceSteps } from "./train_device.js";
 const BATCH = 4;
 const IMAGE = [BATCH, 3, 13, 15] as const;
 const PIXELS = IMAGE.reduce((n, d) => n * d, 1);
-const { program, diagnostics } = loadProgram("test/train/convnet.deit", nodeHost(resolve(".")), { opNames: callableNames() });
+const { program, diagnostics } = loadProgram("test/train/convnet.deit", nodeHost(resolve(".")), language());
 if (!program) throw new Error(renderDiagnostics(diagnostics));
 const elaborated = elaborateRecipe(program, undefined, { ops: OPS });
 if (!elaborated.recipe) throw new Error(renderDiagnostics(elaborated.diagnostics));
@@ -102,9 +102,9 @@ test("running statistics are those of the batch, the variance without bias", (t)
   }
 });
 
-for (const family of FAMILY_NAMES) {
+for (const family of TARGET_NAMES) {
   test.serial(`three steps on the device are the interpreter's: ${family}`, async (t) => {
-    const { compiled, diagnostics: wrong } = compileRecipe(program, undefined);
+    const { compiled, diagnostics: wrong } = compileRecipe(program, undefined, { verify: true });
     if (!compiled) return void t.fail(renderDiagnostics(wrong));
     const { train: manifest } = compiled.manifest.graphs;
     const obstacle = manifest && obstacleOf(device, { manifest, wgsl: compiled.wgsl }, family);

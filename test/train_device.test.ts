@@ -5,11 +5,12 @@
 import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { compileRecipe, type CompiledRecipe, type RecipeCompileOptions } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
-import { FAMILY_NAMES, type FamilyName } from "../runtime/manifest.js";
+import { TARGET_NAMES } from "../compiler/targets/index.js";
+import type { FamilyName } from "../runtime/manifest.js";
 import type { StateInfo } from "../runtime/training.js";
 import type { Device } from "../runtime/device.js";
 import { leftOut, maxAbs } from "./golden.js";
@@ -19,11 +20,11 @@ import { BATCH, micro, microData, microFile, microParameter } from "./micro.js";
 import { numbersOf, relative, type Tensors } from "./recipes.js";
 import { DeviceSteps } from "./train_device.js";
 
-const { program } = loadProgram("test/train/micro.deit", nodeHost(resolve(".")), { opNames: callableNames() });
+const { program } = loadProgram("test/train/micro.deit", nodeHost(resolve(".")), language());
 
 function compiled(name: string, options?: RecipeCompileOptions): CompiledRecipe {
   if (!program) throw new Error("micro.deit loads");
-  const made = compileRecipe(program, name, options);
+  const made = compileRecipe(program, name, { verify: true, ...options, others: ["teacher"] });
   if (!made.compiled) throw new Error(renderDiagnostics(made.diagnostics));
   return made.compiled;
 }
@@ -89,7 +90,7 @@ test.serial("every family that runs here agrees with the others", async (t) => {
   const name = "adamw_dist_soft";
   const made = compiled(name);
   const { train: step, evaluate } = made.manifest.graphs;
-  const runs = FAMILY_NAMES.filter((family) => [step, evaluate].every((manifest) =>
+  const runs = TARGET_NAMES.filter((family) => [step, evaluate].every((manifest) =>
     manifest === undefined || obstacleOf(device, { manifest, wgsl: made.wgsl }, family) === undefined));
   t.true(runs.length > 1, runs.join());
   const golden = micro.training[name];

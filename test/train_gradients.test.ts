@@ -5,7 +5,7 @@
 import test from "ava";
 import { resolve } from "node:path";
 import { nodeHost } from "../compiler/cli/host.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { compileRecipe, type CompiledRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
@@ -78,9 +78,9 @@ function compiled(text: string): CompiledRecipe {
     read: (path) => (path === file ? { text } : real.read(path)),
     resolve: (from, spec) => (spec === file ? { path: spec } : real.resolve(from, spec)),
   };
-  const { program, diagnostics } = loadProgram(file, host, { opNames: callableNames() });
+  const { program, diagnostics } = loadProgram(file, host, language());
   if (!program) throw new Error(renderDiagnostics(diagnostics));
-  const made = compileRecipe(program, "r");
+  const made = compileRecipe(program, "r", { verify: true });
   if (!made.compiled) throw new Error(renderDiagnostics(made.diagnostics));
   return made.compiled;
 }

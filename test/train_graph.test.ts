@@ -8,7 +8,7 @@ import { nodeHost } from "../compiler/cli/host.js";
 import { differentiate } from "../compiler/train/differentiate.js";
 import { expandComposites } from "../compiler/rewrite/expand.js";
 import { printGraph, rootsOf, topological, type Graph, type Node } from "../compiler/ir/graph.js";
-import { callableNames } from "../compiler/index.js";
+import { language } from "../compiler/index.js";
 import { interpret } from "../compiler/inspect/interpret.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
@@ -26,11 +26,11 @@ import { checkFinals, isFused, withoutKeys } from "./micro_checks.js";
 import { BATCH, micro, microData, microFile, microGolden, microParameter } from "./micro.js";
 import { advance, length, numberOf, numbersOf, relative, start, type Tensors } from "./recipes.js";
 
-const { program } = loadProgram("test/train/micro.deit", nodeHost(resolve(".")), { opNames: callableNames() });
+const { program } = loadProgram("test/train/micro.deit", nodeHost(resolve(".")), language());
 
 function recipeOf(name: string): ElaboratedRecipe {
   if (!program) throw new Error("micro.deit loads");
-  const { recipe, diagnostics } = elaborateRecipe(program, name, { ops: OPS });
+  const { recipe, diagnostics } = elaborateRecipe(program, name, { ops: OPS, others: ["teacher"] });
   if (!recipe) throw new Error(renderDiagnostics(diagnostics));
   return recipe;
 }

@@ -9,7 +9,8 @@ import { loadState } from "../runtime/node/train/checkpoints.js";
 import { openData } from "../runtime/node/train/datasets.js";
 import { Trainer, type TrainerOptions } from "../runtime/node/train/trainer.js";
 import { parseMetrics } from "../runtime/train/metrics.js";
-import { augmentationOf, preparationOf, scheduleOf } from "../runtime/train/settings.js";
+import { augmentationOf } from "../runtime/train/augment.js";
+import { preparationOf, scheduleOf } from "../runtime/train/settings.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 import type { CallSetting, TrainingSettings } from "../runtime/training.js";
 import { openTestDevice } from "./harness.js";
@@ -37,7 +38,7 @@ test.serial("a run leaves weights, records and a report, and tells its figures",
   const trainer = await open({ out });
   t.is(trainer.plan.steps, 25);
   t.is(trainer.plan.stepsPerEpoch, 10);
-  t.deepEqual(trainer.facts.find(([name]) => name === "trained parameters"), ["trained parameters", "24576"]);
+  t.deepEqual(trainer.facts.find(([name]) => name === "trained parameters"), ["trained parameters", "24,576"]);
   const { events, outcome } = await finish(trainer);
   t.true(outcome.finished);
   t.deepEqual((await readdir(out)).sort(),
@@ -55,7 +56,7 @@ test.serial("a run leaves weights, records and a report, and tells its figures",
   await trainer.save(join(out, "mine.safetensors"));
   t.deepEqual((await readFile(join(out, "mine.safetensors"))).subarray(-4 * FEATURES),
     (await readFile(join(out, "last.safetensors"))).subarray(-4 * FEATURES));
-  await t.throwsAsync(finish(trainer), { message: /runs once/u });
+  await t.throwsAsync(finish(trainer), { message: /runs only once/u });
   trainer.destroy();
 });
 
@@ -66,7 +67,7 @@ test.serial("stopped and resumed ends as one left alone; a folder in use and ano
   const controller = new AbortController();
   const first = await open({ out: stopped, signal: controller.signal });
   for await (const event of first.run()) if (event.kind === "step" && event.step === 13) controller.abort();
-  await t.throwsAsync(open({ out: stopped }), { instanceOf: InputError, message: /holds a run already/u });
+  await t.throwsAsync(open({ out: stopped }), { instanceOf: InputError, message: /already contains a run/u });
   await t.throwsAsync(open({ out: stopped, resume: true, steps: 30 }), { message: /another recipe/u });
   const second = await open({ out: stopped, resume: true });
   t.is(second.startStep, 13);
@@ -90,9 +91,7 @@ test.serial("a folder that cannot be made is told before the device is opened; o
 test.serial("a run that diverges says where, and what the last good checkpoint is", async (t) => {
   const out = await folder();
   const optimizer = { name: "sgd", arguments: { lr: 1e38, momentum: 0.9, weight_decay: 0, nesterov: false } };
-  const schedule = {
-    kind: "constant", stepping: "steps", warmup: { value: 0, unit: "steps" }, warmupLr: 0,
-  } as const;
+  const schedule = call("constant", { stepping: "steps", warmup: { value: 0, unit: "steps" }, warmup_lr: 0 });
   const trainer = await open({ out, saveEvery: { steps: 1 } }, { optimizer, schedule });
   const error = await t.throwsAsync(finish(trainer), { instanceOf: DivergedError });
   t.regex(error.message, /'error' is the first .*written by the kernel forward.*(checkpoints\/0+\d-step-\d|no checkpoint)/u);
@@ -129,20 +128,22 @@ test("augmentations are read from a recipe, and refused by name", (t) => {
   const own = { mean: [0.1, 0.2, 0.3], std: [1, 1, 1] };
   t.deepEqual(augmentationOf(call("normalize", { name: "imagenet", ...own })), { kind: "normalize", ...own });
   t.throws(() => augmentationOf(call("random_erase", { probability: 1, mode: "hole", count: 1 })), {
-    instanceOf: InputError, message: '`mode` of `random_erase` is "pixel" or "rand" or "const", got "hole"',
+    instanceOf: InputError, message: '`mode` of `random_erase` must be "pixel" or "rand" or "const", got "hole"',
   });
   t.throws(() => augmentationOf(call("color_jitter", { brightness: 0, contrast: 0, saturation: 0, hue: 0.1 })), {
-    message: /changes no hue/u,
+    message: /does not change the hue/u,
   });
-  t.throws(() => augmentationOf(call("warp", {})), { message: /called `warp`/u });
+  t.throws(() => augmentationOf(call("warp", {})), { message: /augmentation `warp`/u });
 });
 
 test("times in steps and in epochs make the same schedule", (t) => {
   const { settings } = tinyManifest();
   const inSteps = scheduleOf(settings, 25, 10);
-  t.deepEqual([inSteps.length, inSteps.warmup, inSteps.lr, inSteps.minLr], [2.5, 0.5, 1e-3, 1e-5]);
-  const { schedule } = settings;
-  const inEpochs = scheduleOf({ ...settings, schedule: { ...schedule, warmup: { value: 0.5, unit: "epochs" } } }, 25, 10);
+  t.deepEqual([inSteps.length, inSteps.warmup, inSteps.lr, inSteps.own], [2.5, 0.5, 1e-3, { min_lr: 1e-5 }]);
+  const { name, arguments: given } = settings.schedule;
+  const schedule = call(name, { ...given, warmup: { value: 0.5, unit: "epochs" } });
+  const inEpochs = scheduleOf({ ...settings, schedule }, 25, 10);
+  t.throws(() => scheduleOf({ ...settings, schedule: call("plateau", given) }, 25, 10), { message: /schedule `plateau`/u });
   t.deepEqual(inEpochs, inSteps);
 });
 
@@ -151,7 +152,7 @@ test("images are normalized as the recipe says, evaluation included, and said so
   const normalize = call("normalize", { name: "imagenet", ...numbers });
   const { preprocess, notes } = preparationOf(tinyManifest({ augment: [normalize] }));
   t.deepEqual(preprocess, { size: 32, resize: 32, mean: [0.1, 0.2, 0.3], std: [0.5, 0.6, 0.7] });
-  t.regex(notes.join(), /otherwise than `linear` says/u);
+  t.regex(notes.join(), /as the `preprocess` of `linear` does/u);
   t.deepEqual(preparationOf(tinyManifest()).notes, []);
 });
 
@@ -180,7 +181,7 @@ test("image folders: parts, a folder each, and classes that do not fit", async (
   t.deepEqual(await sizes({ data: data("both") }), [80, 16]);
   t.deepEqual(await sizes({ data: data("both/train"), eval: data("both/val") }), [80, 16]);
   t.deepEqual(await sizes({ data: data("both"), eval: data("plain") }), [80, 80]);
-  await t.throwsAsync(sizes({ data: data("seven") }), { message: /has 7 classes, the model of linear predicts 8/u });
+  await t.throwsAsync(sizes({ data: data("seven") }), { message: /has 7 classes, but the model of linear predicts 8/u });
   await t.throwsAsync(sizes({ data: data("plain"), eval: data("seven") }), { message: /fewer classes/u });
   await t.throwsAsync(sizes({ data: data("nowhere") }), { instanceOf: FileError });
   await t.throwsAsync(sizes({ data: call("shards", { path: "x", workers: 4 }) }), { message: /`shards`/u });

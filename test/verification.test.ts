@@ -29,7 +29,7 @@ for (const culprit of ["joins", "patterns", "layout", "fusion"] as const) {
     const found = await verifyOn(broken(), compileWithout(culprit), { adapter, batch: 2 });
     t.true(found.wrong > 0);
     t.is(found.culprit, culprit);
-    t.regex(report(found), new RegExp(`--without ${culprit}\\.\nThis is a bug of deitc\\. Please report`));
+    t.regex(report(found), new RegExp(`--without ${culprit}\\.\nThis is a bug in deitc\\. Please report`));
   });
 }
 

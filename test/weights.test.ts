@@ -99,7 +99,8 @@ const broken: readonly (readonly [string, RandomAccess, RegExp])[] = [
   ["a negative size", handMade(`{"a":${entry(0, 4, "[-1]")}}`, 4), /tensor 'a': its shape/u],
   ["a shape of other bytes", handMade(`{"a":${entry(0, 4, "[2]")}}`, 4), /span 4 bytes, but F32 \[2\] takes 8/u],
   ["data beyond the end", handMade(`{"a":${entry(0, 8, "[2]")}}`, 4), /ends at byte 8 of the data block/u],
-  ["a negative offset", handMade(`{"a":${entry(-4, 0)}}`, 4), /tensor 'a': its data_offsets \[-4,0\] are not two whole/u],
+  ["a negative offset", handMade(`{"a":${entry(-4, 0)}}`, 4),
+    /tensor 'a': its data_offsets \[-4,0\] are not two non-negative whole/u],
   ["a hole", handMade(`{"a":${entry(0, 4)},"b":${entry(8, 12)}}`, 12), /tensor 'b': a hole of 4 bytes/u],
   ["an overlap", handMade(`{"a":${entry(0, 8, "[2]")},"b":${entry(4, 8)}}`, 8), /tensor 'b': its data overlaps/u],
   ["bytes of no tensor", handMade(`{"a":${entry(0, 4)}}`, 9), /5 bytes after the last tensor/u],
@@ -153,7 +154,7 @@ test("all that is missing, extra or misshapen is one error, capped", async (t) =
   const lines = (error?.message ?? "").split("\n");
   t.is(lines[1], "  missing in the file (1): b");
   t.regex(lines[2] ?? "", /not in the model \(25\): extra0, .*extra9, and 15 more$/u);
-  t.is(lines[3], "  of another shape (1): a is [2] in the file, [3] in the model");
+  t.is(lines[3], "  with a different shape (1): a is [2] in the file, [3] in the model");
   t.is(lines.length, 4);
 });
 
@@ -196,7 +197,7 @@ test("mmpretrain's names are translated", async (t) => {
   t.deepEqual(notes, ["translated 4 tensor names from mmpretrain"]);
 });
 
-test("a head of another class count is an error unless allowed, then said aloud", async (t) => {
+test("a head of another class count is an error unless allowed, then a note", async (t) => {
   const stored = [tensor("head.weight", [5, 2], 1)];
   const wanted = [parameter("head.weight", [3, 2], { initializer: { kind: "ones" } })];
   const message = /head\.weight is \[5, 2\] in the file, \[3, 2\] in the model/u;
@@ -223,7 +224,7 @@ test("weights that are no numbers are refused when they are loaded, by file, ten
     const error = await t.throwsAsync(async () => sources[0]?.load(), { instanceOf: WeightsError });
     t.regex(error?.message ?? "", new RegExp(`^.+: tensor 'fc\\.bias': element 1 is ${shown}`, "u"));
     t.is(error?.exitKind, "input");
-    // A table that masks is none of the weights.
+    // A table that masks is not one of the weights.
     const table = { initializer: { kind: "values" as const, values: [0, 0, 0] }, trained: false };
     const masked = await match([stored(x)], [parameter("fc.bias", [3], table)]);
     t.deepEqual(await masked.sources[0]?.load(), Float32Array.of(1, x, 2));

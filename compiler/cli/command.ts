@@ -45,9 +45,9 @@ export interface LeftOut {
 
 /** Adds the options that leave optimizations out. */
 export const withLeftOut = (command: Command): Command => command
-  .option("--without <list>", `leave optimizations out, to find a wrong number: ${OPTIMIZATIONS.join(", ")}`,
+  .option("--without <list>", `disable optimizations, to find the one that is wrong: ${OPTIMIZATIONS.join(", ")}`,
     optimizations)
-  .option("--no-fuse", "make every op a kernel of its own: --without fusion");
+  .option("--no-fuse", "compile every op to a kernel of its own: --without fusion");
 
 /** The optimizations to leave out. */
 export const leftOut = ({ fuse, without = [] }: LeftOut): readonly Optimization[] =>
@@ -66,7 +66,7 @@ function optimizations(text: string): Optimization[] {
 export function tokenChoice(text: string): TokenChoice {
   const [, paths, first, second] = /^([^:]+):(\d+),(\d+)$/.exec(text) ?? [];
   if (paths === undefined || first === undefined || second === undefined || Number(first) === Number(second)) {
-    throw new InvalidArgumentError("It takes PATHS:ROW,ROW, such as 'blocks.*:0,1', with two rows that differ.");
+    throw new InvalidArgumentError("Expected PATHS:ROW,ROW with two different rows, such as 'blocks.*:0,1'.");
   }
   return { paths: paths.split(",").map((path) => path.trim()), rows: [Number(first), Number(second)] };
 }
@@ -79,7 +79,7 @@ export const printJsonValue = (value: unknown): void =>
 export function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {
   const match = /^([A-Za-z_]\w*)\s*=(.+)$/s.exec(text);
   const [, name, value] = match ?? [];
-  if (name === undefined || value === undefined) throw new InvalidArgumentError("It takes NAME=VALUE.");
+  if (name === undefined || value === undefined) throw new InvalidArgumentError("Expected NAME=VALUE.");
   return { ...before, [name]: plain(value.trim()) };
 }
 
@@ -91,7 +91,7 @@ function plain(value: string): Plain {
     parsed = undefined;
   }
   if (isPlain(parsed)) return parsed;
-  throw new InvalidArgumentError("The value is a number, true, false, or a list of them in brackets.");
+  throw new InvalidArgumentError("The value must be a number, true, false, or a list of them in brackets.");
 }
 
 const isPlain = (value: unknown): value is Plain =>

@@ -58,7 +58,7 @@ function accuracies({ predictors }: Comparison): Panel {
   });
   return {
     width: LABELS + BAR.width + 70, height: 14 + predictors.length * BAR.step,
-    parts: [text(0, 0, "images told right", ' class="small"'), ...rows],
+    parts: [text(0, 0, "correctly classified", ' class="small"'), ...rows],
   };
 }
 
@@ -81,7 +81,7 @@ function matrix({ names, fractions }: Comparison): Panel {
   ]);
   return {
     width: LABELS + names.length * CELL, height: 34 + names.length * CELL * 0.6,
-    parts: [text(0, 0, "share of images told differently", ' class="small"'), ...cells],
+    parts: [text(0, 0, "share of images classified differently", ' class="small"'), ...cells],
   };
 }
 

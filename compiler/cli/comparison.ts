@@ -74,8 +74,8 @@ const speed = ({ figures: { count }, seconds }: Outcome): string =>
 export function oneLine({ main }: Comparison, outcome: Outcome): string {
   const [{ name = "", checkpoint = "", family = "" } = {}] = outcome.models;
   const { top1 = NaN, top5 = NaN, loss = NaN } = main ?? {};
-  return `${name}, ${checkpoint}: ${percent(top1)} of ${outcome.figures.count} images right, ` +
-    `${percent(top5)} among five, loss ${loss.toFixed(4)}\n` +
+  return `${name}, ${checkpoint}: ${percent(top1)} of ${outcome.figures.count} images correct, ` +
+    `${percent(top5)} in the top five, loss ${loss.toFixed(4)}\n` +
     `${outcome.adapter}, ${family} kernels, batch ${outcome.batch}: ${speed(outcome)}\n`;
 }
 
@@ -98,7 +98,8 @@ function matrixText({ names, fractions }: Comparison): string {
     mark(i), name, ...names.map((_, j) => (j < i ? "" : j === i ? "0" : (fractions[i]?.[j] ?? NaN).toFixed(4))),
   ]);
   const columns = names.map((_, i) => i + 2);
-  return `share of images told differently\n${table([["", "", ...names.map((_, i) => mark(i))], ...rows], columns)}`;
+  const shares = table([["", "", ...names.map((_, i) => mark(i))], ...rows], columns);
+  return `share of images classified differently\n${shares}`;
 }
 
 /** Layers down, models across. */

@@ -44,11 +44,11 @@ export class DiagnosticsError extends Error {
 /** What the operating system says, in words. */
 const SYSTEM_FAULTS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
-  EACCES: "no permission",
-  EPERM: "not permitted",
-  EISDIR: "is a folder, a file is needed",
-  EEXIST: "is there already",
-  ENOTEMPTY: "is a folder with something in it",
+  EACCES: "permission denied",
+  EPERM: "operation not permitted",
+  EISDIR: "is a folder, expected a file",
+  EEXIST: "already exists",
+  ENOTEMPTY: "is a folder that is not empty",
   ENOTDIR: "a part of the path is a file, not a folder",
   ENOSPC: "no space left on the disk",
   EROFS: "the file system is read-only",
@@ -90,7 +90,7 @@ export function reportFault(error: unknown): ExitCode {
   const what = error instanceof CompilerBug
     ? `internal error: invariant violated: ${error.message}` : describeError(error);
   write(
-    `error[bug]: ${what}\n  This is a bug of deitc. Please report the command line, the .deit file, the output of\n`,
+    `error[bug]: ${what}\n  This is a bug in deitc. Please report the command line, the .deit file, the output of\n`,
   );
   write("  `deitc doctor`, and what the same command prints with DEITC_DEBUG=1 set.\n");
   return Exit.bug;

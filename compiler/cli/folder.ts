@@ -36,18 +36,18 @@ const isOurs = (path: string): boolean =>
 /** Refuses to replace what is not a compiled module. @throws CommandError */
 function checkReplaceable(folder: string, shown: string, force: boolean): void {
   if (!statSync(folder).isDirectory()) {
-    throw new CommandError(`${shown}: is a file, a folder is written`, "choose another --out");
+    throw new CommandError(`${shown}: is a file, expected a folder`, "choose another --out");
   }
   const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)));
   if (mark !== undefined || isInside(folder, realpathSync(process.cwd()))) {
-    const why = mark === undefined ? "is the current folder or one around it" : `holds ${mark}`;
-    throw new CommandError(`${shown}: ${why} and is not replaced`, "choose a folder of its own with --out");
+    const why = mark === undefined ? "is the current folder or a parent of it" : `contains ${mark}`;
+    throw new CommandError(`${shown}: ${why} and will not be replaced`, "choose another folder with --out");
   }
   if (force) return;
   const files = filesBelow(folder);
   const foreign = files.find((path) => !isOurs(path));
   if (foreign !== undefined) {
-    throw new CommandError(`${shown}: holds ${foreign}, which deitc did not write`, ELSEWHERE);
+    throw new CommandError(`${shown}: contains ${foreign}, which deitc did not write`, ELSEWHERE);
   }
   if (files.length > 0 && !MANIFESTS.some((name) => files.includes(name))) {
     throw new CommandError(`${shown}: is not a compiled module`, ELSEWHERE);
@@ -77,7 +77,7 @@ export function makeFolder(folder: string): void {
   }
   if (!statSync(at).isDirectory()) {
     const shown = missing.length === 0 ? folder : at;
-    throw new CommandError(`${shown}: is a file, a folder is needed`, "choose another folder");
+    throw new CommandError(`${shown}: is a file, expected a folder`, "choose another folder");
   }
   for (const path of missing.reverse()) {
     try {

@@ -23,14 +23,14 @@ export function headsOf(
   const { name, preprocess, inputs, outputs } = manifest;
   const scores = outputs.filter(isScores);
   if (!preprocess || inputs.length !== 1 || scores.length === 0) {
-    throw new CommandError(`${name} is not a classifier of images`,
+    throw new CommandError(`${name} is not an image classifier`,
       "eval needs a model with `preprocess`, one input and an output [B, classes]");
   }
   const fitting = scores.filter(({ shape }) => shape[1]?.c === classes);
   if (fitting.length === 0) {
     const predicted = [...new Set(scores.map(({ shape }) => shape[1]?.c ?? 0))].join(" or ");
     throw new CommandError(`${name} predicts ${predicted} classes, ${data} has ${classes}`,
-      "evaluate it on the classes that it was trained on: a folder for each, also where it is empty");
+      "evaluate it on the classes that it was trained on, with one folder per class, even if empty");
   }
   const known = fitting.filter((info) => info.sameAs === undefined || !isScores(outputs[info.sameAs] ?? info));
   const single = ({ name: output }: TensorInfo): Head => ({ name: output, outputs: [output], fusion: "logits" });
@@ -68,6 +68,6 @@ export function selectHeads<T extends { readonly name: string; readonly heads: r
   return models.map((model) => {
     const heads = model.heads.filter((head) => wanted.some((want) => fits(model.name, head.name, want)));
     if (heads.length > 0) return model.heads === heads ? model : { ...model, heads };
-    throw new CommandError(`--heads leaves no head of ${model.name}`, `the heads are ${all.join(", ")}`);
+    throw new CommandError(`--heads selects no head of ${model.name}`, `the heads are ${all.join(", ")}`);
   });
 }

@@ -1,7 +1,8 @@
 /** @file What predict, bench and verify share: a model from a folder or a `.deit` file, and its weights' options. */
 import { statSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
-import { FAMILY_NAMES, type FamilyName, type Manifest } from "../../runtime/manifest.js";
+import type { FamilyName, Manifest } from "../../runtime/manifest.js";
+import { TARGET_NAMES } from "../targets/index.js";
 import type { LoadOptions } from "../../runtime/node/module.js";
 import type { ModuleDefinition } from "../../runtime/session.js";
 import type { Compiled } from "../pipeline.js";
@@ -59,12 +60,12 @@ export interface RunOptions {
 /** Adds the options of `RunOptions`. */
 export const withRunOptions = (command: Command): Command =>
   command
-    .option("--target <model>", "which model, where the .deit file has several")
+    .option("--target <model>", "the model to use, if the .deit file has several")
     .option("--weights <file>", "a checkpoint: .safetensors, .pth, .pt, .th or .bin")
-    .option("--ema", "take the moving average of the weights that training kept in the checkpoint")
-    .option("--allow-head-mismatch", "leave a classifier of another class count at its initial values")
+    .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
+    .option("--allow-head-mismatch", "keep the initial values of a classifier whose class count differs")
     .option("--random-weights", "untrained weights, drawn from --seed")
-    .option("--seed <n>", "seed of whatever is random", wholeNumber(0), 0)
+    .option("--seed <n>", "seed for random numbers", wholeNumber(0), 0)
     .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)",
       named("An adapter's name"))
     .option("--json", "print JSON");
@@ -88,21 +89,18 @@ export function loadOptions(options: RunOptions, notes: string[]): LoadOptions {
 /** Says which weights were used, never posing untrained ones as a model. */
 export const weightsWords = ({ weights, seed }: RunOptions): string =>
   weights === undefined
-    ? `random weights (seed ${seed}): an untrained model, its answers mean nothing`
+    ? `random weights (seed ${seed}): the model is untrained, its predictions are meaningless`
     : `weights ${weights}`;
 
 /** Dispatches of one forward, by family. */
-export const stepCounts = ({ families }: Manifest): Record<FamilyName, number> => ({
-  scalar: families.scalar.programs.run.length,
-  wide: families.wide.programs.run.length,
-  tiled: families.tiled.programs.run.length,
-});
+export const stepCounts = ({ families: all }: Manifest): Readonly<Record<FamilyName, number>> =>
+  Object.fromEntries(Object.entries(all).map(([name, { programs }]) => [name, programs.run.length]));
 
 /** Option parser: kernel families with commas between. */
 export function families(text: string): FamilyName[] {
   return text.split(",").map((part): FamilyName => {
-    const found = FAMILY_NAMES.find((name) => name === part.trim());
-    if (found === undefined) throw new InvalidArgumentError(`The families are ${FAMILY_NAMES.join(", ")}.`);
+    const found = TARGET_NAMES.find((name) => name === part.trim());
+    if (found === undefined) throw new InvalidArgumentError(`The families are ${TARGET_NAMES.join(", ")}.`);
     return found;
   });
 }

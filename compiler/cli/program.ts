@@ -29,7 +29,7 @@ Examples:
   deitc train recipe.deit
   deitc explain models/deit_ti.deit --memory
 
-Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc.`;
+Exit codes: 0 success, 1 invalid input, 2 wrong usage, 3 device error, 70 a bug in deitc.`;
 
 /** Runs one command line. @param args without the program's name */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
@@ -45,7 +45,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     .version(VERSION)
     .addHelpText("after", EXAMPLES)
     .exitOverride()
-    .showHelpAfterError("(--help shows how it is used)");
+    .showHelpAfterError("(see --help)");
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program));
   try {
     await program.parseAsync(args, { from: "user" });

@@ -33,9 +33,9 @@ export function definitionOf({ manifest, wgsl }: Pick<CompiledRecipe, "manifest"
 
 /** Compiles one recipe of a file. @throws DiagnosticsError */
 export async function compileRecipeFile(file: string, target: string | undefined): Promise<CompiledRecipe> {
-  const { readProgram, refuse } = await import("./source.js");
+  const { readProgram, refuse, verifiesPasses } = await import("./source.js");
   const [program, { compileRecipe }] = await Promise.all([readProgram(file), import("../train/compile.js")]);
-  const { compiled, diagnostics } = compileRecipe(program, target);
+  const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${file} was not compiled\n`, []);
   return compiled;
@@ -48,7 +48,7 @@ export function recipeParts(
   const [, file, name] = /^(.+\.deit):(\w+)$/.exec(path) ?? [];
   if (file === undefined || name === undefined) return { file: path, ...(target === undefined ? {} : { target }) };
   if (target !== undefined && target !== name) {
-    throw new UsageError(`the target is called ${name} and ${target} at once`);
+    throw new UsageError(`two targets are given at once: ${name} and ${target}`);
   }
   return { file, target: name };
 }
@@ -82,26 +82,26 @@ export interface RecipeOptions {
 /** Option parser: one kernel family. */
 function oneFamily(text: string): FamilyName {
   const [family, more] = families(text);
-  if (family === undefined || more !== undefined) throw new InvalidArgumentError("It takes one family.");
+  if (family === undefined || more !== undefined) throw new InvalidArgumentError("Expected one family.");
   return family;
 }
 
 /** Option parser, called once a use: `teacher=path`. */
 function collectWeights(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const [, name, path] = /^([A-Za-z_]\w*)=(.+)$/s.exec(text) ?? [];
-  if (name === undefined || path === undefined) throw new InvalidArgumentError("It takes NAME=FILE.");
+  if (name === undefined || path === undefined) throw new InvalidArgumentError("Expected NAME=FILE.");
   return { ...before, [name]: path };
 }
 
 /** Adds the options of `RecipeOptions`. */
 export const withRecipeOptions = (command: Command): Command =>
   command
-    .option("--target <recipe>", "which recipe, where the .deit file has several")
-    .option("--data <path>", "where the training data lies, in place of the recipe's path")
-    .option("--eval-data <path>", "where the evaluation data lies, in place of the recipe's path")
-    .option("--weights <name=file>", "a model's checkpoint to start from; may be given again", collectWeights)
-    .option("--batch <n>", "images of an optimizer step, in place of the recipe's; its learning rate stays",
+    .option("--target <recipe>", "the recipe to use, if the .deit file has several")
+    .option("--data <path>", "path of the training data (default: the recipe's)")
+    .option("--eval-data <path>", "path of the evaluation data (default: the recipe's)")
+    .option("--weights <name=file>", "the checkpoint that a model starts from; may be repeated", collectWeights)
+    .option("--batch <n>", "images per optimizer step (default: the recipe's); the learning rate is not rescaled",
       wholeNumber(1))
     .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)")
-    .option("--family <name>", "kernels to use: scalar, wide or tiled (default: what suits the adapter)", oneFamily)
-    .option("--json", "print JSON: an event a line, then the outcome");
+    .option("--family <name>", "kernels to use: scalar, wide or tiled (default: chosen for the adapter)", oneFamily)
+    .option("--json", "print JSON: one event per line, then the outcome");

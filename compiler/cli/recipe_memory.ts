@@ -6,10 +6,13 @@ import type { Family, FamilyName, Manifest, Size } from "../../runtime/manifest.
 import { memoryUse, packParameters, planMemory, sizeAt, type MemoryUse } from "../../runtime/memory.js";
 import { modelOf, storedStates } from "../../runtime/train/states.js";
 import type { StateInfo, TrainingManifest } from "../../runtime/training.js";
-import { sizeOf } from "../ir/dim.js";
+import { dim } from "../ir/dim.js";
+import { storageBytesOf } from "../ir/dtype.js";
 import { topological, type Node } from "../ir/graph.js";
 import type { CompiledGraph } from "../pipeline.js";
 import type { CompiledRecipe } from "../train/compile.js";
+import { familyNamed } from "../../runtime/families.js";
+import { familyOfTarget } from "../pipeline.js";
 
 /** What bytes are for, in the order shown. */
 export const MEMORY_KINDS = [
@@ -65,8 +68,8 @@ export class RecipeMemory {
     const once = passOf(this.#recipe) === "gather" && apply ? this.#use(apply, 1) : undefined;
     const total = ({ outputs, staging }: MemoryUse): number => outputs + staging;
     const saved = this.slots.reduce((n, { kept }) => n + (kept ? sizeAt(kept.bytes, images) : 0), 0);
-    const gradients = [this.#pass, ...(once && apply ? [apply] : [])].reduce((n, { families }) =>
-      n + packedBytes(families[this.#family], images), 0);
+    const gradients = [this.#pass, ...(once && apply ? [apply] : [])].reduce((n, graph) =>
+      n + packedBytes(familyNamed(graph, this.#family), images), 0);
     const activations = pass.activations + pass.derived + (once ? once.activations + once.derived : 0);
     return {
       ...EMPTY, ...this.#states, gradients: (this.#states.gradients ?? 0) + gradients, "saved activations": saved,
@@ -88,7 +91,7 @@ export class RecipeMemory {
 
   #use(manifest: Manifest, batch: number): MemoryUse {
     const plan = planMemory(manifest, this.#family, batch, NO_LIMITS, true);
-    return memoryUse(plan, manifest.families[this.#family]);
+    return memoryUse(plan, familyNamed(manifest, this.#family));
   }
 }
 
@@ -113,7 +116,7 @@ function statesByKind(manifest: TrainingManifest, family: FamilyName): Partial<R
   for (const [i, state] of manifest.states.entries()) {
     if (state.inside !== undefined) continue;
     const kind = stateKind(manifest, state, i);
-    const bytes = Math.ceil(Math.max(4 * state.shape.reduce((n, d) => n * d, 1), 4) / 16) * 16;
+    const bytes = storageBytesOf({ shape: state.shape.map(dim), dtype: state.dtype }).c;
     kinds[kind] = (kinds[kind] ?? 0) + bytes;
     counted += bytes;
   }
@@ -136,19 +139,12 @@ function stateKind(manifest: TrainingManifest, state: StateInfo, index: number):
   }
 }
 
-/** Four bytes an element in whole vec4s, as the plan counts them. */
-function bytesOf(node: Node): Size {
-  const { b, c } = sizeOf(node.shape);
-  const up = (n: number): number => Math.ceil((4 * n) / 16) * 16;
-  return { b: up(b), c: b > 0 && c === 0 ? 0 : up(c) };
-}
-
 /**
  * The slots of a pass that are reused. The backward pass keeps what a forward kernel writes, up to the last that the
  * loss depends on, and a later one reads.
  */
 function activationSlots(graph: CompiledGraph, name: FamilyName): ActivationSlot[] {
-  const { lowered, planned: { family, slotOf } } = graph.families[name];
+  const { lowered, planned: { family, slotOf } } = familyOfTarget(graph, name);
   const slotKind = (node: Node): string | undefined => family.slots[slotOf.get(node) ?? -1]?.kind;
   const run = lowered.filter(({ fused }) => slotKind(fused.root) !== "derived");
   const loss = graph.expanded.outputs.get("loss");
@@ -164,6 +160,7 @@ function activationSlots(graph: CompiledGraph, name: FamilyName): ActivationSlot
     if (kind !== "activation") return [];
     const node = kept.get(index);
     const path = node && (node.origin.path || node.op);
-    return [{ index, bytes, tensors, ...(node && path !== undefined ? { kept: { path, bytes: bytesOf(node) } } : {}) }];
+    const bytesKept = node && path !== undefined ? { kept: { path, bytes: storageBytesOf(node) } } : {};
+    return [{ index, bytes, tensors, ...bytesKept }];
   });
 }

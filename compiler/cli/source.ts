@@ -17,12 +17,15 @@ export const sourceHost = (): NodeHost => nodeHost(modelsFolder());
 
 /** Reads `file` and all it imports. @throws DiagnosticsError */
 export async function readProgram(file: string): Promise<Program> {
-  const { callableNames } = await import("../index.js");
-  const { program, diagnostics } = loadProgram(file, sourceHost(), { opNames: callableNames() });
+  const { language } = await import("../index.js");
+  const { program, diagnostics } = loadProgram(file, sourceHost(), language());
   refuse(diagnostics);
   if (!program) throw new DiagnosticsError(`error: ${file} cannot be read\n`, []);
   return program;
 }
+
+/** Whether compilers look over their graphs after every pass: where a bug of a pass is to be found. */
+export const verifiesPasses = (): boolean => process.env["DEITC_DEBUG"] === "1";
 
 /** Compiles one model of a file. @throws DiagnosticsError */
 export async function compileFile(
@@ -37,7 +40,7 @@ export function compileProgram(
   program: Program, target: string | undefined, options: CompileOptions,
   compileModel: typeof import("../pipeline.js").compileModel,
 ): Compiled {
-  const { compiled, diagnostics } = compileModel(program, target, options);
+  const { compiled, diagnostics } = compileModel(program, target, { verify: verifiesPasses(), ...options });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
   return compiled;

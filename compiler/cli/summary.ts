@@ -4,6 +4,7 @@ import { showShape } from "../ir/dim.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, CompiledGraph } from "../pipeline.js";
 import { showCount, showNumber, table } from "./table.js";
+import { familyNamed } from "../../runtime/families.js";
 
 const ROW_LIMIT = 120;
 
@@ -17,7 +18,7 @@ export function summaryText(compiled: Compiled, names: readonly FamilyName[]): s
 
 /** What the compiler decided about one graph of several. */
 export const decisionsText = (graph: CompiledGraph, name: string): string => [
-  `${name}: ${graph.fusion.kernels.length} tensors stored by kernels of their own\n`, fusedText(graph),
+  `${name}: ${graph.fusion.kernels.length} kernels, each storing one tensor\n`, fusedText(graph),
   refusedText(graph), rulesText(graph),
 ].join("\n");
 
@@ -44,18 +45,18 @@ function headerValue(value: unknown): string {
 }
 
 function stepsText({ manifest }: Compiled, name: FamilyName): string {
-  const { programs, kernels } = manifest.families[name];
+  const { programs, kernels } = familyNamed(manifest, name);
   const row = (program: string, { path, kernel, flops, bytes }: Step): string[] => [
     program, path, kernels[kernel]?.name ?? "", showNumber((flops.b + flops.c) / 1e6),
-    showNumber((bytes.b + bytes.c) / 1e6),
+    showNumber((bytes.b + bytes.c) / 2 ** 20),
   ];
   const rows = [...programs.prepare.map((s) => row("prepare", s)), ...programs.run.map((s) => row("infer", s))];
   const shown = rows.length > ROW_LIMIT
     ? [...rows.slice(0, ROW_LIMIT), ["", `… and ${rows.length - ROW_LIMIT} more`, "", "", ""]]
     : rows;
-  const head = ["", "path", "kernel", "MFLOP", "MB"];
-  const title = `${name}: ${programs.run.length} dispatches a forward, ${kernels.length} kernels`;
-  return `${title} (figures at one image)\n${table([head, ...shown], [3, 4])}`;
+  const head = ["", "path", "kernel", "MFLOP", "MiB"];
+  const title = `${name}: ${programs.run.length} dispatches per forward pass, ${kernels.length} kernels`;
+  return `${title} (figures for one image)\n${table([head, ...shown], [3, 4])}`;
 }
 
 /** Kernels of the same make together: `12 ×  contraction: matmul add gelu  blocks.0.mlp.fc1 …`. */
@@ -66,7 +67,7 @@ function fusedText({ fusion }: CompiledGraph): string {
     groups.set(made, [...(groups.get(made) ?? []), root.origin.path || root.op]);
   }
   const rows = [...groups].map(([made, paths]) => [`${paths.length} ×`, made, paths[0] ?? ""]);
-  return `Fused: what each kernel computes inside, and the first tensor it makes\n${table(rows, [0])}`;
+  return `Fused: the ops inside each kernel, and the first tensor it produces\n${table(rows, [0])}`;
 }
 
 /** Tensors stored although one consumer could have taken them in, by reason. */
@@ -78,7 +79,7 @@ function refusedText({ fusion, refusals }: CompiledGraph): string {
   const rows = [...groups].map(([reason, paths]) => [`${paths.length} ×`, reason, paths[0] ?? ""]);
   return rows.length === 0
     ? "Not fused: nothing\n"
-    : `Not fused: why a tensor is stored, and the first such\n${table(rows, [0])}`;
+    : `Not fused: why a tensor is stored, and the first example\n${table(rows, [0])}`;
 }
 
 function rulesText({ firings }: CompiledGraph): string {

@@ -1,4 +1,7 @@
 /** @file Plain text tables and numbers for people. */
+import { showCount } from "../../runtime/memory.js";
+
+export { showCount };
 
 /** Columns padded to their widest cell; those named in `right` are flush right. One line a row, no trailing blanks. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
@@ -23,13 +26,10 @@ export function showBytes(bytes: number): string {
   return `${power === 0 || x >= 100 ? Math.round(x) : x.toFixed(1)} ${units[power] ?? ""}`;
 }
 
-/** `86 567 656`: thousands apart. */
-export const showCount = (n: number): string => String(n).replace(/\B(?=(\d{3})+$)/g, " ");
-
 /** Three significant digits: `12.3`, `0.0456`, `1230`. */
 export const showNumber = (x: number): string =>
   (x === 0 ? "0" : x >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(3))));
 
-/** `17 408·B + 576`. */
+/** `17,408·B + 576`. */
 export const showAffine = ({ b, c }: { readonly b: number; readonly c: number }): string =>
   (b === 0 ? showCount(c) : `${showCount(b)}·B${c === 0 ? "" : ` + ${showCount(c)}`}`);

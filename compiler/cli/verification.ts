@@ -11,6 +11,8 @@ import type { Compiled } from "../pipeline.js";
 import { randomInputs } from "./inputs.js";
 import { definitionOf, loadOptions, type RunOptions } from "./model.js";
 import { withStatus } from "./progress.js";
+import { familyOfTarget } from "../pipeline.js";
+import { targetNamed } from "../targets/index.js";
 
 /**
  * Greatest relative error (‖a − b‖ / ‖b‖) that passes: f32 rounding is some 2e-6 at the end of a deep model, a wrong
@@ -159,8 +161,8 @@ async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped>
   }
   const outputs = new Map([...taps].map(([node, name]) => [name, node]));
   const graph: Graph = { ...compiled.expanded, outputs, updates: new Map() };
-  const planned = plan(graph, compiled.families[family].lowered, {
-    title: `${compiled.manifest.name}, every tensor kept`, records: OPS,
+  const planned = plan(graph, familyOfTarget(compiled, family).lowered, {
+    title: `${compiled.manifest.name}, every tensor kept`, records: OPS, target: targetNamed(family),
   });
   const infos = [...outputs].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
   const manifest = {

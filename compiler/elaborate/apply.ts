@@ -46,7 +46,7 @@ export function checkNumber(frame: Frame, span: Span, value: number, dtype: DTyp
   const range = whole ? "i32 holds whole numbers from -2147483648 to 2147483647" : "f32 holds numbers up to 3.4e38";
   frame.fail("value_error", {
     text: `the number ${showNumber(value)} does not fit ${whole ? "i32" : "f32"}`,
-    help: whole ? `${range}; \`float(x)\` takes greater ones` : range,
+    help: whole ? `${range}; \`float(x)\` takes larger ones` : range,
   }, span);
   return false;
 }

@@ -113,7 +113,7 @@ function kindWords(fallback: Value): string {
     case "number":
     case "dim": return "a number";
     case "bool": return "`true` or `false`";
-    case "string": return "a text";
+    case "string": return "a string";
     case "list": return "a list";
     case "initializer": return "an initializer such as `zeros` or `normal(0.02)`";
     case "quantity": return `a number of ${fallback.unit}`;

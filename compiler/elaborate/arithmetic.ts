@@ -27,7 +27,8 @@ export function binary(frame: Frame, expr: BinaryExpr, left: Value, right: Value
   const y = asTensor(frame, right, expr.right.span);
   if (!x || !y) {
     const both = `${describe(left)} and ${describe(right)}`;
-    return failNoTensor(frame, x ? right : left, { text: `\`${expr.operator}\` cannot take ${both}` }, expr.span);
+    const text = `\`${expr.operator}\` cannot be applied to ${both}`;
+    return failNoTensor(frame, x ? right : left, { text }, expr.span);
   }
   return applyOp(frame, expr.span, OPERATOR_OPS[expr.operator], [x, y], {});
 }
@@ -127,8 +128,8 @@ function foldQuantities(frame: Frame, expr: BinaryExpr, left: Value, right: Valu
     return { kind: "quantity", unit: right.unit, value: left.value * right.value };
   }
   return frame.fail("wrong_type", {
-    text: `\`${expr.operator}\` cannot take ${describe(left)} and ${describe(right)}`,
-    help: "equal units divide to a number, as in `batch / 512 images`",
+    text: `\`${expr.operator}\` cannot be applied to ${describe(left)} and ${describe(right)}`,
+    help: "dividing equal units gives a number, as in `batch / 512 images`",
   }, expr.span);
 }
 

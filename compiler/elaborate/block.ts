@@ -51,7 +51,7 @@ function givenSegment(frame: Frame, as: ast.StringLiteral): string | undefined {
 function checkLength(frame: Frame, call: ast.Call, path: string): boolean {
   if (path.length <= PATH_LENGTH) return true;
   const values = { what: "the path of this call", size: `${path.length} characters`, limit: `${PATH_LENGTH}`,
-    help: "give it, or a call around it, a shorter name" };
+    help: "give this call, or one around it, a shorter name" };
   frame.fail("too_large", values, call.as?.span ?? call.span);
   return false;
 }

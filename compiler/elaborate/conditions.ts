@@ -36,7 +36,7 @@ export function interpolate(frame: Frame, literal: StringLiteral): string | unde
       return undefined;
     }
     if (value.kind !== "number" && value.kind !== "string" && value.kind !== "bool") {
-      frame.fail("wrong_type", { text: `a name takes numbers and texts, got ${describe(value)}` }, part.span);
+      frame.fail("wrong_type", { text: `a name takes numbers and strings, got ${describe(value)}` }, part.span);
       return undefined;
     }
     text += value.kind === "string" ? value.value : show(value);
@@ -45,6 +45,6 @@ export function interpolate(frame: Frame, literal: StringLiteral): string | unde
   }
   if (text.length <= TEXT_LENGTH) return text;
   const size = `${text.length} characters`;
-  frame.fail("too_large", { what: "this text", size, limit: `${TEXT_LENGTH}` }, literal.span);
+  frame.fail("too_large", { what: "this string", size, limit: `${TEXT_LENGTH}` }, literal.span);
   return undefined;
 }

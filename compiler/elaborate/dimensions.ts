@@ -76,7 +76,8 @@ export function bindDims(frame: Frame, type: TensorType, shape: Shape, subject: 
   if (pairs.rest) {
     if (!frame.rest) frame.rest = { shape: pairs.rest, from: subject.name, span: type.span };
     else if (!sameShape(frame.rest.shape, pairs.rest)) {
-      return mismatch(frame, type, shape, subject, `\`..\` is ${showShape(frame.rest.shape)} by \`${frame.rest.from}\``,
+      const why = `\`..\` is ${showShape(frame.rest.shape)} from \`${frame.rest.from}\``;
+      return mismatch(frame, type, shape, subject, why,
         [{ text: `\`..\` was bound here by \`${frame.rest.from}\``, span: frame.rest.span }]);
     }
   }
@@ -88,7 +89,7 @@ export function bindDims(frame: Frame, type: TensorType, shape: Shape, subject: 
       frame.bindings.set(name, { name, value: size, from: subject.name, span: dim.span });
       frame.names.set(name, dimension(size));
     } else if (!sameDim(bound.value, size)) {
-      return mismatch(frame, type, shape, subject, `${name} is ${showDim(bound.value)} by \`${bound.from}\``,
+      return mismatch(frame, type, shape, subject, `${name} is ${showDim(bound.value)} from \`${bound.from}\``,
         [{ text: `${name} = ${showDim(bound.value)} was bound here by \`${bound.from}\``, span: bound.span }]);
     }
   }

@@ -71,7 +71,7 @@ function lookup(frame: Frame, name: string, span: Span): Value {
 function member(frame: Frame, expr: Extract<Expr, { kind: "member" }>, object: Value): Value {
   if (object.kind === "error") return ERROR;
   if (object.kind !== "outputs") {
-    return frame.fail("wrong_type", { text: `only the outputs of a model have members, this is ${describe(object)}` },
+    return frame.fail("wrong_type", { text: `only the outputs of a model have members; this is ${describe(object)}` },
       expr.span);
   }
   const name = expr.name.text;

@@ -83,16 +83,16 @@ export class Session {
 
   countTurns(frame: Frame, span: ast.Span, turns: number): void {
     this.#turns += turns;
-    if (this.#turns > LOOP_TURNS) frame.stop(span, "turns of loops", LOOP_TURNS, this.#turns);
+    if (this.#turns > LOOP_TURNS) frame.stop(span, "loop iterations", LOOP_TURNS, this.#turns);
   }
 
   countCall(frame: Frame, span: ast.Span): void {
-    if (++this.#calls > INSTANCES) frame.stop(span, "calls of blocks", INSTANCES, this.#calls);
+    if (++this.#calls > INSTANCES) frame.stop(span, "block calls", INSTANCES, this.#calls);
   }
 
   countItems(frame: Frame, span: ast.Span, items: number): void {
     this.#items += items;
-    if (this.#items > LIST_ITEMS) frame.stop(span, "items of lists", LIST_ITEMS, this.#items);
+    if (this.#items > LIST_ITEMS) frame.stop(span, "list items", LIST_ITEMS, this.#items);
   }
 
   countEvaluation(frame: Frame, span: ast.Span): void {

@@ -68,19 +68,19 @@ const table: readonly CompileTimeFunction[] = [
   unary("sin", "Sine of x radians.", Math.sin),
   unary("cos", "Cosine of x radians.", Math.cos),
   unary("abs", "Absolute value.", Math.abs),
-  unary("int", "x without its fraction.", (x) => Math.trunc(x) + 0),
-  unary("floor", "Greatest whole number ≤ x.", Math.floor),
-  unary("ceil", "Least whole number ≥ x.", Math.ceil),
-  unary("round", "Nearest whole number, halves to the even one.", roundEven),
-  folding("min", "The least of some numbers or of a list.", (x) => x.reduce((a, b) => Math.min(a, b))),
-  folding("max", "The greatest of some numbers or of a list.", (x) => x.reduce((a, b) => Math.max(a, b))),
-  folding("sum", "The sum of some numbers or of a list.", (x) => x.reduce((a, b) => a + b)),
+  unary("int", "x rounded toward zero.", (x) => Math.trunc(x) + 0),
+  unary("floor", "The largest whole number ≤ x.", Math.floor),
+  unary("ceil", "The smallest whole number ≥ x.", Math.ceil),
+  unary("round", "The nearest whole number; halves round to even.", roundEven),
+  folding("min", "The smallest of several numbers or of a list.", (x) => x.reduce((a, b) => Math.min(a, b))),
+  folding("max", "The largest of several numbers or of a list.", (x) => x.reduce((a, b) => Math.max(a, b))),
+  folding("sum", "The sum of several numbers or of a list.", (x) => x.reduce((a, b) => a + b)),
   {
-    name: "len", doc: "How many items a list has.", signature: "(items: list) -> int",
+    name: "len", doc: "The number of items in a list.", signature: "(items: list) -> int",
     fold: (_frame, _call, [x, more]) => (x?.kind === "list" && !more ? number(x.items.length) : undefined),
   },
   {
-    name: "range", doc: "Whole numbers from `from` (0 when left out) to one before `to`.",
+    name: "range", doc: "Whole numbers from `from` (default: 0) up to, but not including, `to`.",
       signature: "(from: int, to: int) -> list",
     fold(frame, call, args) {
       const [first, second, more] = numbersOf(args) ?? [];
@@ -91,7 +91,7 @@ const table: readonly CompileTimeFunction[] = [
     },
   },
   {
-    name: "linspace", doc: "`count` numbers evenly from `from` to `to`, both included; `from` alone when `count` is 1.",
+    name: "linspace", doc: "`count` evenly spaced numbers from `from` to `to`, inclusive; only `from` if `count` is 1.",
     signature: "(from: real, to: real, count: int) -> list",
     fold(frame, call, args) {
       const [from, to, count, more] = numbersOf(args) ?? [];
@@ -99,10 +99,10 @@ const table: readonly CompileTimeFunction[] = [
       return listOf(frame, call, count, (i) => (count === 1 ? from : from + ((to - from) * i) / (count - 1)));
     },
   },
-  starting("constant", "v", "Starts at v.", (value) => ({ kind: "constant", value })),
-  starting("uniform", "a", "Starts uniform in ±a.", (bound) => ({ kind: "uniform", bound })),
-  starting("normal", "s", "Starts normal with standard deviation s.", (std) => ({ kind: "normal", std })),
-  starting("trunc_normal", "s", "Starts normal with standard deviation s, cut at ±2.", (std) =>
+  starting("constant", "v", "Initialized to v.", (value) => ({ kind: "constant", value })),
+  starting("uniform", "a", "Initialized uniformly in ±a.", (bound) => ({ kind: "uniform", bound })),
+  starting("normal", "s", "Initialized normally with standard deviation s.", (std) => ({ kind: "normal", std })),
+  starting("trunc_normal", "s", "Initialized normally with standard deviation s, truncated at ±2.", (std) =>
     ({ kind: "trunc_normal", std })),
 ];
 

@@ -27,8 +27,8 @@ function fixedAxis(name: string, x: Node, attrs: Attrs): Axis | OpFault {
   const size = x.shape[axis] ?? dim(1);
   if (isConstant(size)) return { axis, size: size.c };
   return fault("symbolic_batch",
-    `how many parts \`${name}\` makes of axis ${axis} of ${showShape(x.shape)} would depend on the batch`,
-    "take apart another axis");
+    `the number of parts of \`${name}\` along axis ${axis} of ${showShape(x.shape)} would depend on the batch`,
+    "split along another axis");
 }
 
 /** Consecutive slices of these sizes, which add up to the axis. */
@@ -52,13 +52,14 @@ function partSizes(parts: Attr | undefined, size: number): readonly number[] | O
     if (size % count === 0) return Array.from({ length: count }, () => size / count);
     const share = Number((size / count).toPrecision(12));
     return fault("not_an_integer",
-      `\`split\` cannot make ${count} equal parts of ${size}: ${size} / ${count} = ${share}`);
+      `\`split\` cannot divide ${size} into ${count} equal parts: ${size} / ${count} = ${share}`);
   }
   const sizes = readEach(listed, (item) => readWhole(item, "a size of `split`", 1));
   if (isFault(sizes)) return sizes;
   const total = sizes.reduce((a, b) => a + b, 0);
   return total === size ? sizes
-    : fault("element_count", `the sizes [${sizes.join(", ")}] of \`split\` add up to ${total}, the axis has ${size}`);
+    : fault("element_count",
+      `the sizes [${sizes.join(", ")}] of \`split\` add up to ${total}, but the axis has ${size}`);
 }
 
 const table: readonly ListOp[] = [
@@ -75,7 +76,7 @@ const table: readonly ListOp[] = [
   },
   {
     name: "split", signature: "(x: [..], parts, axis: int) -> list",
-    doc: "Consecutive parts along an axis: so many equal ones, or one for each size of a list. Source: torch.split.",
+    doc: "Consecutive parts along an axis: `parts` equal ones, or one for each size of a list. Source: torch.split.",
     apply(ops, x, attrs) {
       const at = fixedAxis("split", x, attrs);
       if (isFault(at)) return at;

@@ -45,7 +45,8 @@ export function declare(frame: Frame, statement: Declaring): Value {
 function shapeOf(frame: Frame, type: ast.Type): readonly Dim[] | undefined {
   if (type.kind !== "tensor") {
     frame.fail("wrong_type",
-      { text: `a parameter is a tensor, not ${frame.text(type.span)}`, help: "write its shape: `[D]`" }, type.span);
+      { text: `a parameter must be a tensor, not ${frame.text(type.span)}`, help: "write its shape: `[D]`" },
+      type.span);
     return undefined;
   }
   const shape: Dim[] = [];
@@ -54,7 +55,7 @@ function shapeOf(frame: Frame, type: ast.Type): readonly Dim[] | undefined {
     const size = d.kind === "expr" ? dimensionOf(frame, d.expr) : undefined;
     if (d.kind !== "expr") {
       frame.fail("wrong_type",
-        { text: `the shape of a parameter is known, it cannot hold \`${frame.text(d.span)}\`` }, d.span);
+        { text: `the shape of a parameter must be known; it cannot contain \`${frame.text(d.span)}\`` }, d.span);
     } else if (size && !isConstant(size)) {
       frame.fail("symbolic_batch", { where: "the shape of a parameter" }, d.span);
     }
@@ -132,10 +133,10 @@ function startOf(frame: Frame, value: Value, size: number, span: ast.Span): Init
   const values = value.kind === "list" ? flatten(value) : value.kind === "tensor" ? constantValues(value.node)
     : undefined;
   if (!values) {
-    const got = value.kind === "tensor" ? `a tensor ${showType(value.node)} that is computed from others`
+    const got = value.kind === "tensor" ? `a tensor ${showType(value.node)} computed from other tensors`
       : describe(value);
     frame.fail("wrong_type", {
-      text: `a parameter starts from numbers, got ${got}`,
+      text: `a parameter is initialized with numbers, got ${got}`,
         help: "write `zeros`, `normal(0.02)`, a number, or a list of numbers",
     }, span);
     return undefined;

@@ -18,7 +18,7 @@ export function preprocessOf(frame: Frame, header: ReadonlyMap<string, Value>): 
     return { size: side, resize: shorter, mean: means, std: deviations };
   }
   frame.fail("wrong_type", {
-    text: `\`preprocess\` is [size, resize, mean, std] with size at most resize, got ${show(value)}`,
+    text: `\`preprocess\` must be [size, resize, mean, std] with size at most resize, got ${show(value)}`,
     help: "as in `preprocess = [224, 256, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]`",
   }, frame.span);
   return undefined;

@@ -58,7 +58,7 @@ function assign(frame: Frame, statement: Of<"assign">): void {
   if (value.kind !== "error" && items?.length !== statement.targets.length) {
     const got = items ? `a list of ${items.length}` : describe(value);
     frame.fail("wrong_type",
-      { text: `${statement.targets.length} names on the left take as many values, got ${got}` }, statement.value.span);
+      { text: `${statement.targets.length} names on the left need as many values, got ${got}` }, statement.value.span);
   }
   const fits = items?.length === statement.targets.length;
   for (const [i, target] of statement.targets.entries()) frame.names.set(target.text, (fits && items[i]) || ERROR);
@@ -68,12 +68,12 @@ function assign(frame: Frame, statement: Of<"assign">): void {
 function input(frame: Frame, statement: Of<"input">): Value {
   const { name, type } = statement;
   if (type.kind !== "tensor") return frame.fail("wrong_type",
-    { text: `an input is a tensor, not ${frame.text(type.span)}` }, type.span);
+    { text: `an input must be a tensor, not ${frame.text(type.span)}` }, type.span);
   frame.inputDocs.set(name.text, `\`${frame.text(type.span)}\``);
   const shape: Dim[] = [];
   for (const d of type.dims) {
     if (d.kind !== "expr") {
-      frame.fail("wrong_type", { text: `the shape of an input is known, it cannot hold \`${frame.text(d.span)}\`` },
+      frame.fail("wrong_type", { text: `the shape of an input must be known, without \`${frame.text(d.span)}\`` },
         d.span);
       return ERROR;
     }
@@ -107,7 +107,7 @@ function output(frame: Frame, statement: Of<"output">): void {
   const value = frame.evaluate(statement.value, name);
   const node = isBroken(value) ? undefined : asTensor(frame, value, statement.value.span);
   if (!node && !isBroken(value)) {
-    failNoTensor(frame, value, { text: `an output is a tensor, got ${describe(value)}` }, statement.value.span);
+    failNoTensor(frame, value, { text: `an output must be a tensor, got ${describe(value)}` }, statement.value.span);
   }
   if (node && isEmpty(node.shape)) {
     frame.fail("value_error", { text: `the output \`${name}\` has no elements: ${showShape(node.shape)}` },
@@ -148,7 +148,7 @@ function bound(frame: Frame, expr: ast.Expr): number | undefined {
       frame.fail("tensor_condition", { where: "`for`", text: showType(value.node) }, expr.span);
       return undefined;
     default:
-      frame.fail("wrong_type", { text: `a loop runs over whole numbers, got ${describe(value)}` }, expr.span);
+      frame.fail("wrong_type", { text: `a loop bound must be a whole number, got ${describe(value)}` }, expr.span);
       return undefined;
   }
 }

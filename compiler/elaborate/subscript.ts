@@ -14,14 +14,14 @@ export function subscript(frame: Frame, expr: IndexExpr, object: Value): Value {
   if (object.kind === "error") return ERROR;
   if (object.kind === "tensor") return tensorSubscript(frame, expr, object);
   if (object.kind === "list") return listSubscript(frame, expr, object.items);
-  return frame.fail("wrong_type", { text: `only tensors and lists have positions, this is ${describe(object)}` },
+  return frame.fail("wrong_type", { text: `only tensors and lists can be indexed; this is ${describe(object)}` },
     expr.span);
 }
 
 function listSubscript(frame: Frame, expr: IndexExpr, items: readonly Value[]): Value {
   const [index, extra] = expr.indices;
   if (!index || extra) {
-    return frame.fail("rank_mismatch", { text: `a list has one position, got ${expr.indices.length}` }, expr.span);
+    return frame.fail("rank_mismatch", { text: `a list takes one index, got ${expr.indices.length}` }, expr.span);
   }
   const size = dim(items.length);
   if (index.kind === "at") {
@@ -44,7 +44,7 @@ interface Range {
 function tensorSubscript(frame: Frame, expr: IndexExpr, object: Extract<Value, { kind: "tensor" }>): Value {
   const { shape } = object.node;
   if (expr.indices.length > shape.length) {
-    const text = `${expr.indices.length} positions for a tensor of ${shape.length} dimensions`;
+    const text = `${expr.indices.length} indices for a tensor of ${shape.length} dimensions`;
     return frame.fail("rank_mismatch", { text }, expr.span, { label: showShape(shape) });
   }
   const starts: Dim[] = [];
@@ -99,7 +99,7 @@ function position(frame: Frame, expr: Expr, size: Dim, what: string): Dim | unde
   if (inside(bound, { b: size.b, c: size.c - 1 })) return bound;
   const last = showDim({ b: size.b, c: size.c - 1 });
   frame.fail("value_error",
-    { text: `position ${frame.text(expr.span)} is outside ${what}, which runs from 0 to ${last}` }, expr.span);
+    { text: `index ${frame.text(expr.span)} is outside ${what}, whose indices run from 0 to ${last}` }, expr.span);
   return undefined;
 }
 
@@ -120,7 +120,8 @@ function stepOf(frame: Frame, expr: Expr): number | undefined {
   const value = frame.evaluate(expr);
   if (value.kind === "number" && Number.isInteger(value.value) && value.value > 0) return value.value;
   if (value.kind !== "error") {
-    frame.fail("wrong_type", { text: `the step of a slice is a positive integer, got ${describe(value)}` }, expr.span);
+    const text = `the step of a slice must be a positive integer, got ${describe(value)}`;
+    frame.fail("wrong_type", { text }, expr.span);
   }
   return undefined;
 }
@@ -135,8 +136,8 @@ function boundary(frame: Frame, expr: Expr, size: Dim): Dim | undefined {
   if (value.kind === "number") {
     frame.fail("not_an_integer", { what: "a position", value: value.value, positive: false }, expr.span);
   } else if (value.kind !== "error") {
-    const help = value.kind === "tensor" ? { help: "use `gather` for positions in a tensor" } : {};
-    frame.fail("wrong_type", { text: `a position is a compile-time number, got ${describe(value)}`, ...help },
+    const help = value.kind === "tensor" ? { help: "use `gather` to index with a tensor" } : {};
+    frame.fail("wrong_type", { text: `an index must be a compile-time number, got ${describe(value)}`, ...help },
       expr.span);
   }
   return undefined;

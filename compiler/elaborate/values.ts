@@ -78,7 +78,7 @@ export function describe(v: Value): string {
     case "number": return `the number ${showNumber(v.value)}`;
     case "dim": return `the dimension ${showDim(v.dim)}`;
     case "bool": return String(v.value);
-    case "string": return `the text ${JSON.stringify(v.value)}`;
+    case "string": return `the string ${JSON.stringify(v.value)}`;
     case "quantity": return `${showNumber(v.value)} ${v.unit}`;
     case "none": return "none";
     case "list": return v.tensors ? "a list of tensors" : `the list ${show(v)}`;

@@ -44,16 +44,16 @@ function statics(morph: Morph, manifest: Manifest): PropertyDeclarationStructure
       "inputs", shapesType(manifest.inputs), shapesValue(manifest.inputs), "Shapes of the inputs; `B` is the batch.",
     ),
     constant("outputs", shapesType(manifest.outputs), shapesValue(manifest.outputs), "Shapes of the outputs."),
-    constant("parameterCount", count, count, "Number of trained values."),
+    constant("parameterCount", count, count, "Number of trainable parameters."),
     ...(classes === undefined
       ? []
-      : [constant("classes", String(classes), String(classes), "Scores an image gets in the prediction.")]),
+      : [constant("classes", String(classes), String(classes), "Number of classes in the prediction.")]),
     ...(manifest.preprocess === undefined
       ? []
       : [
         constant(
           "preprocess", "Preprocess", preprocessValue(manifest.preprocess),
-          "How an image becomes an input: for `loadImages`.",
+          "Preprocessing of images, for `loadImages`.",
         ),
       ]),
   ];
@@ -75,7 +75,7 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
       ],
       docs: [[
         "Loads the model onto an adapter. Batch, weights and adapter are chosen here, without compiling again.",
-        "@throws WeightsError, AdapterError or OutOfMemoryError, each saying what to do.",
+        "@throws WeightsError, AdapterError or OutOfMemoryError, each with a fix.",
       ].join("\n")],
     }),
     method({
@@ -91,7 +91,7 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
     }),
     method({
       name: "profile", returnType: "Promise<Profile>", statements: ["return this.session.profile();"],
-      docs: ["Runs the model once more on the inputs last given and measures every kernel."],
+      docs: ["Runs the model again on the last inputs and measures every kernel."],
     }),
     method({
       name: "destroy", returnType: "void", statements: ["this.session.destroy();"],
@@ -117,7 +117,7 @@ function modelClass(morph: Morph, manifest: Manifest): ClassDeclarationStructure
       ...statics(morph, manifest),
       {
         name: "session", type: session, isReadonly: true,
-        docs: ["What runs the model: its device, memory and timing."],
+        docs: ["The session that runs the model: its device, memory and timing."],
       },
     ],
     ctors: [{
@@ -139,8 +139,8 @@ export async function printModule(manifest: Manifest): Promise<ModuleText> {
   const morph = await import("ts-morph");
   const name = moduleClass(manifest);
   const tensors = [
-    tensorsInterface(morph, `${name}Inputs`, `What \`${name}.infer\` takes.`, manifest.inputs),
-    tensorsInterface(morph, `${name}Outputs`, `What \`${name}.infer\` gives.`, manifest.outputs),
+    tensorsInterface(morph, `${name}Inputs`, `Inputs of \`${name}.infer\`.`, manifest.inputs),
+    tensorsInterface(morph, `${name}Outputs`, `Outputs of \`${name}.infer\`.`, manifest.outputs),
   ];
   const model = modelClass(morph, manifest);
   const types = ["InferOptions", "LoadOptions", ...(manifest.preprocess ? ["Preprocess"] : []), "Profile", "Session"];

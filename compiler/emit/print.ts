@@ -49,7 +49,7 @@ export function printThreeWays(
     skipLoadingLibFiles: true,
     manipulationSettings: { indentationText: morph.IndentationText.TwoSpaces, newLineKind: morph.NewLineKind.LineFeed },
   });
-  const head = `// ${origin}. Made from a .deit file: change that, not this.`;
+  const head = `// ${origin}. Generated from a .deit file; edit that file instead.`;
   const print = (path: string, first: string, statements: StatementStructures[]): string => {
     const file: SourceFile = project.createSourceFile(path, { statements });
     return `${first}\n${file.getFullText()}`;

@@ -27,15 +27,15 @@ function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
         `return new ${name}(await openTrainer(definition, options));`,
       ],
       docs: [[
-        "Opens data, folder and device. Nothing is needed: the recipe says the rest. Its paths start from `base`, the",
-        "working folder unless given.",
-        "@throws FileError, InputError, WeightsError, AdapterError or OutOfMemoryError, each saying what to do.",
+        "Opens data, folder and device. Every option has a default, mostly from the recipe. Its paths are relative to",
+        "`base` (default: the working folder).",
+        "@throws FileError, InputError, WeightsError, AdapterError or OutOfMemoryError, each with a fix.",
       ].join("\n")],
     }),
     method({
       name: "run", returnType: "AsyncGenerator<TrainingEvent, TrainingOutcome>",
       statements: ["return this.trainer.run();"],
-      docs: ["Trains, telling what happens: `for await (const event of trainer.run()) …`."],
+      docs: ["Trains and yields events: `for await (const event of trainer.run()) …`."],
     }),
     method({
       name: "evaluate", returnType: "Promise<Evaluation>",
@@ -80,7 +80,7 @@ function recipeStructure(morph: Morph, manifest: TrainingManifest): ClassDeclara
         type: `{ ${models.map(([own, model]) => `readonly ${own}: ${model}`).join("; ")} }`,
         initializer: `{ ${models.map(([own, model]) => `${own}: ${model}`).join(", ")} }`,
       },
-      { name: "trainer", type: "Run", isReadonly: true, docs: ["What trains: its device, memory and plan."] },
+      { name: "trainer", type: "Run", isReadonly: true, docs: ["The run that trains: its device, memory and plan."] },
     ],
     ctors: [{
       scope: morph.Scope.Private, parameters: [{ name: "trainer", type: "Run" }],

@@ -22,7 +22,7 @@ interface AbsorbContext {
   readonly maxBindings: number;
   /** Next value → the parameter it is expected to be written onto: one binding for both. */
   readonly overwrites: ReadonlyMap<Node, Node>;
-  /** The kernel of `root` that computes `inside` itself, or undefined where there is none. */
+  /** The kernel of `root` that computes `inside` itself, or undefined if there is no such kernel. */
   attempt(root: Node, inside: ReadonlySet<Node>): FusedKernel | undefined;
 }
 

@@ -10,13 +10,14 @@
  * The algorithm starts from the outputs and stores nothing else. Where a kernel is not legal it stores one tensor more
  * and tries again; each such step is kept with its reason, for `explain`.
  */
-import { distinctAnchors, walkAround, type AnchorWalk } from "./anchors.js";
+import { anchorKindOf } from "../kinds/index.js";
+import { distinctAnchors, type AnchorWalk } from "./anchors.js";
 import { at1, sizeOf, type Dim } from "../ir/dim.js";
 import { topological, type Graph, type Node } from "../ir/graph.js";
 import { isComputed, variable, variablesOf } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
 import { lastingIn } from "./lasting.js";
-import { asView, operandsOf } from "./operands.js";
+import { asView } from "./operands.js";
 import type { OpRecord } from "../ir/op.js";
 import { absorb } from "./absorb.js";
 import { inOrder, type FusedKernel, type Fusion } from "./fusion.js";
@@ -281,15 +282,15 @@ class Fuser {
   /** How the axes of `root` are walked around its anchor; a reason when they cannot be; the operand that is no view. */
   #withAnchor(
     root: Node, anchor: PulledAnchor, puller: Puller, stored: ReadonlySet<Node>,
-  ): (AnchorWalk & { operands: Puller }) | string | { operand: Node } {
+  ): (AnchorWalk & { kind: string; operands: Puller }) | string | { operand: Node } {
     const record = this.#record(anchor.node);
     if (puller.folds.length > 0) return "a fold needs the whole row of the contraction's result";
     if (anchor.at.some(isComputed)) return PICKED;
     if (puller.members.size > MAX_MEMBERS) return `a kernel computes at most ${MAX_MEMBERS} nodes`;
     const reader = new Puller(this.options.records, stored, undefined);
-    const operands = operandsOf(record, anchor, (input, where) =>
-      reader.pull(anchor.node.inputs[input] as Node, where));
-    invariant(operands, `${anchor.node.op} says how its operands are read`);
+    const kind = anchorKindOf(record);
+    const operands = kind.operands(record, anchor, (input, where) =>
+      reader.pull(anchor.node.inputs[input] as Node, where)); // an op has the inputs it reads
     for (const [i, operand] of operands.entries()) {
       if (!asView(operand)) return { operand: anchor.node.inputs[i] as Node };
     }
@@ -298,8 +299,8 @@ class Fuser {
     if (puller.reads.size + own > this.options.maxBindings && anchor.node !== root) {
       return `a kernel binds at most ${this.options.maxBindings} buffers`;
     }
-    const walk = walkAround(root, anchor, operands, record);
-    return typeof walk === "string" ? walk : { ...walk, operands: reader };
+    const walk = kind.walk(record, root, anchor, operands);
+    return typeof walk === "string" ? walk : { ...walk, kind: kind.name, operands: reader };
   }
 
   /** Between `anchor` and `root`: the node farthest from the anchor that can be a kernel of its own. */
@@ -370,8 +371,7 @@ class Fuser {
 
   #flops(node: Node): number {
     const record = this.#record(node);
-    const depth = record.contract?.depth(node) ?? (record.attend ?? record.attendBack)?.keys(node);
-    return at1(sizeOf(node.shape)) * (depth ? at1(depth) : 1);
+    return at1(anchorKindOf(record).flops(record, node));
   }
 
   /** In order of their roots, each with the further results of its anchor that others read. */

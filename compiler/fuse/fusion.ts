@@ -5,11 +5,10 @@ import type { Node } from "../ir/graph.js";
 import type { OpRecord } from "../ir/op.js";
 import type { Index } from "../ir/value.js";
 
-type KernelKind = "map" | "row" | "contraction" | "attention" | "attention_gradient";
-
 /** One kernel: the stored tensor it makes, and how the axes of that tensor are walked. */
 export interface FusedKernel {
-  readonly kind: KernelKind;
+  /** `map`: element by element; `row`: with folds; else the name of the kind of its anchor. */
+  readonly kind: string;
   readonly root: Node;
   readonly anchor?: Node;
   /** Axes of the root: of the batch of a contraction, of its rows (or the rows of a fold), of its columns. */

@@ -4,6 +4,7 @@ import { showShape } from "../ir/dim.js";
 import type { FusedKernel } from "../fuse/fusion.js";
 import type { Node } from "../ir/graph.js";
 import type { CompiledGraph } from "../pipeline.js";
+import { familyOfTarget } from "../pipeline.js";
 
 const COLOURS: Readonly<Record<FusedKernel["kind"], string>> = {
   map: "#dfe8f5", row: "#e2f2df", contraction: "#fbe6cf", attention: "#f5d9e6",
@@ -71,7 +72,7 @@ function arrow(from: { x: number; y: number } | undefined, to: { x: number; y: n
 
 /** Storage slots down, steps across: a bar from the step that writes a tensor to the last that reads it. */
 export function drawPlan(compiled: Drawn, name: FamilyName): string {
-  const { family } = compiled.families[name].planned;
+  const { family } = familyOfTarget(compiled, name).planned;
   const steps = family.programs.run;
   const step = 14;
   const left = 190;

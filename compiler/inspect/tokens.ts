@@ -105,7 +105,7 @@ function tokensRead(output: Node): { readonly source: Node; readonly row: number
   return found;
 }
 
-/** The token that a slice takes; undefined when it takes more, or is none. */
+/** The token that a slice takes; undefined when it takes more, or is not a slice. */
 function rowOf({ op, inputs, shape, attrs }: Node): number | undefined {
   const [source] = inputs;
   if (op !== "slice" || !source || !isTokens(source.shape) || !isTokens(shape)) return undefined;

@@ -38,8 +38,8 @@ export function applyOp(
   if (isFault(types)) return types;
   const wide = types.find((t) => t.shape.filter((d) => !isConstant(d)).length > 1);
   if (wide) {
-    return fault("symbolic_batch", `\`${record.name}\` would hold the batch twice: ${showShape(wide.shape)}`,
-      "one dimension of a tensor may hold B; keep the batch apart");
+    return fault("symbolic_batch", `\`${record.name}\` would contain the batch twice: ${showShape(wide.shape)}`,
+      "only one dimension of a tensor may contain B; keep the batch separate");
   }
   if (!isEmpty(types[0].shape) && operands.some((x) => isEmpty(x.shape))) {
     return withoutEmpty(makeOps(builder, origin), record, operands, canonical, types[0]);

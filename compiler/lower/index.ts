@@ -1,17 +1,17 @@
 /**
- * @file Fused kernels to WGSL, one lowering a kind and family.
+ * @file Fused kernels to WGSL, one lowering for each kind.
  */
 import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
+import { addDim, dim, sizeOf, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { indexKey } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
-import { lowerAnchor } from "./anchor.js";
-import { lowerAttentionGradient } from "./anchor_gradient.js";
-import type { LowerContext, LoweredKernel } from "./kernel.js";
+import { anchorKindOf, kindOf } from "../kinds/index.js";
+import type { LowerContext, LoweredKernel, UncountedKernel } from "./kernel.js";
 import { lowerMap } from "./map.js";
 import { lowerRow } from "./row.js";
 
-/** Lowers kernels for the context's family. Kernels of one structure (the blocks of a network) are lowered once. */
+/** Lowers kernels for the context's target. Kernels of one structure (the blocks of a network) are lowered once. */
 export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext): LoweredKernel[] {
   const known = new Map<string, { lowered: LoweredKernel; outside: readonly Node[] }>();
   return kernels.map((fused) => {
@@ -32,20 +32,26 @@ export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext)
 }
 
 function lower(fused: FusedKernel, context: LowerContext): LoweredKernel {
-  switch (fused.kind) {
-    case "map":
-      return lowerMap(fused, context);
-    case "row":
-      return lowerRow(fused, context);
-    case "contraction":
-    case "attention":
-      return lowerAnchor(fused, context);
-    case "attention_gradient":
-      return lowerAttentionGradient(fused, context);
-    default:
-      return fused.kind satisfies never;
-  }
+  const made = fused.anchor ? lowerAnchor(fused, fused.anchor, context)
+    : fused.kind === "row" ? lowerRow(fused, context) : lowerMap(fused, context);
+  return { ...made, flops: flopsOf(fused, context) };
 }
+
+function lowerAnchor(fused: FusedKernel, anchor: Node, context: LowerContext): UncountedKernel {
+  const record = context.records.get(anchor.op);
+  invariant(record, `op ${anchor.op} has a record`);
+  return anchorKindOf(record).lower(record, fused, context);
+}
+
+/** Additions and multiplications of everything a kernel computes. */
+const flopsOf = ({ members }: FusedKernel, { records }: LowerContext): Dim => members.reduce((total, node) => {
+  const record = records.get(node.op);
+  const kind = record && kindOf(record);
+  if (record && kind) return addDim(total, kind.flops(record, node));
+  if (record?.kind === "elementwise") return addDim(total, sizeOf(node.shape));
+  if (record?.kind === "reduction") return addDim(total, sizeOf((node.inputs[0] as Node).shape)); // they have one input
+  return total;
+}, dim(0));
 
 /** A text by which kernels have equal WGSL, and the nodes from outside that it refers to by position. */
 function structureOf(

@@ -1,17 +1,17 @@
 /**
  * @file A kernel ready to be planned: its text, what it binds, how much it does.
  */
-import { addDim, dim, evalDim, invariantMul, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import { addDim, dim, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
 import { linearize, substitute } from "../ir/indices.js";
 import { Puller } from "../fuse/pull.js";
 import type { Index, Value } from "../ir/value.js";
-import { wgslStorage } from "../ops/elementwise.js";
+import { bytesOf, ELEMENT_TYPES } from "../ir/dtype.js";
 import type { OpRecord } from "../ir/op.js";
-import type { FamilyName } from "../../runtime/manifest.js";
+import type { Target } from "../targets/index.js";
 import type { Bindings } from "./text.js";
-import type { Grid, KernelText } from "../targets/template.js";
+import { FEATURES, WORKGROUP_BYTES, type Grid, type KernelText } from "../targets/template.js";
 
 export interface LoweredKernel {
   readonly fused: FusedKernel;
@@ -31,9 +31,12 @@ export interface LoweredKernel {
   readonly bytes: Dim;
 }
 
+/** A kernel whose work was not counted yet. */
+export type UncountedKernel = Omit<LoweredKernel, "flops">;
+
 /** What a lowering needs to know besides the kernel. */
 export interface LowerContext {
-  readonly family: FamilyName;
+  readonly target: Target;
   readonly records: ReadonlyMap<string, OpRecord>;
   readonly stored: ReadonlySet<Node>;
   /** Stored tensor → the parameter it is written onto. */
@@ -83,23 +86,25 @@ export function sidesOf({ also = [] }: FusedKernel, puller: Puller, at: readonly
 /** Puts bindings, override, functions and entry point around a kernel's text. */
 export function assemble(
   fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>,
-  context: LowerContext,
-): LoweredKernel {
+): UncountedKernel {
   const list = bindings.list();
-  const lines: string[] = [...text.enables];
+  const lines: string[] = text.features.map((feature) => FEATURES[feature]);
   list.forEach(({ name, node, vector }, i) => {
-    lines.push(
-      `@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? "vec4f" : wgslStorage(node.dtype)}>;`,
-    );
+    const type = ELEMENT_TYPES[node.dtype];
+    lines.push(`@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? type.vector : type.storage}>;`);
   });
   const writes = writtenBy(fused);
   writes.forEach((node, i) => {
     const [binding, name] = [list.length + i, i === 0 ? OUTPUT : further(i - 1)];
-    lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${wgslStorage(node.dtype)}>;`);
+    const { storage } = ELEMENT_TYPES[node.dtype];
+    lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${storage}>;`);
   });
   const needsBatch = /\bB\b/.test(text.body + text.declarations + [...functions.values()].join());
   if (needsBatch) lines.push("override B: i32;");
   for (const name of [...functions.keys()].sort()) lines.push(functions.get(name) as string); // listed by its own keys
+  for (const { name, type, length } of text.workgroupArrays) {
+    lines.push(`var<workgroup> ${name}: array<${type}, ${length}>;`);
+  }
   if (text.declarations) lines.push(text.declarations);
   const builtins = [
     "@builtin(workgroup_id) wid: vec3u", "@builtin(num_workgroups) nwg: vec3u",
@@ -109,20 +114,17 @@ export function assemble(
   lines.push(
     `@compute @workgroup_size(${text.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, indent(text.body), "}",
   );
-  const features = text.enables.flatMap((e) => /^enable (\w+)/.exec(e)?.slice(1) ?? [])
-    .map((f) => f.replace("f16", "shader-f16"));
   return {
     fused,
     wgsl: lines.join("\n") + "\n",
     workgroupSize: text.workgroupSize,
-    workgroupBytes: workgroupBytes(text.declarations),
-    features,
-    ...(features.includes("subgroups") ? { subgroup: context.family === "wide" ? 8 : 4 } : {}),
+    workgroupBytes: text.workgroupArrays.reduce((n, { type, length }) => n + WORKGROUP_BYTES[type] * length, 0),
+    features: text.features,
+    ...(text.lanes === undefined ? {} : { subgroup: text.lanes }),
     reads: list.map((b) => b.node),
     writes,
     grid: text.grid,
-    flops: flopsOf(fused, context),
-    bytes: bytesOf(fused),
+    bytes: bytesMoved(fused),
   };
 }
 
@@ -143,54 +145,6 @@ function indent(body: string): string {
     .join("\n");
 }
 
-/** Bytes of `var<workgroup>` arrays, read off the declarations. */
-function workgroupBytes(declarations: string): number {
-  const width: Record<string, number> = { f32: 4, i32: 4, u32: 4, vec4f: 16, "vec4<f32>": 16, vec2f: 8 };
-  let bytes = 0;
-  for (const [, type, count] of declarations.matchAll(
-    /var<workgroup>\s+\w+\s*:\s*array<\s*([\w<>]+)\s*,\s*([\d\s*+]+)\s*>/g,
-  )) {
-    bytes += (width[type ?? ""] ?? 4) * (count ?? "0").split("*").map(Number).reduce((x, y) => x * y, 1);
-  }
-  return bytes;
-}
-
-/** Multiplications and additions, two for each of a contraction's products. */
-function flopsOf(fused: FusedKernel, { records }: LowerContext): Dim {
-  return fused.members.reduce((total, node) => {
-    const record = records.get(node.op);
-    const elements = sizeOf(node.shape);
-    if (record?.contract) return addDim(total, scale(elements, record.contract.depth(node), 2));
-    if (record?.attendBack) {
-      // Five products of queries, keys and columns; the part with the scores is computed twice.
-      const { queries, keys, width, parts, partAxis } = record.attendBack;
-      const each = parts(node) === "queries" ? 3 : parts(node) === "keys" ? 4 : 7;
-      const batch = sizeOf(node.shape.slice(0, -2).filter((_, axis) => axis !== partAxis(node)));
-      const products = [queries(node), keys(node), width(node)].reduce((total, d) => scale(total, d, 1), batch);
-      return addDim(total, scale(products, dim(1), 2 * each));
-    }
-    if (record?.attend) {
-      const pairs = scale(elements, record.attend.keys(node), 2);
-      const columns = node.shape[node.shape.length - 1] ?? dim(1);
-      const width = record.attend.width(node);
-      const ratio = 1 + evalDim(width, 1) / Math.max(1, evalDim(columns, 1));
-      return addDim(total, { b: Math.round(pairs.b * ratio), c: Math.round(pairs.c * ratio) });
-    }
-    if (record?.kind === "elementwise") return addDim(total, elements);
-    if (record?.kind === "reduction") {
-      return addDim(total, sizeOf((node.inputs[0] as Node).shape)); // reductions have one input
-    }
-    return total;
-  }, dim(0));
-}
-
-function scale(x: Dim, y: Dim, factor: number): Dim {
-  const product = invariantMul(x, y.b !== 0 && x.b !== 0 ? dim(y.b + y.c) : y);
-  return { b: product.b * factor, c: product.c * factor };
-}
-
 /** Bytes read once and written once. */
-function bytesOf(fused: FusedKernel): Dim {
-  const sizes: Shape[] = [...fused.reads, ...writtenBy(fused)].map((n) => n.shape);
-  return sizes.reduce<Dim>((total, shape) => addDim(total, scale(sizeOf(shape), dim(1), 4)), dim(0));
-}
+const bytesMoved = (fused: FusedKernel): Dim =>
+  [...fused.reads, ...writtenBy(fused)].map(bytesOf).reduce<Dim>(addDim, dim(0));

@@ -6,13 +6,13 @@ import { writtenBy, type FusedKernel } from "../fuse/fusion.js";
 import { delinearize, variable } from "../ir/indices.js";
 import type { Node } from "../ir/graph.js";
 import {
-  assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
+  assemble, further, OUTPUT, pullerOf, sidesOf, type LowerContext, type UncountedKernel,
 } from "./kernel.js";
 import { Bindings, dimText, Statements } from "./text.js";
 
 const THREADS = 64;
 
-export function lowerMap(fused: FusedKernel, context: LowerContext): LoweredKernel {
+export function lowerMap(fused: FusedKernel, context: LowerContext): UncountedKernel {
   const { root } = fused;
   const size = sizeOf(root.shape);
   const flat = variable("i", size);
@@ -34,7 +34,8 @@ export function lowerMap(fused: FusedKernel, context: LowerContext): LoweredKern
   code.store(OUTPUT, "i", root, value);
   for (const side of sides) code.store(side.buffer, code.index(side.offset), side.node, side.value);
   const text = {
-    enables: [], declarations: "", workgroupSize: THREADS, body: code.text(), grid: [{ dim: size, per: THREADS }],
+    features: [], workgroupArrays: [], declarations: "", workgroupSize: THREADS, body: code.text(),
+    grid: [{ dim: size, per: THREADS }],
   };
-  return assemble(fused, text, bindings, functions, context);
+  return assemble(fused, text, bindings, functions);
 }

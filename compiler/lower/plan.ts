@@ -6,12 +6,14 @@
  * alive then, so no dispatch reads and writes one buffer; and Dawn, which tracks hazards by buffer, sees the real ones.
  */
 import type { Copy, Family, KernelInfo, Ref, Size, SlotInfo, Step } from "../../runtime/manifest.js";
-import { showShape, sizeOf } from "../ir/dim.js";
+import { showShape } from "../ir/dim.js";
+import { bytesOf, ELEMENT_TYPES, STORAGE_GRAIN, storageBytesOf } from "../ir/dtype.js";
 import type { Graph, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
 import { changingParameters } from "../fuse/lasting.js";
 import type { LoweredKernel } from "./kernel.js";
 import type { OpRecord } from "../ir/op.js";
+import type { Target } from "../targets/index.js";
 import { NO_PLACES, type Places } from "../fuse/places.js";
 
 export interface PlannedFamily {
@@ -26,6 +28,7 @@ interface PlanOptions {
   /** What the headers call the module, e.g. `deit_b (vit.deit)`. */
   readonly title: string;
   readonly records: ReadonlyMap<string, OpRecord>;
+  readonly target: Target;
   /** Where next values of parameters go. None unless given. */
   readonly places?: Places;
 }
@@ -87,10 +90,12 @@ class Planner {
     const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
     const copies = this.#places.copies.map(({ from, to }): Copy => ({
       from: this.#read(from), to: { kind: "parameter", index: known(this.#parameters, to) },
-      bytes: Math.max(4, bytesExactly(from)),
+      bytes: bytesOf(from).c,
     }));
+    const { rank, suits, requires } = this.options.target;
     const family: Family = {
-      kernels: pipelines.infos, slots, programs: { prepare: steps(prepare), run: steps(run) }, copies,
+      rank, suits, requires, kernels: pipelines.infos, slots,
+      programs: { prepare: steps(prepare), run: steps(run) }, copies,
     };
     return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
   }
@@ -125,7 +130,8 @@ class Planner {
     const offsets = this.#slotOf.has(node) ? undefined : this.#packing(node);
     if (!offsets) return;
     this.#slotOf.set(node, this.#newSlot("packed", node));
-    node.inputs.forEach((part, i) => this.#packed.set(part, { pack: node, offset: 4 * (offsets[i] ?? 0) }));
+    const { bytes } = ELEMENT_TYPES[node.dtype];
+    node.inputs.forEach((part, i) => this.#packed.set(part, { pack: node, offset: bytes * (offsets[i] ?? 0) }));
   }
 
   /** Gives every activation a slot that is free from its kernel to its last reader. */
@@ -153,7 +159,7 @@ class Planner {
 
   /** The free slot that fits best; else the largest free one, grown; else a new one. */
   #takeSlot(node: Node, free: Set<number>): number {
-    const need = bytesOf(node);
+    const need = storageBytesOf(node);
     const total = (s: Size): number => s.b + s.c;
     const sorted = [...free].sort((x, y) => total(this.#at(x).bytes) - total(this.#at(y).bytes) || x - y);
     const fits = sorted.find((i) => this.#at(i).bytes.b >= need.b && total(this.#at(i).bytes) >= total(need));
@@ -167,7 +173,7 @@ class Planner {
   }
 
   #newSlot(kind: Slot["kind"], node: Node): number {
-    this.#slots.push({ kind, bytes: bytesOf(node), tensors: [nameOf(node)] });
+    this.#slots.push({ kind, bytes: storageBytesOf(node), tensors: [nameOf(node)] });
     return this.#slots.length - 1;
   }
 
@@ -197,7 +203,7 @@ class Planner {
     if (packed) {
       const index = this.#slotOf.get(packed.pack);
       invariant(index !== undefined, "a pack has its slot before its parts");
-      return { kind: "slot", index, offset: packed.offset, bytes: Math.max(16, bytesOf(node).c) };
+      return { kind: "slot", index, offset: packed.offset, bytes: Math.max(STORAGE_GRAIN, storageBytesOf(node).c) };
     }
     const slot = this.#slotOf.get(node);
     invariant(slot !== undefined, `%${node.id} ${node.op} (${node.origin.path}) is stored`);
@@ -259,16 +265,6 @@ function known(map: ReadonlyMap<string, number>, name: string): number {
   invariant(index !== undefined, `${name} is declared`);
   return index;
 }
-
-/** Four bytes an element, rounded up to whole vec4s for every B. */
-function bytesOf(node: Node): Size {
-  const size = sizeOf(node.shape);
-  const up = (n: number): number => Math.ceil((n * 4) / 16) * 16;
-  return { b: up(size.b), c: size.b > 0 && size.c === 0 ? 0 : up(size.c) };
-}
-
-/** Four bytes an element of a tensor without B. */
-const bytesExactly = (node: Node): number => 4 * sizeOf(node.shape).c;
 
 /** A kernel is called by its contraction (`blocks.0.mlp.fc1`), else by the tensor it stores. */
 const pathOf = ({ fused }: LoweredKernel): string => (fused.anchor ?? fused.root).origin.path;

@@ -11,21 +11,20 @@ import { isConstant, sizeOf, type Dim, type Shape } from "../ir/dim.js";
 import type { FusedKernel } from "../fuse/fusion.js";
 import { delinearize, linearize, partsOf, variable, variablesOf, ZERO_INDEX } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
-import { wgslLiteral, wgslType } from "../ops/elementwise.js";
+import { ELEMENT_TYPES } from "../ir/dtype.js";
 import type { OpRecord } from "../ir/op.js";
 import type { PulledFold } from "../fuse/pull.js";
 import type { FoldVariable, Index, Value } from "../ir/value.js";
 import {
-  assemble, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel, type Side,
+  assemble, OUTPUT, pullerOf, sidesOf, type LowerContext, type UncountedKernel, type Side,
 } from "./kernel.js";
+import type { WorkgroupArray } from "../targets/template.js";
 import { Bindings, dimText, indexText, Statements, wrap } from "./text.js";
 
 /** Threads a workgroup where each thread has a row of its own. */
 const ROWS_PER_GROUP = 64;
-/** Rows shorter than this get one thread each even on a GPU. */
-const SHORT_ROW = 32;
 
-export function lowerRow(fused: FusedKernel, context: LowerContext): LoweredKernel {
+export function lowerRow(fused: FusedKernel, context: LowerContext): UncountedKernel {
   const { root } = fused;
   const rowShape = fused.rowAxes.map((a) => root.shape[a] as Dim); // axes of the root
   const colShape = fused.colAxes.map((a) => root.shape[a] as Dim);
@@ -37,7 +36,7 @@ export function lowerRow(fused: FusedKernel, context: LowerContext): LoweredKern
   const value = puller.pull(root, at);
   const sides = sidesOf(fused, puller, at);
   const longest = Math.max(...puller.folds.map(({ fold }) => atLeast(fold.variables)));
-  const threads = context.family !== "tiled" || longest < SHORT_ROW ? 1 : longest <= 256 ? 64 : 256;
+  const threads = context.target.rowThreads(longest);
   const row = new RowWriter(fused, context, threads, sizeOf(rowShape));
   for (const folds of together(distinct(puller.folds))) row.folds(folds);
   const mine: Side = { buffer: OUTPUT, node: root, offset: linearize(at, root.shape), value };
@@ -83,7 +82,7 @@ class RowWriter {
   readonly #functions = new Map<string, string>();
   readonly #given = new Map<Value | "accumulator", string>();
   readonly #code: Statements;
-  readonly #shared = new Map<string, string>();
+  readonly #shared = new Map<string, WorkgroupArray>();
   #folds = 0;
 
   constructor(
@@ -108,14 +107,14 @@ class RowWriter {
       invariant(record?.fold, `reduction ${node.op} says how it folds`);
       const name = `a${this.#folds++}`;
       code.hoist(fold.body, new Set(fold.variables.map((v) => v.name)));
-      return { name, type: wgslType(node.dtype), dtype: node.dtype, fold, how: record.fold };
+      return { name, type: ELEMENT_TYPES[node.dtype].register, dtype: node.dtype, fold, how: record.fold };
     });
     const j = `j${made[0]?.name}`;
     const at = delinearize(variable(j, sizeOf(shape)), shape);
     const names = made.flatMap(({ fold }) => fold.variables.map((v, i): [string, string] =>
       [v.name, wrap(indexText(at[i] ?? ZERO_INDEX, new Map()))]));
     for (const { name, type, dtype, how } of made) {
-      code.line(`var ${name}: ${type} = ${wgslLiteral(dtype, how.identity)};`);
+      code.line(`var ${name}: ${type} = ${ELEMENT_TYPES[dtype].literal(how.identity)};`);
     }
     const outer = code.names;
     code.names = new Map([...outer, ...names]);
@@ -137,9 +136,9 @@ class RowWriter {
 
   /** Joins the threads' partial results; every thread has the whole one afterwards. */
   #combine(name: string, type: string, fold: NonNullable<OpRecord["fold"]>): void {
-    const storage = type === "bool" ? "i32" : type;
+    const storage = type === "f32" ? "f32" : "i32";
     const shared = `shared_${storage}`;
-    this.#shared.set(shared, `var<workgroup> ${shared}: array<${storage}, ${this.threads}>;`);
+    this.#shared.set(shared, { name: shared, type: storage, length: this.threads });
     const into = (x: string): string => (type === "bool" ? `select(0, 1, ${x})` : x);
     const out = (x: string): string => (type === "bool" ? `(${x} != 0)` : x);
     const code = this.#code;
@@ -169,14 +168,15 @@ class RowWriter {
     code.block(this.#loop("c", columns), () => each.forEach(store));
   }
 
-  finish(): LoweredKernel {
+  finish(): UncountedKernel {
     const text = {
-      enables: [],
-      declarations: [...this.#shared.values()].join("\n"),
+      features: [],
+      workgroupArrays: [...this.#shared.values()],
+      declarations: "",
       workgroupSize: this.threads === 1 ? ROWS_PER_GROUP : this.threads,
       body: this.#code.text(),
       grid: [{ dim: this.rows, per: this.threads === 1 ? ROWS_PER_GROUP : 1 }],
     };
-    return assemble(this.fused, text, this.#bindings, this.#functions, this.context);
+    return assemble(this.fused, text, this.#bindings, this.#functions);
   }
 }

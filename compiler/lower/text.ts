@@ -5,7 +5,7 @@ import { atMost, dim, subDim, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { bounds, indexKey, linearize, variablesOfValue } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
-import { wgslLiteral, wgslLoad, wgslStorage, wgslStore, wgslType } from "../ops/elementwise.js";
+import { ELEMENT_TYPES } from "../ir/dtype.js";
 import type { OpRecord } from "../ir/op.js";
 import type { Atom, Guard, Index, Value } from "../ir/value.js";
 
@@ -169,7 +169,7 @@ export class Statements {
   #compute(value: Value): string {
     switch (value.kind) {
       case "constant":
-        return wgslLiteral(value.dtype, value.value);
+        return ELEMENT_TYPES[value.dtype].literal(value.value);
       case "accumulator": {
         const name = this.given.get("accumulator");
         invariant(name, "an accumulator is named by its template");
@@ -190,9 +190,8 @@ export class Statements {
           const known = scope.get(key);
           if (known) return known;
         }
-        const name = this.#let(
-          wgslType(value.node.dtype), wgslLoad(value.node.dtype, `${buffer}[${this.index(offset)}]`),
-        );
+        const { register, load } = ELEMENT_TYPES[value.node.dtype];
+        const name = this.#let(register, load(`${buffer}[${this.index(offset)}]`));
         (this.#byKey[this.#byKey.length - 1] as Map<string, string>).set(key, name); // there is always a scope
         return name;
       }
@@ -201,7 +200,7 @@ export class Statements {
         invariant(record?.wgsl, `elementwise op ${value.op} has WGSL`);
         const args = value.args.map((a) => this.value(a));
         for (const [name, text] of Object.entries(record.wgslFunctions ?? {})) this.functions.set(name, text);
-        return this.#let(wgslType(value.dtype), record.wgsl(...args));
+        return this.#let(ELEMENT_TYPES[value.dtype].register, record.wgsl(...args));
       }
       case "select": {
         const name = this.fresh();
@@ -221,8 +220,9 @@ export class Statements {
   #embedded(node: Node): string | undefined {
     const numbers = this.records.get(node.op)?.embedded?.(node);
     if (!numbers) return undefined;
-    const storage = wgslStorage(node.dtype);
-    const literals = numbers.map((x) => wgslLiteral(node.dtype === "bool" ? "i32" : node.dtype, x)).join(", ");
+    const { storage } = ELEMENT_TYPES[node.dtype];
+    const { literal } = ELEMENT_TYPES[node.dtype === "bool" ? "i32" : node.dtype];
+    const literals = numbers.map(literal).join(", ");
     const text = `array<${storage}, ${numbers.length}>(${literals})`;
     const known = [...this.functions].find(([, declared]) => declared.endsWith(`= ${text};`));
     const name = known?.[0] ?? `table${[...this.functions.keys()].filter((k) => /^table\d+$/.test(k)).length}`;
@@ -238,6 +238,6 @@ export class Statements {
 
   /** Stores `value` as element `offset` of the kernel's output. */
   store(buffer: string, offset: string, node: Node, value: Value): void {
-    this.line(`${buffer}[${offset}] = ${wgslStore(node.dtype, this.value(value))};`);
+    this.line(`${buffer}[${offset}] = ${ELEMENT_TYPES[node.dtype].store(this.value(value))};`);
   }
 }

@@ -150,7 +150,7 @@ const smooth: readonly OpRecord[] = [
     gradient: slope((o, dy, x) => o.mul(dy, o.unary("sigmoid", x))), samples: CURVE,
   }),
   elementwise({
-    name: "relu", of: "x", takes: "real", doc: "max(x, 0); its slope at 0 is 0. Source: torch.relu.",
+    name: "relu", of: "x", takes: "real", doc: "max(x, 0); its derivative at 0 is 0. Source: torch.relu.",
     scalar: (x) => Math.max(x, 0), wgsl: (x) => `max(${x}, 0.0)`,
     gradient: slope((o, dy, x) => o.where(o.gt(x, 0), dy, 0)), samples: CURVE,
   }),
@@ -197,7 +197,7 @@ const clampTo = (ops: Ops, x: Node, low: number, high: number): Node => {
 };
 
 const piecewise: readonly OpRecord[] = [
-  parametric("clamp", "(x: [..], low: real, high: real) -> [..]", "x cut to [low, high]. Source: torch.clamp.",
+  parametric("clamp", "(x: [..], low: real, high: real) -> [..]", "x clamped to [low, high]. Source: torch.clamp.",
     { low: undefined, high: undefined },
       (ops, x, attrs) => clampTo(ops, x, numberOf(attrs, "low"), numberOf(attrs, "high"))),
   parametric("leaky_relu", "(x: [..], slope = 0.01) -> [..]",

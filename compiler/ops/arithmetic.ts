@@ -111,7 +111,7 @@ const binaryOps: readonly OpRecord[] = [
     gradient: slopes((o, dy, a, b) => winner(o, dy, o.lt(a, b), o.eq(a, b))), samples: binarySamples([-2, 2]),
   }),
   elementwise({
-    name: "maximum", of: "a b", takes: "number", doc: "The greater of a and b. Source: torch.maximum.",
+    name: "maximum", of: "a b", takes: "number", doc: "The larger of a and b. Source: torch.maximum.",
     scalar: (a, b) => Math.max(a, b), wgsl: (a, b) => `max(${a}, ${b})`,
     gradient: slopes((o, dy, a, b) => winner(o, dy, o.gt(a, b), o.eq(a, b))), samples: binarySamples([-2, 2]),
   }),
@@ -139,15 +139,15 @@ const unaryOps: readonly OpRecord[] = [
     scalar: Math.sign, wgsl: (x) => `sign(${x})`, gradient: FLAT, samples: unarySamples(),
   }),
   elementwise({
-    name: "floor", of: "x", takes: "real", doc: "The greatest whole number ≤ x. Source: torch.floor.",
+    name: "floor", of: "x", takes: "real", doc: "The largest whole number ≤ x. Source: torch.floor.",
     scalar: Math.floor, wgsl: (x) => `floor(${x})`, gradient: FLAT, samples: unarySamples(),
   }),
   elementwise({
-    name: "ceil", of: "x", takes: "real", doc: "The least whole number ≥ x. Source: torch.ceil.",
+    name: "ceil", of: "x", takes: "real", doc: "The smallest whole number ≥ x. Source: torch.ceil.",
     scalar: Math.ceil, wgsl: (x) => `ceil(${x})`, gradient: FLAT, samples: unarySamples(),
   }),
   elementwise({
-    name: "round", of: "x", takes: "real", doc: "The nearest whole number, halves to even. Source: torch.round.",
+    name: "round", of: "x", takes: "real", doc: "The nearest whole number; halves round to even. Source: torch.round.",
     scalar: roundEven, wgsl: (x) => `round(${x})`, gradient: FLAT, samples: unarySamples(),
   }),
   elementwise({
@@ -223,7 +223,7 @@ const unaryOps: readonly OpRecord[] = [
   }),
   elementwise({
     name: "stop_gradient", of: "x", takes: "free",
-    doc: "x, through which no gradient flows. Source: torch.Tensor.detach.",
+    doc: "x, without letting gradients through. Source: torch.Tensor.detach.",
     scalar: (x) => x, wgsl: (x) => x, gradient: "none", samples: unarySamples(),
   }),
 ];

@@ -10,7 +10,7 @@ import { isFault, type OpFault } from "../ir/op.js";
 export const fault = (code: string, text: string, help?: string): OpFault =>
   help === undefined ? { fault: code, text } : { fault: code, text, help };
 
-const BATCH_HELP = "the batch is bound after checking; use it in a shape or in tensor arithmetic";
+const BATCH_HELP = "the batch is known only when the module is loaded; use it in a shape or in tensor arithmetic";
 
 const show = (a: Attr | undefined): string => (a === undefined ? "nothing" : showAttr(a));
 
@@ -18,7 +18,7 @@ export function isDim(a: Attr | undefined): a is Dim {
   return typeof a === "object" && a !== null && !Array.isArray(a) && "b" in a && "c" in a;
 }
 
-/** A list of attributes, or nothing if it is none. */
+/** The items of a list attribute, or undefined if it is not a list. */
 export const asList = (a: Attr | undefined): readonly Attr[] | undefined =>
   Array.isArray(a) ? (a as readonly Attr[]) : undefined; // isArray does not narrow readonly arrays
 
@@ -55,8 +55,8 @@ export function readDim(a: Attr | undefined, what: string): Dim | OpFault {
   const value = isDim(a) ? a.c : a;
   if (typeof value !== "number") return fault("wrong_type", `${what} must be a dimension, got ${show(a)}`);
   if (Number.isInteger(value) && value >= 0) return dim(value);
-  const help = value === -1 ? "write the size out: a dimension is never guessed" : undefined;
-  return fault("not_an_integer", `${what} must be a whole number from 0 up, got ${value}`, help);
+  const help = value === -1 ? "write the size explicitly: dimensions are never inferred" : undefined;
+  return fault("not_an_integer", `${what} must be a non-negative whole number, got ${value}`, help);
 }
 
 /** Sizes of a shape, e.g. `[B, 14 * 14, D]`. */
@@ -72,7 +72,7 @@ export function readAxis(a: Attr | undefined, op: string, rank: number): number 
   if (isFault(axis)) return axis;
   if (axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
   const range = rank === 0 ? "the operand is 0-d" : `the operand has axes 0 to ${rank - 1}`;
-  return fault("rank_mismatch", `\`${op}\` finds no axis ${axis}: ${range}`);
+  return fault("rank_mismatch", `\`${op}\` is given axis ${axis}, but ${range}`);
 }
 
 /** Axes in ascending order, each once; all of them where the argument is missing. */

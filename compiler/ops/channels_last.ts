@@ -112,7 +112,7 @@ export const channelsLast: readonly OpRecord[] = [
   }),
   defineOp({
     name: "windows", kind: "movement", internal: true, signature: "(x: [N, H, W, C], …) -> [N, _, _, KH, KW, C]",
-    doc: "What a window sees at each of its places, zeros outside the image.",
+    doc: "The window at each of its positions, with zeros outside the image.",
     infer(inputs, attrs) {
       const x: TensorType = operand(inputs, 0);
       if (x.shape.length !== 4) return wrongType("windows", "images of rank 4", inputs);

@@ -20,7 +20,7 @@ type Margins = readonly (readonly number[])[];
 function readMargins(a: Attr | undefined, what: string): Margins | OpFault {
   const list = asList(a) ?? [a ?? 0, a ?? 0];
   if (list.length !== 2) return fault("wrong_type",
-    `${what} needs a number or two, of height and width, got ${list.length}`);
+    `${what} takes one number, or two for height and width, got ${list.length}`);
   return readEach(list, (side) => readPerAxis(side, what, 2, 0));
 }
 
@@ -29,7 +29,7 @@ const marginsOf = (attrs: Attrs): Margins => attrs["pad"] as Margins; // put the
 /** ⌊(size + before + after − reach) / stride⌋ + 1, or a fault when the kernel does not fit. */
 function windowCount(op: string, size: Dim, margin: Sizes, reach: number, stride: number): number | OpFault {
   if (!isConstant(size)) return fault("symbolic_batch",
-    `\`${op}\` slides over sizes that do not hold B, got ${showDim(size)}`);
+    `\`${op}\` needs spatial sizes without B, got ${showDim(size)}`);
   const room = size.c + at(margin, 0) + at(margin, 1) - reach;
   return room >= 0 ? Math.floor(room / stride) + 1
     : fault("shape_mismatch", `\`${op}\` needs a kernel within the padded side, got ${reach} over ${room + reach}`);
@@ -59,11 +59,11 @@ function inferConv(inputs: readonly TensorType[], attrs: Attrs): readonly [Tenso
   const each = divDim(channels, dim(groups));
   if (!each || !divDim(out, dim(groups))) {
     return fault("not_an_integer",
-      `\`conv2d\` cannot split ${showDim(channels)} channels into ${showDim(out)} by ${groups} groups`);
+      `\`conv2d\` cannot map ${showDim(channels)} channels to ${showDim(out)} in ${groups} groups`);
   }
   if (!sameDim(each, dimAt(weight.shape, 1))) {
     return fault("shape_mismatch",
-      `\`conv2d\` has ${showDim(each)} channels a group, its kernels have ${showDim(dimAt(weight.shape, 1))}`);
+      `\`conv2d\` has ${showDim(each)} channels per group, but its kernels have ${showDim(dimAt(weight.shape, 1))}`);
   }
   const kernel = weight.shape.slice(2);
   if (!kernel.every(isConstant)) return fault("symbolic_batch",
@@ -158,7 +158,7 @@ function convGradient({ ops, node, dy }: GradientContext): readonly Node[] {
 export const conv2d: OpRecord = defineOp({
   name: "conv2d", kind: "contraction",
   signature: "(x: [N, C, H, W], weight: [O, I, KH, KW], stride = 1, pad = 0, dilation = 1, groups = 1) -> [N, O, _, _]",
-  doc: "Cross-correlation. `pad` is a number, one for height and width each, or [[top, bottom], [left, right]]. " +
+  doc: "Cross-correlation. `pad` is one number, one each for height and width, or [[top, bottom], [left, right]]. " +
     "Source: torch.nn.functional.conv2d.",
   canonical(_inputs, attrs) {
     const stride = readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1);
@@ -273,13 +273,13 @@ function slide(x: Tensor, shape: Sizes, attrs: Attrs, outside: number, window: P
 
 export const pooling: readonly OpRecord[] = [
   pool({
-    name: "max_pool2d", doc: "The greatest of each window; `stride` defaults to `kernel`. Source: torch.nn.MaxPool2d.",
+    name: "max_pool2d", doc: "The maximum of each window; `stride` defaults to `kernel`. Source: torch.nn.MaxPool2d.",
     outside: -GREATEST, combine: (o, a, b) => o.binary("maximum", a, b), finish: (_o, y) => y,
     window: (values) => Math.max(...values),
   }),
   pool({
     name: "avg_pool2d",
-    doc: "The mean of each window, padding counted; `stride` defaults to `kernel`. Source: torch.nn.AvgPool2d.",
+    doc: "The mean of each window, padding included; `stride` defaults to `kernel`. Source: torch.nn.AvgPool2d.",
     outside: 0, combine: (o, a, b) => o.add(a, b), finish: (o, y, window) => o.div(y, window),
     window: (values) => values.reduce((a, b) => a + b, 0) / values.length,
   }),

@@ -1,8 +1,7 @@
 /**
- * @file What elementwise ops have in common: operand types, broadcasting, and how values look in WGSL.
+ * @file What elementwise ops have in common: operand types and broadcasting. Their `wgsl` texts take and give values in
+ * registers.
  *
- * In registers f32, i32 and bool are WGSL's own `f32`, `i32` and `bool`; `wgsl` texts take and give those. In buffers
- * a bool is an `i32`, 0 or 1 (bool is not host-shareable), so `wgslLoad` and `wgslStore` stand between the two.
  * A text may name an operand more than once, so operands should be variables or loads already made, not calls.
  */
 import { showShape } from "../ir/dim.js";
@@ -10,23 +9,6 @@ import type { DType, TensorType } from "../ir/graph.js";
 import { defineOp, type OpFault, type OpRecord, type OpSample } from "../ir/op.js";
 import { fault } from "./attributes.js";
 import { broadcastShape, operand, wrongType } from "./shapes.js";
-
-/** The WGSL type of an element in a register. */
-export const wgslType = (dtype: DType): string => dtype;
-/** The WGSL type of an element in a buffer. */
-export const wgslStorage = (dtype: DType): string => (dtype === "bool" ? "i32" : dtype);
-/** A loaded buffer element `x` as a register value. */
-export const wgslLoad = (dtype: DType, x: string): string => (dtype === "bool" ? `(${x} != 0)` : x);
-/** A register value `x` as a buffer element. */
-export const wgslStore = (dtype: DType, x: string): string => (dtype === "bool" ? `select(0, 1, ${x})` : x);
-
-/** A literal of `dtype`. f32 are printed so that they read back exactly; the value is finite. */
-export function wgslLiteral(dtype: DType, value: number): string {
-  if (dtype === "bool") return value === 0 ? "false" : "true";
-  if (dtype === "i32") return value === -2147483648 ? "(-2147483647i - 1i)" : value < 0 ? `(${value}i)` : `${value}i`;
-  const text = `${String(Math.fround(value))}f`;
-  return value < 0 || Object.is(value, -0) ? `(${text})` : text;
-}
 
 /**
  * What the operands may be: `real` f32; `number` f32 or i32, all alike; `any` all alike; `bool`; `choice` a bool

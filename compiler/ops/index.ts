@@ -28,6 +28,9 @@ const all: readonly OpRecord[] = [
 export const OPS: ReadonlyMap<string, OpRecord> = new Map(all.map((record) => [record.name, record]));
 invariant(OPS.size === all.length, "every op has a name of its own");
 
+/** The ops that compute one element from one element of each operand. */
+export const ELEMENTWISE: readonly string[] = all.filter(({ kind }) => kind === "elementwise").map(({ name }) => name);
+
 /** The record of an op the compiler itself names. */
 export function recordOf(name: string): OpRecord {
   const record = OPS.get(name);

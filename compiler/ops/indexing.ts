@@ -42,14 +42,14 @@ function gatherRows(x: Tensor, indices: Tensor, axis: number, shape: readonly nu
 
 const gather = defineOp({
   name: "gather", kind: "movement", signature: "(x: [..], indices: i32 [..], axis = 0) -> [..]",
-  doc: "Entries of an axis at `indices`, whose shape takes its place: an embedding. Source: torch.index_select.",
+  doc: "Entries of an axis at `indices`, whose shape replaces the axis: an embedding. Source: torch.index_select.",
   canonical: axisAttr("gather", 0),
   infer(inputs, attrs) {
     const wrong = checkIndices("gather", inputs);
     if (wrong) return wrong;
     const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
     if (isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
-      return fault("value_error", `\`gather\` finds no entries along axis ${axis} of ${showShape(x.shape)}`);
+      return fault("value_error", `\`gather\` has no entries to pick along axis ${axis} of ${showShape(x.shape)}`);
     }
     return [{ shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype }];
   },
@@ -84,7 +84,7 @@ const gather = defineOp({
 /** Gradients of picked entries compare every position with every index: B² of them where both run over the batch. */
 const alongBatch = (name: string): OpFault => fault("symbolic_batch",
   `\`${name}\` along the batch with an index for each sample has no gradient`,
-  "pick among entries of an axis without B, or keep the gradient out with `stop_gradient`");
+  "pick among entries of an axis without B, or block the gradient with `stop_gradient`");
 
 /** The product of sizes of which one at most holds B, as in any shape. */
 const product = (shape: Shape): Dim => shape.reduce((n, d) => mulDim(n, d) ?? n, dim(1));
@@ -108,7 +108,7 @@ function takeAlong(x: Tensor, indices: Tensor, axis: number, shape: readonly num
 
 const takeAlongOp = defineOp({
   name: "take_along", kind: "movement", signature: "(x: [..], indices: i32 [..], axis: int) -> [..]",
-  doc: "For each element of `indices`, x at that position of the axis and its own of the others. Source: torch.gather.",
+  doc: "For each element of `indices`, the element of x at that index along the axis. Source: torch.gather.",
   canonical: axisAttr("take_along", null),
   infer(inputs, attrs) {
     const wrong = checkIndices("take_along", inputs);
@@ -117,7 +117,7 @@ const takeAlongOp = defineOp({
     const fits = x.shape.length === indices.shape.length
       && x.shape.every((d, i) => i === axis || sameDim(d, dimAt(indices.shape, i)));
     if (fits && isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
-      return fault("value_error", `\`take_along\` finds no entries along axis ${axis} of ${showShape(x.shape)}`);
+      return fault("value_error", `\`take_along\` has no entries to pick along axis ${axis} of ${showShape(x.shape)}`);
     }
     if (fits) return [{ shape: indices.shape, dtype: x.dtype }];
     return fault("shape_mismatch", `\`take_along\` needs shapes that differ in axis ${axis} only, got ` +
@@ -178,7 +178,7 @@ function runningSums(x: Tensor, axis: number): Tensor {
 
 const cumsum = defineOp({
   name: "cumsum", kind: "composite", signature: "(x: [..], axis: int) -> [..]",
-  doc: "Sums of the elements up to each, along an axis without B. Source: torch.cumsum.",
+  doc: "Running sums along an axis without B. Source: torch.cumsum.",
   canonical: axisAttr("cumsum", null),
   infer(inputs, attrs) {
     const wrong = checkFloats("cumsum", inputs, 1);

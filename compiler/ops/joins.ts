@@ -37,7 +37,7 @@ function inferConcat(inputs: readonly TensorType[], attrs: Attrs): readonly [Ten
 
 const concat = defineOp({
   name: "concat", kind: "movement", signature: "(parts: list, axis: int) -> [..]",
-  doc: "The parts one after the other along an axis. Source: torch.cat.",
+  doc: "The parts joined one after another along an axis. Source: torch.cat.",
   canonical([first], attrs) {
     const axis = readAxis(attrs["axis"], "concat", first?.shape.length ?? 0);
     return isFault(axis) ? axis : { axis };
@@ -145,7 +145,8 @@ const shapes: readonly OpRecord[] = [
     oneAxis("unsqueeze", 1),
     (x, attrs) => [...x.slice(0, numberOf(attrs, "axis")), dim(1), ...x.slice(numberOf(attrs, "axis"))],
     [{ inputs: [{ shape: ["B", 5] }], attrs: { axis: -1 } }, { inputs: [{ shape: ["B", 5] }], attrs: { axis: 0 } }]),
-  reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]", "Axes `start` to `end` as one. Source: torch.flatten.",
+  reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]",
+    "Axes `start` to `end` merged into one. Source: torch.flatten.",
     ([x], attrs) => {
       const rank = x?.shape.length ?? 0;
       const from = readAxis(attrs["start"] ?? 1, "flatten", rank);
@@ -179,7 +180,7 @@ const rearranged: readonly OpRecord[] = [
   }),
   made({
     name: "stack", signature: "(parts: list, axis = 0) -> [..]",
-    doc: "Equal tensors along a new axis. Source: torch.stack.",
+    doc: "Tensors of equal shape along a new axis. Source: torch.stack.",
     canonical: ([first], attrs) => oneAxis("stack", 1)(first ? [first] : [], { axis: attrs["axis"] ?? 0 }),
     infer(inputs, attrs) {
       const axis = numberOf(attrs, "axis");
@@ -212,7 +213,7 @@ const rearranged: readonly OpRecord[] = [
   }),
   made({
     name: "roll", signature: "(x: [..], shift: list, axis: list) -> [..]",
-    doc: "Elements moved on by shift[i] along axis[i], those beyond the end back to the start. Source: torch.roll.",
+    doc: "Elements shifted by shift[i] along axis[i]; those past the end wrap around. Source: torch.roll.",
     canonical([x], attrs) {
       const given = asList(attrs["axis"] ?? attrs["axes"]) ?? [attrs["axis"] ?? null];
       const axes = readEach(given, (a) => readAxis(a, "roll", x?.shape.length ?? 0));

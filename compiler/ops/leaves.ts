@@ -30,7 +30,7 @@ const brought = (name: string, key: string, doc: string): OpRecord =>
 export const leaves: readonly OpRecord[] = [
   brought("parameter", "path", "A parameter or buffer, by its path."),
   brought("input", "name", "An input of the model, by its name."),
-  brought("random_uniform", "stream", "Numbers uniform in [0, 1), drawn anew each step; `stream` tells draws apart."),
+  brought("random_uniform", "stream", "Uniform numbers in [0, 1), redrawn every step; `stream` tells them apart."),
   defineOp({
     name: "constant", kind: "leaf", signature: "(value: real) -> []",
     doc: "A number, f32 unless `dtype` says otherwise.",
@@ -47,7 +47,7 @@ export const leaves: readonly OpRecord[] = [
   }),
   defineOp({
     name: "table", kind: "leaf", signature: "(values: list, shape: list) -> [..]", internal: true,
-    doc: "Fixed numbers, row-major: a list of the text as a tensor.",
+    doc: "Fixed numbers, row-major: a list literal as a tensor.",
     canonical(_inputs, attrs) {
       const shape = readShape(attrs["shape"], "`shape` of `table`");
       return isFault(shape) ? shape : withType({ values: numbersOf(attrs, "values"), shape }, dtypeOf(attrs));
@@ -79,7 +79,7 @@ export const leaves: readonly OpRecord[] = [
   }),
   defineOp({
     name: "size", kind: "leaf", signature: "(size: int) -> []", internal: true,
-    doc: "A dimension as f32: how `B` enters tensor arithmetic.",
+    doc: "A dimension as f32, so that `B` can be used in tensor arithmetic.",
     canonical(_inputs, attrs) {
       const { size } = attrs;
       return isDim(size) ? { size } : { size: dim(Number(size)) };
@@ -94,7 +94,7 @@ export const leaves: readonly OpRecord[] = [
   }),
   defineOp({
     name: "full", kind: "composite", signature: "(shape: list, value: real) -> [..]",
-    doc: "One number everywhere. Source: torch.full.",
+    doc: "A tensor filled with one number. Source: torch.full.",
     canonical(_inputs, attrs) {
       const shape = readShape(attrs["shape"], "`shape` of `full`");
       if (isFault(shape)) return shape;
@@ -108,11 +108,11 @@ export const leaves: readonly OpRecord[] = [
   }),
   defineOp({
     name: "bernoulli", kind: "composite", draws: true, signature: "(p: real, shape: list) -> [..]",
-    doc: "1 with probability p, else 0, drawn anew each step. Source: torch.bernoulli.",
+    doc: "1 with probability p, else 0, redrawn every step. Source: torch.bernoulli.",
     canonical(_inputs, attrs) {
       const p = readNumber(attrs["p"], "`p` of `bernoulli`");
       if (isFault(p)) return p;
-      if (p < 0 || p > 1) return fault("value_error", `\`p\` of \`bernoulli\` is a probability, got ${p}`);
+      if (p < 0 || p > 1) return fault("value_error", `\`p\` of \`bernoulli\` must be a probability, got ${p}`);
       const shape = readShape(attrs["shape"], "`shape` of `bernoulli`");
       return isFault(shape) ? shape : { p, shape, stream: attrs["stream"] ?? null };
     },

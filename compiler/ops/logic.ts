@@ -37,7 +37,7 @@ export const logic: readonly OpRecord[] = [
     gradient: "none", samples: [{ inputs: [BITS, { shape: [5], dtype: "bool" }] }],
   }),
   elementwise({
-    name: "or", of: "a b", takes: "bool", gives: "bool", doc: "a or b or both. Source: torch.logical_or.",
+    name: "or", of: "a b", takes: "bool", gives: "bool", doc: "a or b, or both. Source: torch.logical_or.",
     scalar: (a, b) => Number(a !== 0 || b !== 0), wgsl: (a, b) => `(${a} || ${b})`,
     gradient: "none", samples: [{ inputs: [BITS, { shape: [5], dtype: "bool" }] }],
   }),
@@ -46,7 +46,7 @@ export const logic: readonly OpRecord[] = [
     scalar: (x) => Number(x === 0), wgsl: (x) => `(!${x})`, gradient: "none", samples: [{ inputs: [BITS] }],
   }),
   elementwise({
-    name: "where", of: "c a b", takes: "choice", doc: "a where c holds, else b. Source: torch.where.",
+    name: "where", of: "c a b", takes: "choice", doc: "a where c is true, else b. Source: torch.where.",
     scalar: (c, a, b) => (c !== 0 ? (a as number) : (b as number)), // infer has checked the arity
     wgsl: (c, a, b) => `select(${b}, ${a}, ${c})`,
     gradient({ ops, node, dy }) {
@@ -67,7 +67,7 @@ export const logic: readonly OpRecord[] = [
   }),
   elementwise({
     name: "int", of: "x", takes: "free", gives: "i32",
-    doc: "x as i32, towards zero; beyond the range, its end (as in WGSL). Source: torch.Tensor.int.",
+    doc: "x as i32, rounded toward zero and clamped to the range (as in WGSL). Source: torch.Tensor.int.",
     scalar: (x) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))), wgsl: (x) => `i32(${x})`,
     gradient: "none",
     samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9] }] }, { inputs: [BITS] }],

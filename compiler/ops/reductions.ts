@@ -104,17 +104,17 @@ const toExtremum = spread((o, dy, y, x, axes) => {
 
 const folds: readonly OpRecord[] = [
   reduction({
-    name: "sum", doc: "The sum over axes (all when none are given). Source: torch.sum.",
+    name: "sum", doc: "The sum over axes (default: all). Source: torch.sum.",
     fold: { identity: 0, combine: (a, b) => a + b, wgsl: (a, b) => `(${a} + ${b})` },
     gradient: spread((_o, dy) => dy), samples: samplesIn(-2, 2),
   }),
   reduction({
-    name: "max", doc: "The greatest element over axes. Source: torch.amax.",
+    name: "max", doc: "The largest element over axes. Source: torch.amax.",
     fold: { identity: -GREATEST, combine: (a, b) => Math.max(a, b), wgsl: (a, b) => `max(${a}, ${b})` },
     gradient: toExtremum, samples: samplesIn(-2, 2),
   }),
   reduction({
-    name: "min", doc: "The least element over axes. Source: torch.amin.",
+    name: "min", doc: "The smallest element over axes. Source: torch.amin.",
     fold: { identity: GREATEST, combine: (a, b) => Math.min(a, b), wgsl: (a, b) => `min(${a}, ${b})` },
     gradient: toExtremum, samples: samplesIn(-2, 2),
   }),
@@ -131,12 +131,12 @@ const folds: readonly OpRecord[] = [
     samples: samplesIn(0.5, 1.5),
   }),
   reduction({
-    name: "any", doc: "Whether any element holds. Source: torch.any.", dtype: "bool",
+    name: "any", doc: "Whether any element is true. Source: torch.any.", dtype: "bool",
     fold: { identity: 0, combine: (a, b) => a | b, wgsl: (a, b) => `(${a} || ${b})` },
     gradient: "none", samples: [{ inputs: [{ shape: ["B", 5], dtype: "bool" }], attrs: { axis: [1] } }],
   }),
   reduction({
-    name: "all", doc: "Whether all elements hold. Source: torch.all.", dtype: "bool",
+    name: "all", doc: "Whether all elements are true. Source: torch.all.", dtype: "bool",
     fold: { identity: 1, combine: (a, b) => a & b, wgsl: (a, b) => `(${a} && ${b})` },
     gradient: "none", samples: [{ inputs: [{ shape: ["B", 5], dtype: "bool" }], attrs: { axis: [1] } }],
   }),
@@ -198,7 +198,7 @@ const composites: readonly OpRecord[] = [
     gradient: spread((o, dy, y, x) => o.mul(dy, o.unary("exp", o.sub(x, y)))),
   }),
   derived({
-    name: "norm", doc: "√Σ x²; its slope at 0 is 0. Source: torch.linalg.vector_norm.",
+    name: "norm", doc: "√Σ x²; its gradient at 0 is 0. Source: torch.linalg.vector_norm.",
     value: (ops, x, axes) => ops.call("sqrt", [algebra(ops).sum(algebra(ops).mul(x, x), axes)]),
     gradient: spread((o, dy, y, x) => o.mul(x, o.where(o.gt(y, 0), o.div(dy, o.where(o.gt(y, 0), y, 1)), 0))),
   }),
@@ -215,7 +215,7 @@ function position(name: "argmax" | "argmin", extremum: "max" | "min",
   better: (a: number, b: number) => boolean): OpRecord {
   return defineOp({
     name, kind: "composite", signature: "(x: [..], axis: int, keep = false) -> [..]",
-    doc: `i32 position of the ${extremum}imum along one axis, the lowest on ties. Source: torch.${name}.`,
+    doc: `i32 position of the ${extremum}imum along one axis; the lowest on ties. Source: torch.${name}.`,
     canonical(inputs, attrs) {
       const canonical = reductionAttrs(name, inputs, attrs);
       if (isFault(canonical) || axesOf(canonical).length === 1) return canonical;

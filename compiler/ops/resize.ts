@@ -33,7 +33,7 @@ function weights(ops: Ops, from: number, to: number): Node {
 
 export const resize: OpRecord = defineOp({
   name: "resize", kind: "composite", signature: "(x: [N, C, H, W], size) -> [N, C, _, _]",
-  doc: "Images of another size, [height, width] or one number for both: bicubic, antialiased where they shrink. " +
+  doc: "Images resized to [height, width], or one number for both: bicubic, antialiased when shrinking. " +
     "Source: Pillow, Image.resize with BICUBIC, without its rounding to bytes.",
   canonical(_inputs, attrs) {
     const given = asList(attrs["size"]) ?? [attrs["size"] ?? null, attrs["size"] ?? null];

@@ -20,7 +20,7 @@ const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; 
 
 const reshape = defineOp({
   name: "reshape", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
-  doc: "The same elements in row-major order under another shape, which holds as many. Source: torch.reshape.",
+  doc: "The same elements, in row-major order, in another shape of equal size. Source: torch.reshape.",
   canonical(_inputs, attrs) {
     const shape = readShape(attrs["shape"], "`shape` of `reshape`");
     return isFault(shape) ? shape : { shape };
@@ -31,8 +31,8 @@ const reshape = defineOp({
     if (shape.filter((d) => !isConstant(d)).length > 1) return twoBatches("reshape", shape);
     const [had, wanted] = [sizeOf(x.shape), sizeOf(shape)];
     if (sameDim(had, wanted)) return [{ shape, dtype: x.dtype }];
-    return fault("element_count", `\`reshape\` cannot make ${showShape(shape)} of ${showShape(x.shape)}: ` +
-      `${showDim(wanted)} elements of ${showDim(had)}`);
+    return fault("element_count", `\`reshape\` cannot turn ${showShape(x.shape)} into ${showShape(shape)}: ` +
+      `it has ${showDim(had)} elements, not ${showDim(wanted)}`);
   },
   evaluate: ([x], _attrs, [shape = []]) => (x ? [{ shape, data: x.data }] : []),
   pull: (node, index, read) => read(0, delinearize(linearize(index, node.shape), operand(node.inputs, 0).shape)),
@@ -45,8 +45,8 @@ const reshape = defineOp({
 });
 
 const twoBatches = (op: string, shape: Shape): OpFault =>
-  fault("symbolic_batch", `\`${op}\` would hold the batch twice: ${showShape(shape)}`,
-    "one dimension of a tensor may hold B; keep the batch apart");
+  fault("symbolic_batch", `\`${op}\` would contain the batch twice: ${showShape(shape)}`,
+    "only one dimension of a tensor may contain B; keep the batch separate");
 
 const permute = defineOp({
   name: "permute", kind: "movement", signature: "(x: [..], order: list) -> [..]",
@@ -98,7 +98,7 @@ const expand = defineOp({
     const fits = reached?.length === shape.length && reached.every((d, i) => sameDim(d, dimAt(shape, i)));
     if (fits) return [{ shape, dtype: x.dtype }];
     return fault("shape_mismatch", `\`expand\` cannot repeat ${showShape(x.shape)} to ${showShape(shape)}`,
-      "only sizes of 1 are repeated; new axes come in front");
+      "only axes of size 1 are repeated; new axes go in front");
   },
   evaluate: ([x], _attrs, [shape = []]) => (x ? [readStrided(x.data, shape, broadcastStrides(x.shape, shape))] : []),
   pull(node, index, read) {
@@ -154,9 +154,10 @@ const slice = defineOp({
       const inside = atMost(dim(0), start) && atMost(stop, size)
         && (sameDim(start, stop) || atMost(start, subDim(stop, dim(1))));
       const range = `${showDim(start)}:${showDim(stop)}`;
-      if (!inside) return fault("value_error", `slice ${range} does not lie in axis ${i} of ${showShape(x.shape)}`);
+      if (!inside) return fault("value_error", `slice ${range} is out of range for axis ${i} of ${showShape(x.shape)}`);
       const extent = sliceSize(start, stop, step);
-      if (!extent) return fault("symbolic_batch", `slice ${range}:${step} of axis ${i} has no size for every batch`);
+      if (!extent) return fault("symbolic_batch",
+        `slice ${range}:${step} of axis ${i} does not have a size for every batch`);
       shape.push(extent);
     }
     return [{ shape, dtype: x.dtype }];
@@ -235,7 +236,8 @@ const padSamples: readonly OpSample[] = [
 /** Sizes of a margin, which may hold B and may be 0. */
 function readMargin(a: Attr | undefined, what: string, rank: number): readonly Dim[] | OpFault {
   const list = asList(a);
-  if (!list || list.length !== rank) return fault("wrong_type", `${what} needs a list of ${rank} numbers, one an axis`);
+  if (!list || list.length !== rank) return fault("wrong_type",
+    `${what} needs a list of ${rank} numbers, one per axis`);
   return readEach(list, (item) => {
     if (isDim(item) && !isConstant(item)) return item;
     const value = readWhole(item, what, 0);
@@ -292,7 +294,7 @@ const pad = defineOp({
 
 const flip = defineOp({
   name: "flip", kind: "movement", signature: "(x: [..], axis: list) -> [..]",
-  doc: "The axes backwards. Source: torch.flip.",
+  doc: "x reversed along the axes. Source: torch.flip.",
   canonical([x], attrs) {
     const axes = readAxes(attrs["axis"] ?? attrs["axes"], "flip", x?.shape.length ?? 0);
     return isFault(axes) ? axes : { axes };

@@ -8,8 +8,9 @@
  */
 import { makeOps } from "../ir/build.js";
 import { sameShape, showShape } from "../ir/dim.js";
-import { GraphBuilder, rootsOf, topological, type Graph, type Node, type Origin, type Parameter } from "../ir/graph.js";
+import { GraphBuilder, rootsOf, topological, type Graph, type Node, type Origin } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
+import { copyGraph, overImages, rebuild } from "../ir/map.js";
 import { attempt, type Attempt, type Context, type Rule } from "./rule.js";
 import type { Match } from "./pattern.js";
 
@@ -32,10 +33,10 @@ export interface Rewritten {
 const SWEEPS = 400;
 const STEPS_AT_A_NODE = 64;
 
-/** The graph at the fixed point of `rules`, its nodes numbered densely. Throws a CompilerBug if there is none. */
+/** The graph at the fixed point of `rules`, its nodes numbered densely. Throws a CompilerBug if they never settle. */
 export function rewrite(graph: Graph, rules: readonly Rule[]): Rewritten {
   const rewriter = new Rewriter(rules);
-  let current = transplant(graph, rewriter.builder);
+  let current = copyGraph(graph, rewriter.builder);
   let sweeps = 0;
   for (;;) {
     const next = rewriter.sweep(current);
@@ -47,39 +48,7 @@ export function rewrite(graph: Graph, rules: readonly Rule[]): Rewritten {
   const refusals = alive.flatMap((node) => [...(rewriter.refusals.get(node)?.values() ?? [])]);
   const order = rules.map((r) => r.name);
   const firings = new Map([...rewriter.firings].sort(([x], [y]) => order.indexOf(x) - order.indexOf(y)));
-  return { graph: transplant(current, new GraphBuilder()), firings, refusals };
-}
-
-/** `node` on other inputs of the same types. */
-function copyOver(node: Node, inputs: readonly Node[], builder: GraphBuilder): Node {
-  const { op, attrs, shape, dtype, extra, origin } = node;
-  return builder.add(op, inputs, attrs, [{ shape, dtype }, ...extra], origin);
-}
-
-/** The same graph in another builder. */
-function transplant(graph: Graph, builder: GraphBuilder): Graph {
-  const roots = [...graph.inputs.values(), ...[...graph.parameters.values()].map((p) => p.node), ...rootsOf(graph)];
-  const image = new Map<Node, Node>();
-  for (const node of topological(roots)) {
-    const inputs = node.inputs.map((i) => at(image, i));
-    image.set(node, copyOver(node, inputs, builder));
-  }
-  return mapGraph(graph, (node) => at(image, node));
-}
-
-function at(image: ReadonlyMap<Node, Node>, node: Node): Node {
-  const found = image.get(node);
-  invariant(found, "inputs come before users");
-  return found;
-}
-
-function mapGraph(graph: Graph, f: (node: Node) => Node): Graph {
-  const nodes = (m: ReadonlyMap<string, Node>) => new Map([...m].map(([name, node]) => [name, f(node)] as const));
-  const parameters = [...graph.parameters].map(([path, p]): [string, Parameter] => [path, { ...p, node: f(p.node) }]);
-  return {
-    inputs: nodes(graph.inputs), parameters: new Map(parameters), outputs: nodes(graph.outputs),
-    updates: nodes(graph.updates),
-  };
+  return { graph: copyGraph(current, new GraphBuilder()), firings, refusals };
 }
 
 class Rewriter {
@@ -109,13 +78,17 @@ class Rewriter {
       image.set(node, now);
       changed ||= now !== node;
     }
-    return changed ? mapGraph(graph, (node) => image.get(node) ?? node) : graph;
+    return changed ? overImages(graph, (node) => image.get(node) ?? node) : graph;
   }
 
   /** `node` over the images of its inputs. */
   #rebuilt(node: Node, image: ReadonlyMap<Node, Node>): Node {
-    if (node.inputs.every((i) => image.get(i) === i)) return node;
-    return copyOver(node, node.inputs.map((i) => at(image, i)), this.builder);
+    const inputs = node.inputs.map((input) => {
+      const found = image.get(input);
+      invariant(found, "inputs come before users");
+      return found;
+    });
+    return inputs.every((input, i) => input === node.inputs[i]) ? node : rebuild(this.builder, node, inputs);
   }
 
   #contextually(node: Node, context: Context, image: ReadonlyMap<Node, Node>): Node | undefined {
@@ -139,7 +112,7 @@ class Rewriter {
         step < STEPS_AT_A_NODE, `rules come to rest at a node; still firing: ${[...this.lastFired].join(", ")}`
       );
       const inputs = now.inputs.map((input) => this.#settle(input, context));
-      if (inputs.some((input, i) => input !== now.inputs[i])) now = copyOver(now, inputs, this.builder);
+      if (inputs.some((input, i) => input !== now.inputs[i])) now = rebuild(this.builder, now, inputs);
       const next = this.#settled.get(now) ?? this.#once(now, context) ?? now;
       if (next === now) break;
       now = next;

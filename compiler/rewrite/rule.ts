@@ -19,7 +19,7 @@ export interface Context {
   opsAt(node: Node): Ops;
 }
 
-/** Text in the expression syntax, or code that builds the replacement; undefined: this match is none after all. */
+/** Text in the expression syntax, or code that builds the replacement; undefined: the rule does not apply after all. */
 type Replacement = string | ((ops: Ops, match: Match, context: Context) => Node | undefined);
 
 /** True: replace. False: the pattern does not really apply. Text: it applies but is refused, for this reason. */

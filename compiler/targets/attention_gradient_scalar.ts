@@ -48,7 +48,9 @@ function gradientOfLanes(spec: AttentionGradientSpec, lanes: Lanes, groups: numb
       role(spec, tile, { own: keys, others: queries, owned: [k, v], passing: [q, dy], queries: false }),
     ),
   ].join("\n");
-  return { enables: ["enable subgroups;"], declarations: "", workgroupSize: lanes, body, grid };
+  return {
+    features: ["subgroups"], lanes, workgroupArrays: [], declarations: "", workgroupSize: lanes, body, grid,
+  };
 }
 
 /** Statements of a workgroup that owns rows from `tile * rows` on. */

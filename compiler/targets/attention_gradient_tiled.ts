@@ -59,15 +59,17 @@ export const attentionGradientTiled: Template<AttentionGradientSpec> = (spec) =>
     ),
   ].join("\n");
   const stored = parts === "all" ? ["0", "1", "2"] : parts === "queries" ? ["0"] : ["1", "2"];
-  const [ownCells, otherCells] = [tile.rows, tile.others].map((n) => n * (tile.valueWidth + 1));
+  const cells = (rows: number): number => rows * (tile.valueWidth + 1);
   const weightCells = tile.rows * (tile.others + 1);
   return {
-    enables: [],
-    declarations: [
-      ...["a", "b"].map((name) => `var<workgroup> ${name}_block: array<vec4f, ${ownCells}>;`),
-      ...["u", "w"].map((name) => `var<workgroup> ${name}_block: array<vec4f, ${otherCells}>;`),
+    features: [],
+    workgroupArrays: [
+      ...["a", "b"].map((name) => ({ name: `${name}_block`, type: "vec4f" as const, length: cells(tile.rows) })),
+      ...["u", "w"].map((name) => ({ name: `${name}_block`, type: "vec4f" as const, length: cells(tile.others) })),
       ...["slopes", ...(parts === "queries" ? [] : ["weights"])].map((name) =>
-        `var<workgroup> ${name}: array<f32, ${weightCells}>;`),
+        ({ name, type: "f32" as const, length: weightCells })),
+    ],
+    declarations: [
       ...stored.map((part) => `fn finish${part}(row: i32, col: i32, batch: i32, value: f32) {\n` +
         `${spec.epilogue({ part, row: "row", col: "col", batch: "batch", value: "value" })}\n}`),
     ].join("\n"),

@@ -83,7 +83,9 @@ function attentionOfLanes(spec: AttentionSpec, lanes: Lanes): KernelText {
     "}",
     stores(spec, tile),
   ].join("\n");
-  return { enables: ["enable subgroups;"], declarations: "", workgroupSize: lanes, body, grid };
+  return {
+    features: ["subgroups"], lanes, workgroupArrays: [], declarations: "", workgroupSize: lanes, body, grid,
+  };
 }
 
 function scores(spec: AttentionSpec, { lanes, queries, keys }: Tile, q: Reader, k: Reader): string {

@@ -28,7 +28,9 @@ interface Tile {
 }
 
 /** Sizes of the four arrays: queries, keys or values, weights, what threads tell each other. */
-function cells([queries, keys]: readonly [number, number], width: number, valueWidth: number): readonly number[] {
+function cells(
+  [queries, keys]: readonly [number, number], width: number, valueWidth: number,
+): readonly [query: number, key: number, weights: number, told: number] {
   // Rows get one more element than they need, so that neighbouring rows start in different banks.
   return [queries * (width + 1), keys * Math.max(width + 1, valueWidth), queries * (keys + 1), queries * SHARE];
 }
@@ -37,7 +39,7 @@ function tileOf({ queries, width, valueWidth }: AttentionSpec): Tile {
   const [w, v] = [Math.ceil(width / 4), Math.ceil(valueWidth / 4)];
   const few = isConstant(queries.dim) && queries.dim.c <= 8;
   const bytes = (block: readonly [number, number]): number => {
-    const [q = 0, k = 0, p = 0, t = 0] = cells(block, w, v);
+    const [q, k, p, t] = cells(block, w, v);
     return 16 * (q + k) + 4 * (p + t);
   };
   const allowed = BLOCKS.filter(([q]) => !few || q <= 8);
@@ -79,14 +81,13 @@ export const attentionTiled: Template<AttentionSpec> = (spec) => {
   ].join("\n");
   const finish = spec.epilogue({ row: "row", col: "col", batch: "batch", value: "value" });
   return {
-    enables: [],
-    declarations: [
-      `var<workgroup> query_block: array<vec4f, ${queryCells}>;`,
-      `var<workgroup> key_block: array<vec4f, ${keyCells}>;`,
-      `var<workgroup> weights: array<f32, ${weightCells}>;`,
-      `var<workgroup> told: array<f32, ${toldCells}>;`,
-      `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
-    ].join("\n"),
+    features: [],
+    workgroupArrays: [
+      { name: "query_block", type: "vec4f", length: queryCells },
+      { name: "key_block", type: "vec4f", length: keyCells },
+      { name: "weights", type: "f32", length: weightCells }, { name: "told", type: "f32", length: toldCells },
+    ],
+    declarations: `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
     workgroupSize: tile.threads,
     body,
     grid,

@@ -68,7 +68,9 @@ function contractionOfLanes(spec: ContractionSpec, lanes: Lanes): KernelText {
     sums(spec, product),
     stores(spec, product, tile),
   ].join("\n");
-  return { enables: ["enable subgroups;"], declarations: "", workgroupSize: lanes, body, grid };
+  return {
+    features: ["subgroups"], lanes, workgroupArrays: [], declarations: "", workgroupSize: lanes, body, grid,
+  };
 }
 
 /** Statements that leave the sums in `total[(h·moved + v)·lanes + x]`. */

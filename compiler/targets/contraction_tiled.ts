@@ -81,9 +81,9 @@ export const contractionTiled: Template<ContractionSpec> = (spec) => {
   ].join("\n");
   const finish = spec.epilogue({ row: "row", col: "col", batch: "batch", value: "value" });
   return {
-    enables: [],
-    declarations: `var<workgroup> shared_tile: array<vec4f, ${cells}>;\n` +
-      `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
+    features: [],
+    workgroupArrays: [{ name: "shared_tile", type: "vec4f", length: cells }],
+    declarations: `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
     workgroupSize: threads,
     body,
     grid,

@@ -106,11 +106,27 @@ export interface AttentionGradientSpec {
 /** How many workgroups: Π ⌈dim / per⌉, laid out over x and y by the runtime; the kernel linearises them again. */
 export type Grid = readonly { readonly dim: Dim; readonly per: number }[];
 
+/** A WebGPU feature that kernels may need, and the WGSL directive that turns it on. */
+export const FEATURES = { subgroups: "enable subgroups;", "shader-f16": "enable f16;" } as const;
+type Feature = keyof typeof FEATURES;
+
+/** An array in workgroup memory. */
+export interface WorkgroupArray {
+  readonly name: string;
+  readonly type: keyof typeof WORKGROUP_BYTES;
+  readonly length: number;
+}
+/** Bytes of an element in workgroup memory. */
+export const WORKGROUP_BYTES = { f32: 4, i32: 4, vec4f: 16 } as const;
+
 /** A kernel's text without header, bindings and `override B`, which the caller puts in front. */
 export interface KernelText {
-  /** WGSL directives the kernel needs (`enable subgroups;`), first in the file. */
-  readonly enables: readonly string[];
-  /** Module-scope declarations (workgroup variables, constants, functions). */
+  /** WebGPU features the kernel needs beyond the core. */
+  readonly features: readonly Feature[];
+  /** Fewest lanes of a subgroup it is right on; absent when it uses none. */
+  readonly lanes?: number;
+  readonly workgroupArrays: readonly WorkgroupArray[];
+  /** Module-scope declarations besides: constants and functions. */
   readonly declarations: string;
   readonly workgroupSize: number;
   /**

@@ -6,7 +6,8 @@ import { invariant } from "../ir/invariant.js";
 import type { Ops } from "../ir/op.js";
 import { algebra, type Algebra } from "../ops/algebra.js";
 import { LANE_ROW } from "./lanes.js";
-import type { ClipSetting } from "./settings.js";
+import type { Arguments, CallSetting } from "./settings.js";
+import { numberOf, outside, type CallFault, type CallRecord } from "./vocabulary/record.js";
 
 /** Gradients by the path of what they are of: a parameter or a lane. */
 export type Gradients = ReadonlyMap<string, Node>;
@@ -27,26 +28,78 @@ export function globalNorm(ops: Ops, gradients: Gradients): Node {
   return o.unary("sqrt", rest.reduce((total, square) => o.add(total, square), first));
 }
 
-/** Gradients within the recipe's bound. @param parameters by path. @param norm of the gradients, where known. */
-export function clipped(
-  ops: Ops, gradients: Gradients, clip: ClipSetting, parameters: ReadonlyMap<string, Node>, norm?: Node,
-): Gradients {
-  const o = algebra(ops);
-  const each = (f: (g: Node, path: string) => Node): Gradients =>
-    new Map([...gradients].map(([path, g]): [string, Node] => [path, f(g, path)]));
-  switch (clip.kind) {
-    case "global_norm": {
-      const scale = o.binary("minimum", 1, o.div(clip.limit, o.add(norm ?? globalNorm(ops, gradients), 1e-6)));
-      return each((g) => o.mul(g, scale));
-    }
-    case "value": return each((g) => o.binary("maximum", o.binary("minimum", g, clip.limit), -clip.limit));
-    case "adaptive": return each((g, path) => {
-      const parameter = parameters.get(path);
-      invariant(parameter !== undefined, "a gradient has its parameter");
-      return adaptive(o, g, parameter, clip.factor);
-    });
-    default: return clip satisfies never;
-  }
+/** What a bound is computed from. */
+interface ClipContext {
+  readonly ops: Ops;
+  readonly gradients: Gradients;
+  /** By the gradients' paths. */
+  readonly parameters: ReadonlyMap<string, Node>;
+  /** Of the gradients, where known. */
+  readonly norm: Node | undefined;
+}
+
+/** One bound on gradients. */
+interface ClipRecord extends CallRecord {
+  /** Whether it reads the length of all gradients together. */
+  readonly needsNorm: boolean;
+  /** Whether it looks at nothing but single elements and that length, so that gradients may lie in lanes. */
+  readonly elementwise: boolean;
+  bound(context: ClipContext, given: Arguments): Gradients;
+}
+
+const each = (gradients: Gradients, f: (g: Node, path: string) => Node): Gradients =>
+  new Map([...gradients].map(([path, g]): [string, Node] => [path, f(g, path)]));
+
+const positive = (owner: string, argument: string) => (given: Arguments): CallFault | undefined => {
+  const fault = outside(owner, argument, given[argument], { least: Number.MIN_VALUE });
+  return fault && { ...fault, text: fault.text.replace(`at least ${Number.MIN_VALUE}`, "more than 0") };
+};
+
+const CLIP_RECORDS: readonly ClipRecord[] = [
+  {
+    name: "global_norm", signature: "(limit: real)", needsNorm: true, elementwise: true,
+    doc: "Scales all gradients by min(1, limit / (norm + 1e-6)). Source: torch.nn.utils.clip_grad_norm_.",
+    check: positive("global_norm", "limit"),
+    bound({ ops, gradients, norm }, given) {
+      const o = algebra(ops);
+      const length = o.add(norm ?? globalNorm(ops, gradients), 1e-6);
+      const scale = o.binary("minimum", 1, o.div(numberOf(given["limit"]), length));
+      return each(gradients, (g) => o.mul(g, scale));
+    },
+  },
+  {
+    name: "value", signature: "(limit: real)", needsNorm: false, elementwise: true,
+    doc: "Clamps every element to ±limit. Source: torch.nn.utils.clip_grad_value_.",
+    check: positive("value", "limit"),
+    bound({ ops, gradients }, given) {
+      const [o, limit] = [algebra(ops), numberOf(given["limit"])];
+      return each(gradients, (g) => o.binary("maximum", o.binary("minimum", g, limit), -limit));
+    },
+  },
+  {
+    name: "adaptive", signature: "(factor: real)", needsNorm: false, elementwise: false,
+    doc: "Limits each unit's gradient norm to `factor` times its weights' norm, at least 1e-3. All parameters are " +
+      "clipped; timm excludes the head. Source: Brock et al. 2021, §4.",
+    check: positive("adaptive", "factor"),
+    bound({ ops, gradients, parameters }, given) {
+      const o = algebra(ops);
+      return each(gradients, (g, path) => {
+        const parameter = parameters.get(path);
+        invariant(parameter !== undefined, "a gradient has its parameter");
+        return adaptive(o, g, parameter, numberOf(given["factor"]));
+      });
+    },
+  },
+];
+
+/** Every bound by its name. */
+export const CLIPS: ReadonlyMap<string, ClipRecord> = new Map(CLIP_RECORDS.map((one) => [one.name, one]));
+
+/** The record of a recipe's bound. */
+export function clipRecord({ name }: CallSetting): ClipRecord {
+  const record = CLIPS.get(name);
+  invariant(record !== undefined, `\`${name}\` is a bound`);
+  return record;
 }
 
 /** Each unit of the first axis by min(1, factor·max(‖w‖, 1e-3) / ‖g‖); vectors and 0-d as one unit. */

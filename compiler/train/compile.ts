@@ -21,6 +21,10 @@ export interface RecipeCompileOptions {
   readonly without?: readonly Optimization[];
   /** False updates every parameter by kernels of its own. Default true. */
   readonly lanes?: boolean;
+  /** Looks over every graph after every pass, and throws a CompilerBug if it is invalid. */
+  readonly verify?: boolean;
+  /** Names of tensors that a program of its own brings to the loss besides images, labels and targets. */
+  readonly others?: readonly string[];
 }
 
 export interface CompiledRecipe {
@@ -37,7 +41,7 @@ type GraphName = keyof TrainingManifest["graphs"];
 export function compileRecipe(
   program: Program, target: string | undefined, options: RecipeCompileOptions = {},
 ): { readonly compiled?: CompiledRecipe; readonly diagnostics: readonly Diagnostic[] } {
-  const { recipe, diagnostics } = elaborateRecipe(program, target, { ops: OPS });
+  const { recipe, diagnostics } = elaborateRecipe(program, target, { ops: OPS, others: options.others ?? [] });
   return recipe ? { compiled: compiledRecipe(recipe, options), diagnostics } : { diagnostics };
 }
 
@@ -53,7 +57,9 @@ export function compiledRecipe(recipe: ElaboratedRecipe, options: RecipeCompileO
   const manifests: Partial<Record<GraphName, Manifest>> = {};
   const wgsl = new Map<string, string>();
   for (const [name, graph] of sources) {
-    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, { without: options.without ?? [] });
+    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, {
+      without: options.without ?? [], verify: options.verify === true,
+    });
     graphs[name] = compiled;
     manifests[name] = graphManifest(recipe.name, compiled);
     for (const [kernel, text] of compiled.wgsl) wgsl.set(`${name}/${kernel}`, text);

@@ -46,7 +46,7 @@ export function lossOf(context: LossContext): Node | undefined {
   if (node && node.shape.length === 0 && node.dtype === "f32") return node;
   const got = node ? `a tensor ${showType(node)}` : describe(result.value);
   const help = node ? { help: "take its mean: `mean(…)`" } : {};
-  frame.fail("wrong_type", { text: `a loss is one number, got ${got}`, ...help }, result.span);
+  frame.fail("wrong_type", { text: `a loss must be a single number, got ${got}`, ...help }, result.span);
   return undefined;
 }
 
@@ -77,7 +77,7 @@ function bindParam(frame: Frame, param: ast.Param): void {
   if (param.type?.kind !== "tensor") {
     if (param.initial) frame.names.set(name, frame.evaluate(param.initial));
     else {
-      const text = `\`${name}\` of a loss is a tensor that the data brings`;
+      const text = `\`${name}\` of a loss must be a tensor that the data provides`;
       const value = frame.fail("wrong_type", { text, help: `write its shape, as in \`${name}: [B, C]\`` }, param.span);
       frame.names.set(name, value);
     }
@@ -97,7 +97,7 @@ function bindParam(frame: Frame, param: ast.Param): void {
 function shapeOf(frame: Frame, type: ast.TensorType): Shape | undefined {
   const open = type.dims.find((d) => d.kind !== "expr" || isUnbound(frame, d.expr));
   if (open) {
-    const text = `nothing says what \`${frame.text(open.span)}\` is in \`${frame.text(type.span)}\``;
+    const text = `the size \`${frame.text(open.span)}\` in \`${frame.text(type.span)}\` is unknown`;
     const help = "sizes come from the trained model's inputs of the same name; `C` is its number of classes";
     frame.fail("value_error", { text, help }, open.span);
     return undefined;

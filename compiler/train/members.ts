@@ -11,8 +11,17 @@ import { Frame, type Session } from "../elaborate/frame.js";
 import { describe, isBroken, show, type Value } from "../elaborate/values.js";
 import { NORMALIZATION_NAMES, withNumbers } from "./normalizations.js";
 import type { Argument, CallSetting, Count } from "./settings.js";
+import { CALLS } from "./vocabulary/index.js";
+import type { CallFault, CallRecord } from "./vocabulary/record.js";
 
 type ValueMember = ast.ValueMember;
+
+/** Where a call stands: the frame that reports what is wrong with it, and the places of the arguments it is given. */
+interface CallPlace {
+  readonly frame: Frame;
+  readonly span: ast.Span;
+  readonly arguments: ReadonlyMap<string, ast.Span>;
+}
 
 /** Where a recipe's values stand: each by name, and the frame that reports what is wrong with one. */
 export class RecipeValues {
@@ -20,6 +29,7 @@ export class RecipeValues {
   readonly values = new Map<string, Value>();
   readonly calls = new Map<string, readonly CallSetting[]>();
   readonly words = new Map<string, string>();
+  readonly #places = new Map<CallSetting, CallPlace>();
   readonly #session: Session;
   readonly #recipe: ast.Recipe;
   readonly #members: ReadonlyMap<string, RecipeMember>;
@@ -52,6 +62,14 @@ export class RecipeValues {
   fail(name: string, text: string, help?: string): void {
     const found = this.#members.get(name);
     if (found) this.frame(found).fail("value_error", help === undefined ? { text } : { text, help }, this.span(name));
+  }
+
+  /** Reports at a call, or at one of its arguments where it is given. */
+  failCall(call: CallSetting, { text, help, argument }: CallFault): void {
+    const place = this.#places.get(call);
+    if (!place) return; // the schedule that stands for none
+    const span = (argument === undefined ? undefined : place.arguments.get(argument)) ?? place.span;
+    place.frame.fail("value_error", help === undefined ? { text } : { text, help }, span);
   }
 
   /** The number of a member without unit. */
@@ -90,13 +108,27 @@ export class RecipeValues {
     }
     if (accepts?.is === "call") {
       const items = expr.kind === "list" && accepts.list === true ? expr.items : [expr];
-      const calls = items.map((item) => readCall(frame, item, accepts.calls));
-      this.calls.set(name, calls.filter((one) => one !== undefined));
+      this.calls.set(name, items.flatMap((item) => this.#call(frame, item, CALLS[accepts.of])));
       return;
     }
     const value = frame.evaluate(expr);
     this.values.set(name, value);
     if (accepts && !isBroken(value)) checkMember(frame, name, value, expr.span, accepts);
+  }
+
+  /** A call with all its arguments; none after a diagnostic. */
+  #call(frame: Frame, expr: ast.Expr, known: ReadonlyMap<string, CallRecord>): readonly CallSetting[] {
+    const record = expr.kind === "call" ? known.get(expr.callee.text) : undefined;
+    if (expr.kind !== "call" || !record) return []; // the front end has reported it
+    const { params } = parseSignature(`${record.signature} -> []`);
+    const call = readCall(frame, expr, params);
+    if (!call) return [];
+    const spans = expr.args.map((arg, i) => [arg.name?.text ?? params[i]?.name.text ?? "", arg.value.span] as const);
+    this.#places.set(call, { frame, span: expr.span, arguments: new Map(spans) });
+    const fault = record.check?.(call.arguments);
+    if (!fault) return [call];
+    this.failCall(call, fault);
+    return [];
   }
 }
 
@@ -110,7 +142,7 @@ function checkMember(frame: Frame, name: string, value: Value, span: ast.Span,
       const fits = value.kind === "number" && value.value >= least && value.value <= most
         && (whole !== true || Number.isInteger(value.value));
       const kind = whole === true ? "a whole number" : "a number";
-      const text = `\`${name}\` is ${kind} between ${least} and ${most}, got ${describe(value)}`;
+      const text = `\`${name}\` must be ${kind} between ${least} and ${most}, got ${describe(value)}`;
       if (!fits) frame.fail("value_error", { text }, span);
       return;
     }
@@ -129,10 +161,7 @@ function checkCount(frame: Frame, name: string, value: Value, span: ast.Span, un
 }
 
 /** A call of the vocabulary with all arguments; undefined after a diagnostic. */
-function readCall(frame: Frame, expr: ast.Expr, calls: Readonly<Record<string, string>>): CallSetting | undefined {
-  const text = expr.kind === "call" && Object.hasOwn(calls, expr.callee.text) ? calls[expr.callee.text] : undefined;
-  if (expr.kind !== "call" || text === undefined) return undefined; // the front end has reported it
-  const { params } = parseSignature(`${text} -> []`);
+function readCall(frame: Frame, expr: ast.Call, params: readonly ast.Param[]): CallSetting | undefined {
   const name = expr.callee.text;
   const given: Record<string, Argument> = {};
   let complete = true;
@@ -154,8 +183,8 @@ function readCall(frame: Frame, expr: ast.Expr, calls: Readonly<Record<string, s
   const call = withNumbers({ name, arguments: given }, new Set(stated));
   if (call) return call;
   const known = NORMALIZATION_NAMES.map((one) => `"${one}"`).join(", ");
-  const what = `no normalization is called "${String(given["name"])}"`;
-  frame.fail("value_error", { text: what, help: `take one of ${known}, or give mean and std` }, expr.span);
+  const what = `unknown normalization "${String(given["name"])}"`;
+  frame.fail("value_error", { text: what, help: `use one of ${known}, or give mean and std` }, expr.span);
   return undefined;
 }
 
@@ -170,7 +199,7 @@ function suits(frame: Frame, param: ast.Param, fallback: Value | undefined, valu
     return false;
   }
   if (!param.type && !fallback && value.kind !== "string") {
-    const text = `\`${what}\` of \`${owner}\` takes a text, got ${describe(value)}`;
+    const text = `\`${what}\` of \`${owner}\` takes a string, got ${describe(value)}`;
     frame.fail("wrong_type", { text }, span);
     return false;
   }

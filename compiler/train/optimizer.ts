@@ -2,11 +2,12 @@
  * @file The optimizers: one record each, listed once. An update is an expression over one parameter, its gradient and
  * its state, of any shape: it builds a node a parameter, or one over a lane of many.
  */
-import type { OpFault } from "../ir/op.js";
 import type { Node } from "../ir/graph.js";
 import type { Algebra } from "../ops/algebra.js";
-import { fault } from "../ops/attributes.js";
-import type { Argument, Arguments } from "./settings.js";
+import type { Arguments } from "./settings.js";
+import {
+  listOf, numberOf, numbersIn, within, type CallFault, type CallRecord, type Range,
+} from "./vocabulary/record.js";
 
 /** A number that the trainer gives anew at every optimizer step, a 0-d f32 input of the graph. */
 export type StepScalar =
@@ -51,28 +52,19 @@ export interface Optimizer {
   update(o: Algebra, slots: Slots): Next;
 }
 
-/** One optimizer. Its signature stands in the recipe's vocabulary under the same name. */
-interface OptimizerRecord {
-  readonly name: string;
-  readonly doc: string;
-  /** The optimizer for the arguments of its signature, or what is wrong with them. */
-  create(given: Arguments): Optimizer | OpFault;
+/** One optimizer. */
+interface OptimizerRecord extends CallRecord {
+  /** The optimizer for arguments that `check` has let through. */
+  create(given: Arguments): Optimizer;
 }
 
 const LR: StepScalar = { name: "lr", kind: "learning_rate" };
 
 const slot = (nodes: Readonly<Record<string, Node>>, name: string): Node => nodes[name] as Node; // a record's own names
 
-const numberOf = (x: Argument | undefined): number => (typeof x === "number" ? x : NaN);
-
-/** Numbers, each with the bound it stays below; none is negative. The fault of the first that is wrong. */
-function outside(kind: string, numbers: readonly (readonly [string, number, number])[]): OpFault | undefined {
-  const bad = numbers.find(([, x, below]) => !(x >= 0 && x < below));
-  if (!bad) return undefined;
-  const [name, x, below] = bad;
-  const range = below === Infinity ? "" : ` and below ${below}`;
-  return fault("value_error", `\`${name}\` of \`${kind}\` is at least 0${range}, got ${x}`);
-}
+const NOT_NEGATIVE: Range = { least: 0 };
+/** A share of what was before: 1 would never forget. */
+const KEPT: Range = { least: 0, below: 1 };
 
 /** The numbers of Adam's family. */
 interface Moments {
@@ -83,20 +75,16 @@ interface Moments {
   readonly eps: number;
 }
 
-function momentsOf(kind: string, given: Arguments): Moments | OpFault {
-  const betas = given["betas"];
-  const [beta1, beta2, more] = Array.isArray(betas) ? (betas as readonly Argument[]) : []; // isArray loses readonly
-  if (typeof beta1 !== "number" || typeof beta2 !== "number" || more !== undefined) {
-    return fault("value_error", `\`betas\` of \`${kind}\` are two numbers`, "as in `betas = [0.9, 0.999]`");
-  }
-  const all: Moments = {
-    lr: numberOf(given["lr"]), weightDecay: numberOf(given["weight_decay"]), beta1, beta2,
-    eps: numberOf(given["eps"]),
+const checkMoments = (kind: string) => (given: Arguments): CallFault | undefined =>
+  within(kind, given, { lr: NOT_NEGATIVE, weight_decay: NOT_NEGATIVE })
+  ?? numbersIn(kind, given, "betas", 2, KEPT) ?? within(kind, given, { eps: NOT_NEGATIVE });
+
+function momentsOf(given: Arguments): Moments {
+  const [beta1, beta2] = listOf(given["betas"]);
+  return {
+    lr: numberOf(given["lr"]), weightDecay: numberOf(given["weight_decay"]), beta1: numberOf(beta1),
+    beta2: numberOf(beta2), eps: numberOf(given["eps"]),
   };
-  return outside(kind, [
-    ["lr", all.lr, Infinity], ["weight_decay", all.weightDecay, Infinity], ["betas[0]", all.beta1, 1],
-    ["betas[1]", all.beta2, 1], ["eps", all.eps, Infinity],
-  ]) ?? all;
 }
 
 const corrections = ({ beta1, beta2 }: Moments): readonly StepScalar[] => [
@@ -113,12 +101,12 @@ function adam(o: Algebra, { beta1, beta2, eps }: Moments, { gradient: g, states,
 }
 
 const adamw: OptimizerRecord = {
-  name: "adamw",
+  name: "adamw", signature: "(lr: real, weight_decay = 0.05, betas = [0.9, 0.999], eps = 1e-8)",
+  check: checkMoments("adamw"),
   doc: "Adam with decoupled weight decay: θ(1 − lr·decay) − lr·m̂ / (√v̂ + eps). " +
     "Source: Loshchilov & Hutter 2019; torch.optim.AdamW.",
   create(given) {
-    const moments = momentsOf("adamw", given);
-    if ("fault" in moments) return moments;
+    const moments = momentsOf(given);
     const { lr, weightDecay } = moments;
     return {
       kind: "adamw", lr, weightDecay, states: ["m", "v"], scalars: corrections(moments), elementwise: true,
@@ -134,17 +122,16 @@ const adamw: OptimizerRecord = {
 };
 
 const sgd: OptimizerRecord = {
-  name: "sgd",
+  name: "sgd", signature: "(lr: real, momentum = 0.9, weight_decay = 0, nesterov = false)",
   doc: "Stochastic gradient descent: g + decay·θ into the momentum, θ − lr·momentum; `nesterov` looks one step " +
     "ahead. Source: Sutskever et al. 2013; torch.optim.SGD.",
+  check: (given) => within("sgd", given, { lr: NOT_NEGATIVE, momentum: KEPT, weight_decay: NOT_NEGATIVE })
+    ?? (given["nesterov"] === true && given["momentum"] === 0
+      ? { text: "`nesterov` of `sgd` needs a momentum", help: "leave it out", argument: "nesterov" } : undefined),
   create(given) {
     const [lr, momentum, weightDecay] =
       [numberOf(given["lr"]), numberOf(given["momentum"]), numberOf(given["weight_decay"])];
-    const wrong = outside("sgd",
-      [["lr", lr, Infinity], ["momentum", momentum, 1], ["weight_decay", weightDecay, Infinity]]);
     const nesterov = given["nesterov"] === true;
-    if (wrong) return wrong;
-    if (nesterov && momentum === 0) return fault("value_error", "`nesterov` of `sgd` needs a momentum", "leave it out");
     const states = momentum === 0 ? [] : ["momentum"];
     return {
       kind: "sgd", lr, weightDecay, states, scalars: [LR], elementwise: true,
@@ -162,13 +149,13 @@ const sgd: OptimizerRecord = {
 };
 
 const lamb: OptimizerRecord = {
-  name: "lamb",
+  name: "lamb", signature: "(lr: real, weight_decay = 0.02, betas = [0.9, 0.999], eps = 1e-6)",
+  check: checkMoments("lamb"),
   doc: "Adam's direction plus decay·θ, as long as the parameter: ratio ‖θ‖ / ‖direction‖, 1 where either is 0 or the " +
     "parameter is not decayed. Gradients are divided by max(1, global norm). " +
     "Source: You et al. 2020; timm 1.0.29 Lamb.",
   create(given) {
-    const moments = momentsOf("lamb", given);
-    if ("fault" in moments) return moments;
+    const moments = momentsOf(given);
     const { lr, weightDecay } = moments;
     return {
       kind: "lamb", lr, weightDecay, states: ["m", "v"], scalars: corrections(moments), normLimit: 1,

@@ -2,11 +2,12 @@
  * @file From a recipe's values to its settings: every member with its default, numbers in their ranges.
  */
 import { members as schema } from "../../dsl/vocabulary.js";
-import { isFault } from "../ir/op.js";
+import { invariant } from "../ir/invariant.js";
+import { checkAugment } from "./augment.js";
 import type { RecipeValues } from "./members.js";
 import { OPTIMIZERS, type Optimizer } from "./optimizer.js";
-import { STEPPINGS, type Argument, type CallSetting, type ClipSetting, type Count, type RecipeSettings,
-  type ScheduleSetting, type Stepping } from "./settings.js";
+import type { CallSetting, RecipeSettings } from "./settings.js";
+import { SOURCES } from "./vocabulary/sources.js";
 
 /** Settings and the optimizer they choose; undefined where a member is missing or broken, which has been reported. */
 export function settingsOf(
@@ -18,25 +19,40 @@ export function settingsOf(
     if (rule.required === true && !given.values.has(member) && !given.calls.has(member)) required(member);
   }
   const [data, batch, length, chosen] = [call("data"), given.count("batch"), given.count("length"), call("optimizer")];
-  const evalData = call("eval");
-  const clip = clipOf(given, call("clip"));
-  const schedule = scheduleOf(given, call("schedule"));
-  const optimizer = chosen && optimizerOf(given, chosen);
+  const [evalData, clip, ema] = [call("eval"), call("clip"), given.number("ema")];
+  if (given.words.get("precision") === "mixed") {
+    given.fail("precision", "`precision = mixed` is not available yet: this version trains in f32",
+      "write `precision = f32` or leave it out");
+  }
+  checkAugment(given);
+  const schedule = given.calls.has("schedule") ? call("schedule") : CONSTANT;
+  const optimizer = chosen && optimizerOf(chosen);
   if (!data || !batch || !length || !chosen || !optimizer || !schedule) return undefined;
-  const ema = given.number("ema");
   const settings: RecipeSettings = {
     data, batch: batch.value, length, optimizer: chosen, schedule,
     accumulate: given.count("accumulate")?.value ?? 1, augment: given.calls.get("augment") ?? [],
-    seed: given.number("seed") ?? 0, precision: given.words.get("precision") === "mixed" ? "mixed" : "f32",
-    noWeightDecay: stringsOf(given, "no_weight_decay"),
+    seed: given.number("seed") ?? 0, precision: "f32", noWeightDecay: stringsOf(given, "no_weight_decay"),
     ...(evalData ? { eval: evalData } : {}), ...(clip ? { clip } : {}), ...(ema === undefined ? {} : { ema }),
   };
-  // A batch that is no whole number has been reported.
-  if (!Number.isInteger(settings.batch) || settings.batch % settings.accumulate === 0) return { settings, optimizer };
-  const [images, passes] = [settings.batch, settings.accumulate];
-  given.fail("accumulate", `a batch of ${images} images does not split into ${passes} equal passes`,
+  return checkBatch(given, settings) ? { settings, optimizer } : undefined;
+}
+
+/** The learning rate of a recipe that states no schedule. */
+const CONSTANT: CallSetting =
+  { name: "constant", arguments: { warmup: { value: 0, unit: "epochs" }, warmup_lr: 0, stepping: "epochs" } };
+
+/** Whether a batch splits into its passes, and the data has enough images for one. */
+function checkBatch(given: RecipeValues, { batch, accumulate, data }: RecipeSettings): boolean {
+  if (!Number.isInteger(batch)) return true; // it has been reported
+  const images = SOURCES.get(data.name)?.images?.(data.arguments) ?? Infinity;
+  if (batch > images) {
+    given.fail("batch", `a batch of ${batch} images is more than the ${images} that \`${data.name}\` trains on`,
+      "make the batch smaller");
+  }
+  if (batch % accumulate === 0) return batch <= images;
+  given.fail("accumulate", `a batch of ${batch} images does not split into ${accumulate} equal passes`,
     "`accumulate` must divide `batch`");
-  return undefined;
+  return false;
 }
 
 function stringsOf(given: RecipeValues, name: string): readonly string[] {
@@ -44,58 +60,8 @@ function stringsOf(given: RecipeValues, name: string): readonly string[] {
   return value?.kind === "list" ? value.items.flatMap((item) => (item.kind === "string" ? [item.value] : [])) : [];
 }
 
-function optimizerOf(given: RecipeValues, { name, arguments: numbers }: CallSetting): Optimizer | undefined {
-  const made = OPTIMIZERS.get(name)?.create(numbers);
-  if (!made || !isFault(made)) return made;
-  given.fail("optimizer", made.text, made.help);
-  return undefined;
-}
-
-function clipOf(given: RecipeValues, call: CallSetting | undefined): ClipSetting | undefined {
-  if (!call) return undefined;
-  const [amount] = Object.values(call.arguments);
-  if (typeof amount !== "number" || !(amount > 0)) {
-    given.fail("clip", `\`${call.name}\` takes a positive number, got ${String(amount)}`);
-    return undefined;
-  }
-  switch (call.name) {
-    case "global_norm":
-    case "value": return { kind: call.name, limit: amount };
-    case "adaptive": return { kind: "adaptive", factor: amount };
-    default: return undefined;
-  }
-}
-
-const NOW: Count = { value: 0, unit: "epochs" };
-
-const isCount = (x: Argument | undefined): x is Count =>
-  typeof x === "object" && x !== null && !Array.isArray(x) && "unit" in x;
-
-const isStepping = (x: Argument | undefined): x is Stepping => STEPPINGS.some((one) => one === x);
-
-/** The schedule of a recipe; constant where it states none. */
-function scheduleOf(given: RecipeValues, call: CallSetting | undefined): ScheduleSetting | undefined {
-  if (!call) {
-    return given.calls.has("schedule") ? undefined
-      : { kind: "constant", stepping: "epochs", warmup: NOW, warmupLr: 0 };
-  }
-  const { stepping, warmup, warmup_lr: warmupLr, min_lr: minLr, every, factor } = call.arguments;
-  if (!isStepping(stepping)) {
-    given.fail("schedule", `\`stepping\` is "epochs", "official" or "steps", got ${JSON.stringify(stepping)}`);
-    return undefined;
-  }
-  const rates = [warmupLr, minLr, factor].filter((x) => x !== undefined);
-  const times = [warmup, every].filter((x) => x !== undefined);
-  const sound = rates.every((x) => typeof x === "number" && x >= 0)
-    && times.every((x) => isCount(x) && (x === every ? x.value > 0 : x.value >= 0));
-  if (!sound || !isCount(warmup) || typeof warmupLr !== "number") {
-    given.fail("schedule", `the numbers of \`${call.name}\` are not negative, and \`every\` is positive`);
-    return undefined;
-  }
-  const common = { stepping, warmup, warmupLr };
-  if (call.name === "cosine" && typeof minLr === "number") return { kind: "cosine", ...common, minLr };
-  if (call.name === "step" && isCount(every) && typeof factor === "number") {
-    return { kind: "step", ...common, every, factor };
-  }
-  return { kind: "constant", ...common };
+function optimizerOf({ name, arguments: numbers }: CallSetting): Optimizer {
+  const record = OPTIMIZERS.get(name);
+  invariant(record !== undefined, `\`${name}\` is an optimizer`);
+  return record.create(numbers);
 }

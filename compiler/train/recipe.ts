@@ -6,6 +6,7 @@ import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import { isCode } from "../../dsl/messages.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import { membersOf, type RecipeMember } from "../../dsl/recipe.js";
+import { checkData } from "./data.js";
 import { differentiate } from "./differentiate.js";
 import { evaluate } from "../elaborate/evaluate.js";
 import { Session } from "../elaborate/frame.js";
@@ -44,6 +45,8 @@ export interface ElaboratedRecipe {
 /** What a recipe is elaborated with. */
 export interface RecipeOptions {
   readonly ops: ReadonlyMap<string, OpRecord>;
+  /** Names of tensors that a program of its own brings to the loss besides images, labels and targets. */
+  readonly others?: readonly string[];
 }
 
 /** A recipe, absent when there is a diagnostic. */
@@ -52,9 +55,6 @@ export interface RecipeElaboration {
   readonly diagnostics: readonly Diagnostic[];
 }
 
-/** Classes of the data sets that have a fixed number. Source: Krizhevsky 2009; `shapes` is ours. */
-const CLASSES: Readonly<Record<string, number>> = { cifar10: 10, cifar100: 100, shapes: 8 };
-
 /** Elaborates the recipe `target` of the entry file, or its only one. Nothing throws but bugs of ours. */
 export function elaborateRecipe(
   program: Program, target: string | undefined, options: RecipeOptions,
@@ -62,7 +62,7 @@ export function elaborateRecipe(
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
   const [training, evaluation] = [new Session(options.ops, evaluate), new Session(options.ops, evaluate)];
-  const made = withinLimits(() => build(chosen, training, evaluation));
+  const made = withinLimits(() => build(chosen, training, evaluation, options.others ?? []));
   const found = [training, evaluation].flatMap((session) => session.diagnostics);
   const diagnostics = found.filter((d, i) => found.findIndex((e) => sameFault(d, e)) === i);
   return made && diagnostics.length === 0 ? { recipe: made, diagnostics } : { diagnostics };
@@ -90,7 +90,9 @@ interface Draft {
   readonly session: Session;
 }
 
-function build(chosen: Declared<ast.Recipe>, session: Session, other: Session): ElaboratedRecipe | undefined {
+function build(
+  chosen: Declared<ast.Recipe>, session: Session, other: Session, others: readonly string[],
+): ElaboratedRecipe | undefined {
   const recipe = chosen.declaration;
   const all = membersOf(chosen);
   const values = new RecipeValues(session, recipe, all);
@@ -107,7 +109,10 @@ function build(chosen: Declared<ast.Recipe>, session: Session, other: Session): 
   if (!read || !student || !loss || !model || other.diagnostics.length > 0) return undefined;
   const forward = forwardOf(draft, members, student, loss, model, other.inputs);
   if (!forward) return undefined;
-  checkData(draft, forward.classes);
+  checkData({
+    values, loss, inputs: forward.graph.inputs, student: student.span, modelInputs: other.inputs,
+    preprocess: preparationOf(model), classes: forward.classes, others,
+  });
   return {
     name: recipe.name.text, doc: recipe.doc, settings: read.settings, optimizer: read.optimizer,
     instances: members.map((member) => describeInstance(member, member === student ? model : undefined)),
@@ -184,17 +189,6 @@ function checkReached({ session, all, recipe }: Draft, graph: Graph, loss: Node,
   const span = all.get("loss")?.member.name.span ?? recipe.name.span;
   const values = { path: lost.path, ...(using ? { instance: using.instance, output: using.output } : {}) };
   session.report(diagnose("no_gradient", values, span));
-}
-
-/** Data with a known number of classes fits the prediction. */
-function checkData({ values, all }: Draft, classes: number | undefined): void {
-  for (const name of ["data", "eval"]) {
-    const [call] = values.calls.get(name) ?? [];
-    const own = call && Object.hasOwn(CLASSES, call.name) ? CLASSES[call.name] : undefined;
-    if (!call || own === undefined || classes === undefined || own === classes || !all.has(name)) continue;
-    values.fail(name, `\`${call.name}\` has ${own} classes, the trained model predicts ${classes}`,
-      `give the model ${own} classes`);
-  }
 }
 
 /** The graph with the parameters that the recipe leaves out of weight decay. */

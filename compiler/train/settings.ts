@@ -2,7 +2,7 @@
  * @file What a recipe says besides its models and its loss, as plain data: the contract has it.
  */
 export type {
-  Argument, Arguments, CallSetting, ClipSetting, Count, ScheduleSetting, TrainingSettings as RecipeSettings,
+  Argument, Arguments, CallSetting, Count, TrainingSettings as RecipeSettings,
 } from "../../runtime/training.js";
 export type { Stepping } from "../../runtime/train/schedule.js";
 import type { Stepping } from "../../runtime/train/schedule.js";

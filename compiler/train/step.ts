@@ -7,7 +7,7 @@ import { differentiate } from "./differentiate.js";
 import type { Graph, Node, Parameter } from "../ir/graph.js";
 import type { Ops } from "../ir/op.js";
 import { algebra } from "../ops/algebra.js";
-import { clipped, globalNorm, limited, type Gradients } from "./clip.js";
+import { clipRecord, globalNorm, limited, type Gradients } from "./clip.js";
 import { correctOf } from "./evaluation.js";
 import { predictionOf } from "./instances.js";
 import { gathered, inLanes, single, type Unit } from "./lanes.js";
@@ -121,7 +121,7 @@ class Draft {
     const all = [...this.#open.graph.parameters.values()];
     this.#trained = all.filter((p) => p.trained);
     const { optimizer, settings: { clip } } = recipe;
-    const laned = options.lanes === true && optimizer.elementwise && clip?.kind !== "adaptive";
+    const laned = options.lanes === true && optimizer.elementwise && (!clip || clipRecord(clip).elementwise);
     this.#units = (laned ? inLanes : single)(this.#trained);
     const inside = new Map<string, { lane: string; offset: number }>();
     for (const { path, lane, members, length } of this.#units) {
@@ -222,11 +222,13 @@ class Draft {
   #bound(gradients: Gradients): Gradients {
     const { optimizer, settings: { clip } } = this.#recipe;
     const ops = this.#ops("clip");
-    const needed = this.#options.gradientNorm === true || clip?.kind === "global_norm"
+    const record = clip && clipRecord(clip);
+    const needed = this.#options.gradientNorm === true || record?.needsNorm === true
       || (optimizer.normLimit !== undefined && !clip);
     const norm = needed ? globalNorm(this.#ops("grad_norm"), gradients) : undefined;
     if (norm) this.#outputs.set("grad_norm", norm);
-    const held = clip ? clipped(ops, gradients, clip, this.#nodes, norm) : gradients;
+    const held = clip && record
+      ? record.bound({ ops, gradients, parameters: this.#nodes, norm }, clip.arguments) : gradients;
     if (optimizer.normLimit === undefined) return held;
     return limited(ops, held, clip || !norm ? globalNorm(ops, held) : norm, optimizer.normLimit);
   }

@@ -45,14 +45,14 @@ async function recordsOf(files: DataFiles, path: string, { labelBytes, classes }
   const bytes = await files.read(path);
   const record = labelBytes + 3 * PLANE;
   if (bytes.length === 0 || bytes.length % record !== 0) {
-    const message = `${bytes.length} bytes are no whole number of records of ${record}`;
+    const message = `${bytes.length} bytes are not a multiple of the record size, ${record}`;
     throw new FileError(message, { file: path, fault: "truncated", help: "unpack the archive again" });
   }
   const count = bytes.length / record;
   for (let i = 0; i < count; i++) {
     const label = bytes[i * record + labelBytes - 1] ?? 0;
     if (label >= classes) {
-      throw new FileError(`record ${i} has label ${label}, there are ${classes} classes`, {
+      throw new FileError(`record ${i} has label ${label}, but there are ${classes} classes`, {
         file: path, fault: "malformed",
       });
     }
@@ -109,8 +109,8 @@ async function cifar(files: DataFiles, root: string, split: Split, variant: Vari
   }
   const found = await files.entries(root);
   if (!found?.some(({ name, folder }) => folder && name === "train")) {
-    const help = `unpack the binary version into it, or folders 'train' and 'test' with a folder a class`;
-    throw new FileError(`${variant.name} is not here`, { file: root, fault: "missing", help });
+    const help = `unpack the binary version into it, or folders 'train' and 'test' with one folder per class`;
+    throw new FileError(`${variant.name} not found`, { file: root, fault: "missing", help });
   }
   const images = await imageFolder(files, root, { split });
   if (images.classes.length !== variant.classes) {

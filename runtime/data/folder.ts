@@ -81,7 +81,7 @@ async function mapLimited<T, R>(
   return results;
 }
 
-/** A file's image, or why there is none. */
+/** A file's image, or why it cannot be read. */
 async function readFile(files: DataFiles, { path, label }: LabelledFile): Promise<Sample> {
   try {
     return { kind: "image", pixels: await files.decode(await files.read(path), path), label };
@@ -120,7 +120,9 @@ function splitOf(paths: readonly string[], split: Split, share: number, seed: nu
  */
 export async function imageFolder(files: DataFiles, root: string, options: FolderOptions = {}): Promise<Dataset> {
   const { split = "train", valShare = 0.1, seed = 0 } = options;
-  if (!(valShare >= 0 && valShare < 1)) throw new InputError(`a share of ${valShare} cannot be kept for validation`);
+  if (!(valShare >= 0 && valShare < 1)) {
+    throw new InputError(`valShare must be at least 0 and less than 1, got ${valShare}`);
+  }
   const top = (await listed(files, root)).filter(({ folder }) => folder).map(({ name }) => name);
   const [train, other] = (["train", "val"] as const)
     .map((kind) => splitFolders[kind].find((name) => top.includes(name)));
@@ -143,7 +145,7 @@ export async function imageFolder(files: DataFiles, root: string, options: Folde
     labelled.push(...paths.map((path) => ({ path, label })));
   }
   if (labelled.length === 0) {
-    throw new InputError(`${from} holds no images for '${split}'`, {
+    throw new InputError(`${from} contains no images for '${split}'`, {
       help: "put the images of each class in a folder of its own, named like the class",
     });
   }
@@ -155,5 +157,5 @@ async function checkClasses(files: DataFiles, from: string, classes: readonly st
   const extra = (await listed(files, from)).filter(({ name, folder }) => folder && !classes.includes(name));
   if (extra.length === 0) return;
   const names = extra.map(({ name }) => `'${name}'`).join(", ");
-  throw new InputError(`${from} has classes that ${home} has not: ${names}`);
+  throw new InputError(`${from} has classes that ${home} does not have: ${names}`);
 }

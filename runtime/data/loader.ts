@@ -146,7 +146,7 @@ async function* ahead(
 }
 
 function checkBatch(batch: number): void {
-  if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`a batch of ${batch} images is none`);
+  if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`batch must be at least 1, got ${batch}`);
 }
 
 /** Shuffled, augmented batches; the last, partial one of an epoch is dropped. */
@@ -169,7 +169,7 @@ export class TrainingLoader {
     this.#broken = new BrokenImages(dataset, options.brokenShare ?? 0.01, options.onBroken ?? (() => undefined));
     this.#arrays = new Arrays(options.batch, options.preprocess.size, dataset.classes.length);
     if (this.#how.mix !== undefined && options.batch % 2 !== 0) {
-      throw new InputError(`mixup and cutmix need an even batch, not ${options.batch}`);
+      throw new InputError(`mixup and cutmix need an even batch, got ${options.batch}`);
     }
     this.stepsPerEpoch = Math.floor(this.#orderOf(0).length / options.batch);
     if (this.stepsPerEpoch === 0) {

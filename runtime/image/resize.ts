@@ -144,7 +144,7 @@ function checkBox(box: Box, width: number, height: number): void {
 
 function checkPixels({ data, width, height }: Pixels): void {
   if (isWhole(width, 1) && isWhole(height, 1) && data.length === width * height * 3) return;
-  throw new InputError(`${data.length} bytes are no RGB image of ${width} × ${height} pixels`);
+  throw new InputError(`${data.length} bytes are not an RGB image of ${width} × ${height} pixels`);
 }
 
 /**

@@ -1,7 +1,6 @@
 /** @file Finds, orders and opens adapters through Dawn in Node. */
-import { adapterName, Device, familyOf, isSoftware, limitsOf, type Limits } from "../device.js";
+import { adapterName, Device, isSoftware, limitsOf, type Limits } from "../device.js";
 import { AdapterError } from "../errors.js";
-import type { FamilyName } from "../manifest.js";
 import { setUpVulkan, vulkanHints, type VulkanSetup } from "./vulkan.js";
 
 /**
@@ -29,7 +28,7 @@ function dawn(): DawnState {
 export interface AdapterOptions {
   /**
    * Part of an adapter's name, vendor or description, or one of the words `gpu`, `lavapipe`, `swiftshader`, `null`.
-   * The environment's DEITC_ADAPTER unless given; the fastest kind there is when neither says.
+   * Default: the environment variable DEITC_ADAPTER, else the fastest kind available.
    */
   readonly adapter?: string;
   /** Validates every call and bounds every access, for development and tests. */
@@ -51,17 +50,15 @@ export interface AdapterListing {
   readonly description: string;
   readonly features: readonly string[];
   readonly limits: Limits;
-  /** Least and greatest number of lanes, 0 where not told. */
+  /** Minimum and maximum number of lanes; 0 if unknown. */
   readonly subgroupSizes: readonly [number, number];
-  /** The kernels it gets unless told otherwise. */
-  readonly family: FamilyName;
 }
 
 /** What `deitc doctor` prints. */
 export interface AdapterReport {
-  /** In the order of preference: the first is the one taken. */
+  /** In the order of preference: the first is the default. */
   readonly adapters: readonly AdapterListing[];
-  /** What would make it faster or work at all, as sentences. */
+  /** Suggestions that would make it work or run faster, as sentences. */
   readonly hints: readonly string[];
 }
 
@@ -151,9 +148,9 @@ async function requestNull(checked: boolean): Promise<GPUAdapter | null> {
 }
 
 /**
- * The adapter asked for, else the best.
- * @throws AdapterError listing the adapters there are when none is the one asked for, or what to install when there
- * is none at all.
+ * The requested adapter, else the best.
+ * @throws AdapterError listing the available adapters if none of them matches, or what to install if there are no
+ * adapters.
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdapter> {
   const vulkan = await setup();
@@ -195,15 +192,15 @@ function missing(asked: string, all: readonly Found[], vulkan: VulkanSetup): Ada
   const names = all.map(({ name }) => name);
   if (all.length > 0) {
     const list = names.map((name) => `'${name}'`).join(", ");
-    return new AdapterError(`no adapter matches '${asked}'; there are: ${list}`, {
-      help: "give a part of one of these names, or `gpu`, `lavapipe` or `swiftshader` where there is one",
+    return new AdapterError(`no adapter matches '${asked}'; available: ${list}`, {
+      help: "use part of one of these names, or `gpu`, `lavapipe` or `swiftshader` if available",
     });
   }
   const help = vulkanHints(vulkan, names).join("; ") || "install a driver for your GPU";
-  return new AdapterError("no adapter to compute on", { help });
+  return new AdapterError("no adapter found", { help });
 }
 
-/** Opens a device on the adapter asked for. Destroy it, or the process stays. @throws AdapterError */
+/** Opens a device on the requested adapter. Destroy it, or the process does not exit. @throws AdapterError */
 export async function openDevice(options: AdapterOptions = {}): Promise<Device> {
   const adapter = await openAdapter(options);
   const device = await Device.open(adapter);
@@ -236,6 +233,5 @@ function describe(found: Found, { info, features, limits }: GPUAdapter): Adapter
     features: [...features].sort(),
     limits: limitsOf(limits),
     subgroupSizes: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
-    family: familyOf(info),
   };
 }

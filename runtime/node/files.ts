@@ -28,7 +28,7 @@ function fileError(file: string, error: unknown): FileError {
     case "EACCES": case "EPERM":
       return new FileError("permission denied", { file, fault: "unreadable", cause: error });
     case "ENOSPC": case "EDQUOT":
-      return new FileError("no space is left on the disk", { file, fault: "unreadable", cause: error });
+      return new FileError("no space left on the disk", { file, fault: "unreadable", cause: error });
     default:
       return new FileError(error instanceof Error ? error.message : String(error), {
         file, fault: "unreadable", cause: error,
@@ -130,7 +130,7 @@ export async function writeFileAtomic(
     // What the caller's own chunks throw is the caller's.
     const code = systemCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") {
-      const help = "make the folder first, or choose another place";
+      const help = "create the folder first, or choose another path";
       throw new FileError("there is no such folder", { file: dirname(path), fault: "missing", cause: error, help });
     }
     throw code === undefined ? error : fileError(path, error);

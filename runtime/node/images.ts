@@ -5,9 +5,10 @@ import { ImageError } from "../errors.js";
 import type { Pixels } from "../image/resize.js";
 import { preprocess } from "../image/transform.js";
 import type { Preprocess } from "../manifest.js";
+import { showCount } from "../memory.js";
 import { readFileBytes } from "./files.js";
 
-/** Pixels of one image: 800 MB decoded. Some kilobytes of PNG can stand for more memory than there is. */
+/** Pixels of one image: 768 MiB decoded. A PNG of a few KiB can decode to more than the memory of the machine. */
 const MOST_PIXELS = 2 ** 28;
 
 /** Containers that are decoded. */
@@ -26,12 +27,12 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
   try {
     const { format, width, height } = await sharp(bytes, options).metadata();
     if (!accepted.includes(format)) {
-      const help = "JPEG, PNG and WebP are read";
-      throw new ImageError(`images of type ${format} are not read`, { file: name, fault: "not-recognized", help });
+      const help = "supported formats: JPEG, PNG and WebP";
+      throw new ImageError(`${format} images are not supported`, { file: name, fault: "not-recognized", help });
     }
     if (width * height > MOST_PIXELS) {
-      throw new ImageError(`${width} × ${height} pixels are too many: the limit is ${MOST_PIXELS}`, {
-        file: name, fault: "refused", help: "scale the image down: models read far fewer",
+      throw new ImageError(`${width} × ${height} pixels exceed the limit of ${showCount(MOST_PIXELS)}`, {
+        file: name, fault: "refused", help: "scale the image down: models use far fewer pixels",
       });
     }
     const { data, info } = await sharp(bytes, options)
@@ -51,8 +52,8 @@ function decodeError(error: unknown, name: string): ImageError {
   const text = error instanceof Error ? error.message : String(error);
   const cause = text.split("\n").map((line) => line.trim()).filter((line) => line !== "").join("; ");
   if (/unsupported image format/iu.test(cause)) {
-    return new ImageError("not an image, or of a kind that is not read", {
-      file: name, fault: "not-recognized", help: "JPEG, PNG and WebP are read", cause: error,
+    return new ImageError("not an image, or of an unsupported format", {
+      file: name, fault: "not-recognized", help: "supported formats: JPEG, PNG and WebP", cause: error,
     });
   }
   const fault = /premature|truncated|end of|not enough|unexpected end/iu.test(cause) ? "truncated" : "malformed";

@@ -14,33 +14,33 @@ import { matchWeights } from "../weights/match.js";
 import { openDevice } from "./adapters.js";
 import { openFile, readFileBytes } from "./files.js";
 
-/** How a generated class is loaded. One of `weights` and `randomWeights` is needed. */
+/** Options for loading a generated class. Either `weights` or `randomWeights` is required. */
 export interface LoadOptions {
   /**
    * A checkpoint's path (`.safetensors`, `.pth`, `.pt`, `.th`) or its bytes, or values by parameter path. A checkpoint
-   * is fitted to the model as fine-tuning does; what was done is told through `onNote`.
+   * is adapted to the model as for fine-tuning; `onNote` is called with what was done.
    */
   readonly weights?: string | Uint8Array | ReadonlyMap<string, Float32Array>;
-  /** Takes the moving average that training kept beside the weights in a checkpoint. */
+  /** Use the moving average of the weights, which training stores in the checkpoint. */
   readonly ema?: boolean;
-  /** Leaves a classifier of another number of classes than the checkpoint's at its initial values. */
+  /** Keep the initial values of a classifier whose class count differs from the checkpoint's. */
   readonly allowHeadMismatch?: boolean;
-  /** Draws the weights as an untrained model's, in place of `weights`. */
+  /** Random weights of an untrained model, instead of `weights`. */
   readonly randomWeights?: { readonly seed: number };
-  /** The most images a call of `infer` takes. 1 unless given. */
+  /** Maximum number of images per call of `infer` (default: 1). */
   readonly batch?: number;
-  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader`; else DEITC_ADAPTER's, else the best. */
+  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader` (default: DEITC_ADAPTER, else the best). */
   readonly adapter?: string;
   /** A device of `openDevice`, shared with other models; it outlives this one. */
   readonly device?: Device;
-  /** Overrides the choice of kernels by the adapter. */
+  /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
   /** Validates every call and bounds every access: slower, for development and tests. */
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
-  /** A sentence for each thing done to make a checkpoint fit, such as a resampled position embedding. */
+  /** Called with a sentence for each change made to fit a checkpoint, such as a resampled position embedding. */
   readonly onNote?: (note: string) => void;
 }
 

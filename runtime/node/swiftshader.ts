@@ -81,7 +81,7 @@ async function unpacked(archive: string, name: string): Promise<SwiftShader> {
 async function unpackedIn(cache: string, archive: string, name: string): Promise<SwiftShader> {
   const folder = path.join(path.resolve(cache), name);
   const result = { icd: path.join(folder, ICD), loader: path.join(folder, LOADER) };
-  if (folder.includes(path.delimiter)) throw new Error(`${folder} cannot stand in a list of paths`);
+  if (folder.includes(path.delimiter)) throw new Error(`${folder} cannot be part of a list of paths`);
   await fs.mkdir(cache, { recursive: true, mode: 0o700 });
   if (!(await isOurs(cache))) throw new Error(`${cache} belongs to another user`);
   if (await isComplete(folder)) return result;

@@ -86,7 +86,7 @@ export function vulkanHints(setup: VulkanSetup, names: readonly string[]): reado
   }
   if (existsSync("/proc/driver/nvidia/version") && !has(/nvidia/i)) {
     hints.push(
-      "an NVIDIA driver is loaded, but its Vulkan part is not here (nvidia_icd.json, libGLX_nvidia.so.0): " +
+      "an NVIDIA driver is loaded, but its Vulkan part is missing (nvidia_icd.json, libGLX_nvidia.so.0): " +
         "in a container set NVIDIA_DRIVER_CAPABILITIES=all, elsewhere install the driver's libnvidia-gl package",
     );
   }
@@ -95,14 +95,14 @@ export function vulkanHints(setup: VulkanSetup, names: readonly string[]): reado
   }
   const hardware = names.some((name) => !/swiftshader|llvmpipe/i.test(name));
   if (!hardware && existsSync("/dev/dri") && readdirSync("/dev/dri").some((name) => name.startsWith("renderD"))) {
-    hints.push("there is a GPU (/dev/dri), but no Vulkan driver for it that works: install mesa-vulkan-drivers or " +
+    hints.push("there is a GPU (/dev/dri), but no working Vulkan driver for it: install mesa-vulkan-drivers or " +
       "the vendor's driver, and make sure that you may open /dev/dri/renderD* (group `render`)");
   }
   if (!hardware) {
     hints.push(has(/llvmpipe/i)
-      ? "only software adapters: results are right, but slow"
-      : "only the embedded software adapter: results are right, but very slow; the package mesa-vulkan-drivers, " +
-        "version 23 or newer, brings one about ten times faster");
+      ? "only software adapters: results are correct, but slow"
+      : "only the embedded software adapter: results are correct, but very slow; the package mesa-vulkan-drivers, " +
+        "version 23 or newer, provides one about ten times faster");
   }
   if ("absent" in setup.embedded) hints.push(setup.embedded.absent);
   return hints;

@@ -1,13 +1,16 @@
 /**
- * @file What happens to a training image, in the order the recipe says; every draw comes from the image's own numbers.
- * Source: torchvision, transforms; timm, transforms_factory.py.
+ * @file Augmentations: how each is read from a recipe, and what happens to a training image, in the order the recipe
+ * says; every draw comes from the image's own numbers. The signatures and the checks are the compiler's, in
+ * `train/vocabulary/augmentations.ts`. Source: torchvision, transforms; timm, transforms_factory.py.
  */
 
 import { InputError } from "../errors.js";
 import { crop, resize, type Filter, type Pixels } from "../image/resize.js";
 import { centreBox, normalize, roundHalfEven, shorterSideSize } from "../image/transform.js";
 import type { Preprocess } from "../manifest.js";
+import type { CallSetting } from "../training.js";
 import type { Fill } from "./affine.js";
+import { argumentsOf } from "./arguments.js";
 import type { Draws } from "./draws.js";
 import { randomErase, type EraseOptions } from "./erase.js";
 import type { MixOptions } from "./mix.js";
@@ -38,6 +41,57 @@ export type Augmentation =
   | { readonly kind: "repeat"; readonly times: number }
   | { readonly kind: "mixup" | "cutmix"; readonly alpha: number; readonly probability: number; readonly switch: number }
   | { readonly kind: "label_smoothing"; readonly amount: number };
+
+const three = ([a = 0, b = 0, c = 0]: readonly number[]): [number, number, number] => [a, b, c];
+
+const FILTERS = ["bicubic", "bilinear"] as const satisfies readonly Filter[];
+
+/** A member of an `augment` list. Throws `InputError` for one that is not known or whose arguments do not fit. */
+export function augmentationOf(setting: CallSetting): Augmentation {
+  const call = argumentsOf(setting);
+  const pair = (name: string): readonly [number, number] => {
+    const [a = 0, b = 0] = call.numbers(name, 2);
+    return [a, b];
+  };
+  const { name } = setting;
+  switch (name) {
+    case "repeat": return { kind: name, times: call.number("times") };
+    case "resize": return { kind: name, size: call.number("size"), interpolation: call.word("interpolation", FILTERS) };
+    case "center_crop": return { kind: name, size: call.number("size") };
+    case "random_crop": return {
+      kind: name, size: call.number("size"), pad: call.number("pad"),
+      mode: call.word("mode", ["constant", "reflect"]),
+    };
+    case "random_resized_crop": return {
+      kind: name, size: call.number("size"), scale: pair("scale"), ratio: pair("ratio"),
+      interpolation: call.word("interpolation", FILTERS),
+    };
+    case "horizontal_flip": case "vertical_flip": return { kind: name, probability: call.number("probability") };
+    case "color_jitter":
+      if (call.number("hue") !== 0) {
+        throw new InputError("`color_jitter` does not change the hue", { help: "write `hue = 0`" });
+      }
+      return {
+        kind: name, brightness: call.number("brightness"), contrast: call.number("contrast"),
+        saturation: call.number("saturation"),
+      };
+    case "rand_augment": return {
+      kind: name, magnitude: call.number("magnitude"), std: call.number("std"), increasing: call.flag("increasing"),
+      layers: call.number("layers"),
+    };
+    case "three_augment": return { kind: name, jitter: call.number("jitter") };
+    case "normalize": return { kind: name, mean: three(call.numbers("mean", 3)), std: three(call.numbers("std", 3)) };
+    case "random_erase": return {
+      kind: name, probability: call.number("probability"), mode: call.word("mode", ["pixel", "rand", "const"]),
+      count: call.number("count"),
+    };
+    case "mixup": case "cutmix": return {
+      kind: name, alpha: call.number("alpha"), probability: call.number("probability"), switch: call.number("switch"),
+    };
+    case "label_smoothing": return { kind: name, amount: call.number("amount") };
+    default: throw new InputError(`unknown augmentation \`${name}\``);
+  }
+}
 
 /** An `augment` list sorted by what each member works on. */
 export interface Augmentations {
@@ -197,7 +251,7 @@ export function augment(image: Pixels, how: TrainingTransform, draws: Draws, tar
   for (const step of how.pixels) result = applied(result, step, draws, fill);
   if (result.width !== size || result.height !== size) {
     const got = `${result.width} × ${result.height}`;
-    throw new InputError(`the augmented images have ${got} pixels, the model takes ${size}`, {
+    throw new InputError(`the augmented images have ${got} pixels, but the model takes ${size}`, {
       help: `add random_resized_crop(${size}) or random_crop(${size}) to augment`,
     });
   }

@@ -2,6 +2,7 @@
 import type { Batch } from "../data/loader.js";
 import { chooseFamily, type Device } from "../device.js";
 import { InputError, OutOfMemoryError } from "../errors.js";
+import { familyNamed } from "../families.js";
 import type { FamilyName, Manifest } from "../manifest.js";
 import { elementsAt, largestBatch, type MemoryUse } from "../memory.js";
 import { Program, type LoadProgress } from "../program.js";
@@ -92,13 +93,13 @@ export class DeviceEngine implements StepEngine {
   static async open(definition: TrainingDefinition, options: EngineOptions): Promise<DeviceEngine> {
     const { settings, graphs, name } = definition.manifest;
     const { batch = settings.batch, passes: least = settings.accumulate } = options;
-    if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`a batch of ${batch} images is none`);
+    if (!Number.isSafeInteger(batch) || batch < 1) throw new InputError(`batch must be at least 1, got ${batch}`);
     if (!Number.isSafeInteger(least) || least < 1 || batch % least !== 0) {
       throw new InputError(`a batch of ${batch} images does not split into ${least} equal passes`);
     }
     const splits = graphs.gather !== undefined && graphs.apply !== undefined;
     if (!splits && (graphs.train === undefined || least > 1)) {
-      throw new InputError(`${name} was compiled for steps of one pass`, { help: "state `accumulate` in the recipe" });
+      throw new InputError(`${name} was compiled for steps of one pass`, { help: "set `accumulate` in the recipe" });
     }
     let failure: unknown;
     for (let passes = least; passes <= (splits ? batch : 1); passes++) {
@@ -136,7 +137,7 @@ export class DeviceEngine implements StepEngine {
       made.push(store);
       const own = (path: string): string => path;
       const averaged = (path: string): string => (store.has(`ema/${path}`) ? `ema/${path}` : path);
-      const kernels = ({ manifest: graph, family }: StateUser): number => graph.families[family].kernels.length;
+      const kernels = ({ manifest: graph, family }: StateUser): number => familyNamed(graph, family).kernels.length;
       const counts = { done: 0, total: parts.reduce((n, [, user]) => n + kernels(user), 0) };
       const programs = new Map<GraphName, Program>();
       for (const [name, { manifest: graph, family }, batch] of parts) {
@@ -185,7 +186,7 @@ export class DeviceEngine implements StepEngine {
   /** Dispatches of an optimizer step, all passes together. */
   get dispatches(): number {
     const count = (program: Program | undefined): number =>
-      program?.manifest.families[program.family].programs.run.length ?? 0;
+      (program ? familyNamed(program.manifest, program.family).programs.run.length : 0);
     return this.passes * count(this.#programs.pass) + count(this.#programs.apply);
   }
 
@@ -386,7 +387,7 @@ function checkFits(parts: readonly (readonly [GraphName, StateUser, number])[], 
     if (largest >= batch) continue;
     throw new OutOfMemoryError(`a pass of ${batch} images does not fit this adapter (${name})`, {
       help: largest === 0 ? "use a smaller model or another adapter"
-        : `state \`accumulate\` in the recipe, so that a pass has at most ${largest} images`,
+        : `set \`accumulate\` in the recipe, so that a pass has at most ${largest} images`,
     });
   }
 }

@@ -46,7 +46,7 @@ export class StepFigures {
     return rows;
   }
 
-  /** The row that starts at `i`, by column; NaN where there is none. */
+  /** The row that starts at `i`, by column; NaN if it is missing. */
   static row(rows: Float32Array, i: number): readonly [loss: number, correct: number, gradNorm: number] {
     const at = (column: number): number => rows[ROW * i + column] ?? NaN;
     return [at(0), at(1), at(2)];

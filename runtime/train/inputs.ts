@@ -61,7 +61,7 @@ export class StepInputs {
       if (manifest.data.includes(info.name)) {
         return dataFeed(program, index, info, manifest.data[0] === info.name);
       }
-      throw new InputError(`${manifest.name} takes '${info.name}', which nothing brings`, {
+      throw new InputError(`${manifest.name} needs '${info.name}', which nothing provides`, {
         help: "compile the recipe again",
       });
     });
@@ -96,8 +96,8 @@ function dataFeed(program: Program, index: number, info: TensorInfo, first: bool
   return async (batch, { pass, passes }) => {
     const all = batch && tensorOf(batch, info.name, first);
     if (all === undefined) {
-      throw new InputError(`the loss takes '${info.name}' ${showShape(info.shape)}, which the data does not bring`, {
-        help: `data brings ${BATCH_NAMES.map((name) => `'${name}'`).join(", ")}`,
+      throw new InputError(`the loss takes '${info.name}' ${showShape(info.shape)}, which the data does not provide`, {
+        help: `the data provides ${BATCH_NAMES.map((name) => `'${name}'`).join(", ")}`,
       });
     }
     if (all.length !== length * passes) {

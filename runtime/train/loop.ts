@@ -1,6 +1,6 @@
 /**
  * @file The course of a training run, for any engine that can do a step: learning rate, evaluation, checkpoints, stop
- * and resumption. It knows no device, no file and no terminal: what happens comes out as events.
+ * and resumption. It does not depend on a device, file or terminal: it reports what happens as events.
  */
 
 import type { Batch } from "../data/loader.js";
@@ -21,9 +21,9 @@ export interface CheckpointStore {
 }
 
 export interface SavedCheckpoint {
-  /** What a later run is told to resume from. */
+  /** The path that a later run resumes from. */
   readonly path: string;
-  /** What is worth saying, as sentences: that it is not where it should be, say. */
+  /** Notes as sentences, for example that it was saved in another folder. */
   readonly notes: readonly string[];
 }
 
@@ -49,7 +49,7 @@ export interface TrainingParts {
   readonly training: { batches(first: number, end: number): AsyncIterable<Batch> };
   readonly evaluation?: { readonly steps: number; batches(): AsyncIterable<Batch> };
   readonly store?: CheckpointStore;
-  /** Aborted to stop after the step under way. */
+  /** Abort it to stop after the current step. */
   readonly signal?: AbortSignal;
   /** Seconds, for throughput. */
   readonly clock?: () => number;
@@ -93,7 +93,7 @@ export class DivergedError extends DeitcError {
     const then = checkpoint === undefined ? "then train again" : "then resume from the checkpoint";
     super("diverged", "input", `training diverged at step ${step}: ${badWords(bad)}; ${from}`, {
       help: found?.kind === "input"
-        ? `look at what the data brings as '${found.tensor}' at this step: no setting mends it`
+        ? `check what the data provides as '${found.tensor}' at this step: no setting will fix this`
         : `lower the learning rate, lengthen the warm-up or clip the gradients, ${then}`,
     });
     [this.step, this.found, this.checkpoint] = [step, found, checkpoint];
@@ -106,7 +106,7 @@ function badWords(bad: BadValue): string {
   if (bad === undefined) return "the loss is not finite";
   if (typeof bad === "string") return `'${bad}' is the first tensor that is not finite`;
   const { tensor, kind, index, value, by } = bad;
-  const writer = by === undefined ? (kind === "input" ? "as the data brought it" : "before the step")
+  const writer = by === undefined ? (kind === "input" ? "as the data provided it" : "before the step")
     : `written by the kernel ${by.kernel}, dispatch ${by.dispatch} of ${by.of}`;
   return `'${tensor}' is the first tensor that is not finite (${kind}: ${value} at ${index}, ${writer})`;
 }
@@ -195,7 +195,7 @@ class Run {
     const ema = yield* this.#evaluate("ema");
     const { loss, steps, seconds, total } = this.#sums;
     const record: EpochRecord = {
-      kind: "epoch", epoch: Math.ceil(this.#step / this.#plan.stepsPerEpoch) - 1, step: this.#step,
+      kind: "epoch", epoch: Math.ceil(this.#step / this.#plan.stepsPerEpoch), step: this.#step,
       lr: this.#lr(this.#step - 1), loss: loss / Math.max(1, steps),
       imagesPerSecond: (steps * this.#plan.batch) / Math.max(seconds, 1e-9), seconds: total,
       ...(model === undefined ? {} : { model }), ...(ema === undefined ? {} : { ema }),
@@ -273,18 +273,18 @@ class Run {
     const good = this.#good;
     if (good === undefined || this.#parts.engine.trace === undefined) return error;
     const steps = good.step < error.step ? `steps ${good.step} to ${error.step} are` : "it is";
-    const text = `step ${error.step} is not finite; ${steps} done again from ${good.name} to find out why`;
+    const text = `step ${error.step} is not finite; ${steps} repeated from ${good.name} to find out why`;
     yield { kind: "warning", text };
     try {
       const found = await findNonFinite(this.#parts, good, error.step, (step) => this.#lr(step));
       if (found !== undefined) return new DivergedError(found.step, found.bad, error.checkpoint);
       if (this.#parts.signal?.aborted !== true) {
-        yield { kind: "warning", text: "all was finite this time: the device or the data is not the same twice" };
+        yield { kind: "warning", text: "all values were finite this time: the device or the data is nondeterministic" };
       }
       return error;
     } catch (failure) {
       if (!(failure instanceof DeitcError)) throw failure;
-      yield { kind: "warning", text: `that cannot be done: ${failure.message}` };
+      yield { kind: "warning", text: `repeating failed: ${failure.message}` };
       return error;
     }
   }

@@ -1,4 +1,4 @@
-/** @file What a run reports: one record an interval and one an epoch, written as JSON lines. */
+/** @file What a run reports: one record per interval and one per epoch, written as JSON lines. */
 
 import { InputError } from "../errors.js";
 
@@ -26,7 +26,7 @@ export interface StepRecord {
   readonly loss: number;
   /** Global norm of the last step's gradients, before clipping. */
   readonly gradNorm?: number;
-  /** Share of the interval's images predicted right, as they were trained on: augmented, and before each step. */
+  /** Accuracy on the interval's images as they were trained on: augmented, and before each step. */
   readonly accuracy?: number;
   readonly imagesPerSecond: number;
   /** Training time since the run began, without evaluation, over all resumptions. */
@@ -36,7 +36,7 @@ export interface StepRecord {
 /** An epoch, or what was trained of the last one. */
 export interface EpochRecord {
   readonly kind: "epoch";
-  /** Counted from 0. */
+  /** Counted from 1. */
   readonly epoch: number;
   readonly step: number;
   readonly lr: number;
@@ -69,7 +69,7 @@ function isRecord(value: unknown): value is MetricsRecord {
   return numbers[kind].every((name) => typeof fields.get(name) === "number");
 }
 
-/** Reads JSON lines back; null becomes NaN. Throws `InputError` naming the line that is no record. */
+/** Reads JSON lines back; null becomes NaN. Throws `InputError` naming the line that is not a record. */
 export function parseMetrics(text: string, file = "metrics"): MetricsRecord[] {
   const records: MetricsRecord[] = [];
   for (const [at, line] of text.split("\n").entries()) {
@@ -80,13 +80,13 @@ export function parseMetrics(text: string, file = "metrics"): MetricsRecord[] {
     } catch {
       value = undefined;
     }
-    if (!isRecord(value)) throw new InputError(`${file}: line ${at + 1} is no record of a run`);
+    if (!isRecord(value)) throw new InputError(`${file}: line ${at + 1} is not a record of a run`);
     records.push(value);
   }
   return records;
 }
 
-/** Whether `a` is better: more images right, else a lower loss; a loss that is no number is never better. */
+/** Whether `a` is better: a higher accuracy, else a lower loss; a loss that is not a number is never better. */
 export function isBetter(a: Evaluation, b: Evaluation | undefined): boolean {
   if (!Number.isFinite(a.loss)) return false;
   if (b === undefined) return true;

@@ -45,7 +45,7 @@ export function drawMix(options: MixOptions, side: number, draws: Draws): Mix | 
 
 /** Mixes images [B, 3, side, side] in place, in float32. Throws `InputError` for an odd batch. */
 export function mixImages(images: Float32Array, batch: number, side: number, { share, box }: Mix): void {
-  if (batch % 2 !== 0) throw new InputError(`mixup and cutmix need an even batch, not ${batch}`);
+  if (batch % 2 !== 0) throw new InputError(`mixup and cutmix need an even batch, got ${batch}`);
   const size = images.length / batch;
   const { fround } = Math;
   const [own, other] = [fround(share), fround(1 - share)];

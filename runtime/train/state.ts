@@ -115,7 +115,7 @@ async function openState(access: RandomAccess): Promise<OpenState> {
   const file = await readSafetensors(access);
   const { metadata } = file;
   if (metadata.get("format") !== FORMAT) {
-    throw new WeightsError("this is no training state", {
+    throw new WeightsError("this is not a training state", {
       file: access.name, fault: "not-recognized", help: "name the folder of the run, or its state.safetensors",
     });
   }

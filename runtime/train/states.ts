@@ -19,8 +19,8 @@ export interface StateUser {
 export function storedStates(manifest: TrainingManifest, users: readonly StateUser[]): StoredTensor[] {
   const written = new Set(users.flatMap((user) =>
     [...writtenParameters(user.manifest, user.family)].map((i) => user.manifest.parameters[i]?.path)));
-  return manifest.states.map(({ path, shape, inside }) => ({
-    path, shape, alone: written.has(path),
+  return manifest.states.map(({ path, shape, dtype, inside }) => ({
+    path, shape, dtype, alone: written.has(path),
     ...(inside ? { inside: { index: inside.state, offset: inside.offset } } : {}),
   }));
 }
@@ -128,13 +128,13 @@ export async function writeStates(
     if (tensor === undefined || tensor.data.length !== elementCount(state.shape)) {
       const what = tensor === undefined ? "has no" : `has ${tensor.data.length} values for`;
       throw new InputError(`the checkpoint ${what} '${name}' [${state.shape.join(", ")}]`, {
-        help: "resume with the recipe it was made with",
+        help: "resume with the recipe that made it",
       });
     }
     writes.push([state, tensor.data]);
   }
   const [extra] = given.keys();
-  if (extra !== undefined) throw new InputError(`the checkpoint has '${extra}', which the recipe does not know`);
+  if (extra !== undefined) throw new InputError(`the checkpoint has '${extra}', which the recipe does not have`);
   for (const [state, data] of writes) await store.write(state.path, typed(state, data));
 }
 

@@ -85,7 +85,7 @@ export async function openCheckpoint(file: RandomAccess, options: CheckpointOpti
 
 async function fromSafetensors(file: RandomAccess, options: CheckpointOptions): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(file);
-  if (options.ema === true) throw fault(file, "not-recognized", "a safetensors file has no moving average beside it");
+  if (options.ema === true) throw fault(file, "not-recognized", "a safetensors file does not contain a moving average");
   return { file: file.name, format: "safetensors", tensors: byName(file, tensors), metadata, notes: [] };
 }
 
@@ -130,10 +130,10 @@ function fromPytorch(file: RandomAccess, { format, value }: PytorchFile, options
       throw fault(file, "not-recognized", `the moving average was asked for, but the file has no ${looked}`);
     }
     tensors = average.tensors;
-    notes.push(`took the moving average of the weights, '${average.key}'`);
+    notes.push(`used the moving average of the weights, '${average.key}'`);
   } else {
     tensors = wrapped(value, wrapperKeys)?.tensors ?? tensorsOf(value);
-    if (average !== undefined) notes.push(`the file also holds a moving average, '${average.key}': not asked for`);
+    if (average !== undefined) notes.push(`the file also holds a moving average, '${average.key}': not used`);
   }
   if (tensors === undefined) {
     throw fault(file, "not-recognized", "a PyTorch file, but without a state dict (a dictionary of tensors)",

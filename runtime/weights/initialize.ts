@@ -54,7 +54,7 @@ function truncate(result: Float32Array, key: RandomKey, std: number): void {
  * the others. Throws `InputError` for a seed that is not a non-negative safe integer.
  */
 export function initialize(parameter: ParameterInfo, seed: number): Float32Array {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new InputError(`the seed is ${seed}, not a non-negative integer`);
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new InputError(`seed must be a non-negative integer, got ${seed}`);
   const { initializer, path, shape } = parameter;
   const result = new Float32Array(elementCount(shape));
   const key: RandomKey = { seed, stream: streamOf(path), step: 0 };

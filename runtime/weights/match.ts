@@ -12,14 +12,14 @@ import { gridsOf, resamplePositionEmbedding, type ResampleRule } from "./posembe
 interface WeightSource {
   readonly parameter: ParameterInfo;
   readonly origin: "checkpoint" | "initializer";
-  /** The values, float32, row-major, of the parameter's shape; read anew at every call. */
+  /** The values, float32, row-major, of the parameter's shape; read again at every call. */
   load(): Promise<Float32Array>;
 }
 
 /** One source per parameter, in the order asked for, and what was done to make them fit. */
 export interface MatchedWeights {
   readonly sources: readonly WeightSource[];
-  /** Sentences worth saying aloud. */
+  /** Notes to show, as sentences. */
   readonly notes: readonly string[];
 }
 
@@ -27,9 +27,9 @@ export interface MatchedWeights {
 export interface MatchOptions {
   /** A classifier of another number of classes, or none in the file, is left at its initial values. */
   readonly allowHeadMismatch?: boolean;
-  /** How position embeddings of another grid are resampled; `official` unless told. */
+  /** How position embeddings of another grid are resampled (default: `official`). */
   readonly positionEmbedding?: ResampleRule;
-  /** For what is left at its initial values; 0 unless told. */
+  /** Seed for parameters left at their initial values (default: 0). */
   readonly seed?: number;
 }
 
@@ -75,7 +75,7 @@ function assign(
     const target: Target = rule ?? { path: name };
     if (!wanted.has(target.path)) {
       const dropped = options.allowHeadMismatch === true && isClassifier(target.path);
-      if (dropped) notes.push(`'${name}' is left out: the model has no such classifier`);
+      if (dropped) notes.push(`'${name}' is ignored: the model has no such classifier`);
       else if (!isIgnored(name)) problems.extra.push(name);
       continue;
     }
@@ -90,7 +90,7 @@ function place(checkpoint: Checkpoint, pieces: Map<string, Pieces>, target: Targ
   const { path, part = { index: 0, count: 1 } } = target;
   const list = pieces.get(path) ?? Array.from({ length: part.count }, () => undefined);
   if (list.length !== part.count || list[part.index] !== undefined) {
-    const message = `it stands for '${path}', which another tensor of the file already is`;
+    const message = `it maps to '${path}', like another tensor of the file`;
     throw new WeightsError(message, { file: checkpoint.file, fault: "malformed", tensor: tensor.name });
   }
   list[part.index] = tensor;
@@ -161,7 +161,7 @@ function fit(
   if (sameShape(stored, shape)) return read;
   const sameElements = elementCount(stored) === elementCount(shape) && stored[0] === shape[0];
   if (isPatchProjection(path) && stored.length === 2 && sameElements) {
-    notes.push(`'${path}' is the matrix ${shapeText(stored)} in the file: taken as ${shapeText(shape)}`);
+    notes.push(`'${path}' is the matrix ${shapeText(stored)} in the file: used as ${shapeText(shape)}`);
     return read;
   }
   const [, from = 0] = stored;
@@ -201,9 +201,9 @@ function checkFinite(values: Float32Array, { name, dtype }: StoredTensor, file: 
   if (sum === 0) return;
   const at = values.findIndex((value) => !Number.isFinite(value));
   const range = dtype === "F64" ? ", or beyond float32" : "";
-  throw new WeightsError(`element ${at} is ${values[at]}${range}: no model computes with it`, {
+  throw new WeightsError(`element ${at} is ${values[at]}${range}: weights must be finite`, {
     file, fault: "refused", tensor: name,
-    help: "the file was damaged, or saved after its training had failed: take an earlier checkpoint",
+    help: "the file is damaged, or was saved after training had diverged: use an earlier checkpoint",
   });
 }
 
@@ -219,7 +219,7 @@ function report(checkpoint: Checkpoint, parameters: number, { missing, extra, mi
     `the weights do not fit the model of ${parameters} tensors (the file has ${checkpoint.tensors.size})`,
     ...listed("missing in the file", missing, ", "),
     ...listed("not in the model", extra, ", "),
-    ...listed("of another shape", misshapen, "; "),
+    ...listed("with a different shape", misshapen, "; "),
   ];
   const heads = [...missing, ...extra, ...misshapen.map((line) => line.split(" ")[0] ?? "")].every(isClassifier);
   const help = heads

@@ -75,7 +75,7 @@ class Machine {
 
   fault(fault: FileFault, message: string): WeightsError {
     const help = fault === "refused"
-      ? "a checkpoint of tensors does not need it; save the state_dict alone, as safetensors if you can" : undefined;
+      ? "checkpoints of tensors do not need it; save only the state_dict, preferably as safetensors" : undefined;
     const detail = { file: this.context.file, fault };
     return new WeightsError(`${message} (pickle byte ${this.at})`, help === undefined ? detail : { ...detail, help });
   }
@@ -105,7 +105,7 @@ class Machine {
 
   line(): string {
     const end = this.bytes.indexOf(0x0a, this.at);
-    if (end < 0 || end - this.at > 1000) throw this.fault("malformed", "a name has no end");
+    if (end < 0 || end - this.at > 1000) throw this.fault("malformed", "a name is not terminated");
     const text = this.text(end - this.at);
     this.skip(1);
     return text;
@@ -127,7 +127,7 @@ class Machine {
   }
   pop(): PickleValue {
     const value = this.stack.pop();
-    if (value === undefined) throw this.fault("malformed", "the pickle takes a value from an empty stack");
+    if (value === undefined) throw this.fault("malformed", "the pickle pops a value from an empty stack");
     return value;
   }
   top(): PickleValue {
@@ -143,7 +143,7 @@ class Machine {
   popMark(): PickleValue[] {
     const items = this.stack;
     const outer = this.marks.pop();
-    if (outer === undefined) throw this.fault("malformed", "the pickle takes a mark that is not there");
+    if (outer === undefined) throw this.fault("malformed", "the pickle pops a mark that does not exist");
     this.stack = outer;
     return items;
   }
@@ -164,12 +164,12 @@ class Machine {
 
   append(items: readonly PickleValue[]): void {
     const list = this.top();
-    if (!Array.isArray(list)) throw this.fault("malformed", "the pickle appends to what is not a list");
+    if (!Array.isArray(list)) throw this.fault("malformed", "the pickle appends to a non-list");
     for (const item of items) list.push(item);
   }
   setItems(items: readonly PickleValue[]): void {
     const map = this.top();
-    if (!(map instanceof Map)) throw this.fault("malformed", "the pickle sets an item of what is not a dictionary");
+    if (!(map instanceof Map)) throw this.fault("malformed", "the pickle sets an item of a non-dictionary");
     if (items.length % 2 !== 0) throw this.fault("malformed", "a dictionary key has no value");
     for (let i = 0; i < items.length; i += 2) map.set(items[i] ?? null, items[i + 1] ?? null);
   }
@@ -195,7 +195,7 @@ class Machine {
   construct(): void {
     const args = this.pop();
     const callee = this.pop();
-    if (!(callee instanceof Global)) throw this.fault("refused", "the pickle calls what is not a name");
+    if (!(callee instanceof Global)) throw this.fault("refused", "the pickle calls an object that is not a global");
     if (callee.build === undefined) throw this.fault("refused", `the pickle calls '${callee.name}'`);
     if (!(args instanceof Tuple)) throw this.fault("malformed", `the arguments of '${callee.name}' are not a tuple`);
     for (const arg of args.items) this.charge(Array.isArray(arg) ? arg.length : 0);
@@ -207,7 +207,7 @@ class Machine {
     const state = this.pop();
     const target = this.top();
     if (target instanceof Map) return;
-    if (!(target instanceof Inert)) throw this.fault("malformed", "the pickle gives a state to what has none");
+    if (!(target instanceof Inert)) throw this.fault("malformed", "the pickle sets the state of a stateless object");
     if (!(state instanceof Map)) return;
     this.charge(state.size);
     for (const [key, value] of state) target.fields.set(key, value);

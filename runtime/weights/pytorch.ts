@@ -253,7 +253,7 @@ async function parseLegacy(file: RandomAccess, bytes: Uint8Array): Promise<Pytor
     const { key, dtype, elements } = storageId(file, id);
     const known = storages.get(key);
     if (known?.dtype === dtype && known.elements === elements) return known;
-    if (known !== undefined) throw fault(file, "malformed", `storage '${key}' is given two types`);
+    if (known !== undefined) throw fault(file, "malformed", `storage '${key}' has two types`);
     const storage = new Storage(key, dtype, elements, () => Promise.resolve(positions.get(key) ?? file.size));
     storages.set(key, storage);
     return storage;
@@ -262,11 +262,11 @@ async function parseLegacy(file: RandomAccess, bytes: Uint8Array): Promise<Pytor
   const magic = readPickle(bytes, 0, plain);
   const protocol = readPickle(bytes, magic.end, plain);
   if (magic.value !== LEGACY_MAGIC || protocol.value !== LEGACY_PROTOCOL) {
-    throw fault(file, "not-recognized", "a pickle, but not a PyTorch checkpoint (its magic number is not there)");
+    throw fault(file, "not-recognized", "a pickle, but not a PyTorch checkpoint (its magic number is missing)");
   }
   const system = readPickle(bytes, protocol.end, plain);
   if (!(system.value instanceof Map) || system.value.get("little_endian") !== true) {
-    throw fault(file, "refused", "the checkpoint does not say that it is little-endian");
+    throw fault(file, "refused", "the checkpoint is not marked as little-endian");
   }
   const main = readPickle(bytes, system.end, { ...plain, persistent });
   const keys = readPickle(bytes, main.end, plain);

@@ -85,10 +85,10 @@ function parseMetadata(file: RandomAccess, value: unknown): Map<string, string> 
 function parseEntry(file: RandomAccess, name: string, entry: unknown, dataBytes: number): Placed {
   if (!isRecord(entry)) throw malformed(file, "its header entry is not an object", name);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!isElementType(dtype)) throw malformed(file, `its dtype ${JSON.stringify(dtype)} is not known`, name);
+  if (!isElementType(dtype)) throw malformed(file, `its dtype ${JSON.stringify(dtype)} is not supported`, name);
   if (!isSizes(shape)) throw malformed(file, `its shape ${JSON.stringify(shape)} is not a list of sizes`, name);
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw malformed(file, `its data_offsets ${JSON.stringify(offsets)} are not two whole numbers from 0 up`, name);
+    throw malformed(file, `its data_offsets ${JSON.stringify(offsets)} are not two non-negative whole numbers`, name);
   }
   const [begin = 0, end = 0] = offsets;
   const bytes = elementCount(shape) * elementBytes[dtype];
@@ -116,7 +116,7 @@ function checkLayout(file: RandomAccess, placed: readonly Placed[], dataBytes: n
     }
     end = tensor.end;
   }
-  if (end !== dataBytes) throw malformed(file, `${dataBytes - end} bytes after the last tensor belong to none`);
+  if (end !== dataBytes) throw malformed(file, `${dataBytes - end} bytes after the last tensor belong to no tensor`);
 }
 
 /** Reads and checks the header; data is read when a tensor is asked for it. Throws `WeightsError`. */

@@ -33,7 +33,7 @@ function dataView(bytes: Uint8Array): DataView {
 }
 
 function safe(file: RandomAccess, value: bigint): number {
-  if (value > Number.MAX_SAFE_INTEGER) throw fault(file, "malformed", "the zip directory holds an impossible number");
+  if (value > Number.MAX_SAFE_INTEGER) throw fault(file, "malformed", "the zip directory contains an invalid number");
   return Number(value);
 }
 
@@ -63,7 +63,7 @@ async function locate(file: RandomAccess): Promise<Directory> {
   if (!saturated || at < 20 || view.getUint32(at - 20, true) !== END64_LOCATOR) return directory;
   const end64 = safe(file, view.getBigUint64(at - 20 + 8, true));
   const record = dataView(await readRange(file, end64, 56, "the zip64 end record"));
-  if (record.getUint32(0, true) !== END64) throw fault(file, "malformed", "the zip64 end record is not in its place");
+  if (record.getUint32(0, true) !== END64) throw fault(file, "malformed", "the zip64 end record is misplaced");
   return {
     entries: safe(file, record.getBigUint64(32, true)),
     bytes: safe(file, record.getBigUint64(40, true)),

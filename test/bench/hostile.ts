@@ -7,7 +7,7 @@ import { renderDiagnostics } from "../../dsl/diagnostics.js";
 import { parse } from "../../dsl/parse.js";
 import { loadProgram } from "../../dsl/resolve.js";
 import { elaborateModel } from "../../compiler/elaborate/index.js";
-import { callableNames } from "../../compiler/index.js";
+import { language } from "../../compiler/index.js";
 import { OPS } from "../../compiler/ops/index.js";
 import { GREEDY, HOSTILE } from "../hostile.js";
 
@@ -30,7 +30,7 @@ function read(text: string): void {
 function elaborate(text: string): void {
   const { program } = loadProgram("x", {
     resolve: (from) => (from === undefined ? { path: "x" } : { error: "not_found" }), read: () => ({ text }),
-  }, { opNames: callableNames() });
+  }, language());
   if (program) elaborateModel(program, undefined, { training: false, ops: OPS });
 }
 

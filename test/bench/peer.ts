@@ -8,11 +8,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { callableNames } from "../../compiler/index.js";
+import { language } from "../../compiler/index.js";
 import { compileModel } from "../../compiler/pipeline.js";
 import { nodeHost } from "../../compiler/cli/host.js";
 import { loadProgram } from "../../dsl/resolve.js";
 import { load } from "../../runtime/node/index.js";
+import { familyNamed } from "../../runtime/families.js";
 
 const args = new Map(process.argv.slice(2).map((a) => a.replace(/^--/, "").split("=") as [string, string]));
 const preset = args.get("preset") ?? "deit-ti";
@@ -31,7 +32,7 @@ async function main(): Promise<void> {
   const born = performance.now();
   const chosen = PRESETS[preset];
   if (!chosen || args.get("mode") === "train") throw new Error(`no preset ${preset} for ${args.get("mode")}`);
-  const { program } = loadProgram(join(import.meta.dirname, "../../../models", chosen.file), nodeHost(), { opNames: callableNames() });
+  const { program } = loadProgram(join(import.meta.dirname, "../../../models", chosen.file), nodeHost(), language());
   const { compiled } = program ? compileModel(program, undefined, { overrides: chosen.overrides }) : {};
   if (!compiled) throw new Error(`${chosen.file} does not compile`);
   const session = await load(
@@ -56,7 +57,7 @@ async function main(): Promise<void> {
         const now = process.cpuUsage(used);
         cpu.push((now.user + now.system) / 1000);
       }
-      const dispatch = compiled.manifest.families[session.family].programs.run.length;
+      const dispatch = familyNamed(compiled.manifest, session.family).programs.run.length;
       say({ ms, cpu, losses: [], counts: { dispatch, submit: 1 } });
     } else if (command === "quit") {
       say({ bye: true, peakRssMb: process.resourceUsage().maxRSS / 1024 });

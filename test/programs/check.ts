@@ -7,7 +7,7 @@ import { nodeHost } from "../../compiler/cli/host.js";
 import { differentiate } from "../../compiler/train/differentiate.js";
 import { elaborateModel } from "../../compiler/elaborate/index.js";
 import type { Graph } from "../../compiler/ir/graph.js";
-import { callableNames } from "../../compiler/index.js";
+import { language } from "../../compiler/index.js";
 import { interpret, type RandomSource } from "../../compiler/inspect/interpret.js";
 import type { Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
@@ -59,7 +59,7 @@ function hostOf(text: string): SourceHost {
 
 /** The graph of a text. @throws Error with the diagnostics of one that is not sound */
 export function graphOf(text: string, training: boolean): Graph {
-  const { program, diagnostics } = loadProgram("entry.deit", hostOf(text), { opNames: callableNames() });
+  const { program, diagnostics } = loadProgram("entry.deit", hostOf(text), language());
   if (!program || diagnostics.length > 0) throw new Error(renderDiagnostics(diagnostics));
   const made = elaborateModel(program, undefined, { training, ops: OPS });
   if (!made.model) throw new Error(renderDiagnostics(made.diagnostics));
@@ -117,7 +117,7 @@ export async function faultsOf(
 ): Promise<readonly string[]> {
   try {
     const expectation = known ?? expectationOf(program, way.gradient);
-    const compiled = compileGraph(expectation.graph, "m", { without: way.fuse ? [] : ["fusion"] });
+    const compiled = compileGraph(expectation.graph, "m", { without: way.fuse ? [] : ["fusion"], verify: true });
     const got = engine.kind === "plan"
       ? planResults(compiled, program.batch, expectation.feeds)
       : await deviceResults(compiled, program.batch, expectation.feeds, engine);

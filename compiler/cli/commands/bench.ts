@@ -10,6 +10,7 @@ import { randomInputs } from "../inputs.js";
 import { families, loadOptions, openModel, withRunOptions, type RunOptions } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { showNumber, table } from "../table.js";
+import { familyNamed } from "../../../runtime/families.js";
 
 interface Options extends RunOptions {
   readonly batch: readonly number[];
@@ -22,12 +23,12 @@ export const benchCommand = (finish: Finish): Command =>
   withRunOptions(new Command("bench")
     .description("Measures a model on an adapter: images/s, GFLOP/s, and ms per kernel.")
     .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
-    .option("--batch <list>", "batches, with commas between", wholeNumbers, [1])
+    .option("--batch <list>", "batch sizes, separated by commas", wholeNumbers, [1])
     .option("--family <list>", "kernel families side by side: scalar,wide,tiled (default: the adapter's)", families)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
     .option("--kernels <n>", "kernels to list, the slowest first", wholeNumber(0), 12))
     .addHelpText(
-      "after", "\nWeights do not change the speed: untrained ones are taken unless --weights says otherwise.",
+      "after", "\nWeights do not affect speed: without --weights, they are random.",
     )
     .addHelpText("after", examples(
       "deitc bench models/deit_ti.deit --batch 1,8 --family scalar,tiled",
@@ -51,7 +52,7 @@ interface Measured {
 }
 
 async function bench(path: string, options: Options): Promise<void> {
-  if (options.batch.length === 0) throw new UsageError("--batch names no batch");
+  if (options.batch.length === 0) throw new UsageError("--batch is empty");
   const notes: string[] = [];
   const { definition } = await openModel(path, options.target);
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
@@ -105,7 +106,7 @@ async function measure(
     progress.end();
     const measured: Measured[] = [];
     for (const { session, load: loading, first, seconds } of entrants) {
-      const steps = definition.manifest.families[session.family].programs.run;
+      const steps = familyNamed(definition.manifest, session.family).programs.run;
       const flops = steps.reduce((n, { flops: { b, c } }) => n + b * batch + c, 0);
       measured.push(
         { batch, family: session.family, seconds, load: loading, first, flops, profile: await session.profile() },
@@ -180,7 +181,7 @@ function report(manifest: Manifest, adapter: string, results: readonly Measured[
 function kernelTable({ batch, family, profile }: Measured, most: number): string {
   const kernels = byKernel(profile);
   const total = kernels.reduce((n, k) => n + k.ms, 0);
-  const clock = profile.clock === "timestamps" ? "GPU timestamps" : "one submit a kernel, its launch included";
+  const clock = profile.clock === "timestamps" ? "GPU timestamps" : "one submit per kernel, including its launch";
   const rows = kernels.slice(0, most).map(({ kernel, dispatches, ms, gflop, gb }) => [
     kernel, `${dispatches}×`, showNumber(ms), `${((100 * ms) / total).toFixed(1)} %`,
     showNumber((gflop / ms) * 1000), showNumber((gb / ms) * 1000),

@@ -1,5 +1,9 @@
 /** @file `deitc check`: reads and checks files without writing anything. */
 import { Command } from "commander";
+import type { Diagnostic } from "../../../dsl/diagnostics.js";
+import type { Program } from "../../../dsl/program.js";
+import type { ElaboratedRecipe } from "../../train/recipe.js";
+import type { Graph } from "../../ir/graph.js";
 import { examples, printJsonValue, type Finish } from "../command.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { showCount } from "../table.js";
@@ -9,58 +13,155 @@ interface Options {
   readonly json?: boolean;
 }
 
+/** What is found of one declaration: `status` is "base" for one that only others complete. */
+interface Checked {
+  readonly file: string;
+  readonly kind: "block" | "model" | "recipe";
+  readonly name: string;
+  readonly status: "ok" | "base" | "wrong";
+  /** Trained parameters and their tensors, of models and recipes that are sound. */
+  readonly parameters?: number;
+  readonly tensors?: number;
+  /** What else there is to say of a sound recipe. */
+  readonly facts?: readonly string[];
+}
+
+/** A file's declarations, and all that is wrong in it. */
+interface CheckedFile {
+  readonly declarations: readonly Checked[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
 export const checkCommand = (finish: Finish): Command =>
   new Command("check")
-    .description("Checks .deit files: grammar, names, shapes and parameter paths of every model in them.")
+    .description(
+      "Checks .deit files: grammar and names; the shapes and parameter paths of every model; the members, the loss, " +
+      "the gradients and the data of every recipe.",
+    )
     .argument("<files...>", "the .deit files")
-    .option("--target <name>", "check this model only")
-    .option("--json", "print JSON: a list of diagnostics")
-    .addHelpText("after", examples("deitc check models/deit_b.deit", "deitc check --json models/*.deit"))
+    .option("--target <name>", "check this model or recipe only")
+    .option("--json", "print JSON: the declarations and a list of diagnostics")
+    .addHelpText("after", examples(
+      "deitc check models/deit_b.deit", "deitc check models/recipe.deit --target soft",
+      "deitc check --json models/*.deit",
+    ))
     .action(async (files: string[], options: Options) => finish(await check(files, options)));
 
 async function check(files: readonly string[], options: Options): Promise<ExitCode> {
-  const { diagnosticJson } = await import("../../../dsl/diagnostics.js");
-  const found: unknown[] = [];
-  let code: ExitCode = Exit.done;
-  for (const [i, file] of files.entries()) {
+  const [{ diagnosticJson, renderDiagnostics }, { readProgram }] = await Promise.all([
+    import("../../../dsl/diagnostics.js"), import("../source.js"),
+  ]);
+  const declarations: Checked[] = [];
+  const diagnostics: Diagnostic[] = [];
+  for (const file of files) {
+    let found: CheckedFile;
     try {
-      const lines = await checkFile(file, options.target);
-      if (!options.json) process.stdout.write(lines);
+      found = await checkFile(file, await readProgram(file), options.target);
     } catch (error) {
       if (!(error instanceof DiagnosticsError)) throw error;
-      code = Exit.input;
-      found.push(...error.diagnostics.map(diagnosticJson));
-      if (!options.json) {
-        if (i > 0) process.stderr.write("\n");
-        reportFault(error);
+      found = { declarations: [], diagnostics: error.diagnostics };
+    }
+    declarations.push(...found.declarations);
+    if (!options.json) {
+      process.stdout.write(linesOf(found).map((line) => `${file}: ${line}\n`).join(""));
+      if (found.diagnostics.length > 0) {
+        if (diagnostics.length > 0) process.stderr.write("\n");
+        reportFault(new DiagnosticsError(renderDiagnostics(found.diagnostics), found.diagnostics));
       }
     }
+    diagnostics.push(...found.diagnostics);
   }
-  if (options.json) printJsonValue(found);
-  return code;
+  if (options.json) printJsonValue({ declarations, diagnostics: diagnostics.map(diagnosticJson) });
+  return diagnostics.length > 0 ? Exit.input : Exit.done;
 }
 
-/** One line a model. @throws DiagnosticsError */
-async function checkFile(file: string, target: string | undefined): Promise<string> {
-  const [{ readProgram, refuse }, { elaborateModel }, { OPS }] = await Promise.all([
-    import("../source.js"), import("../../elaborate/index.js"), import("../../ops/index.js"),
+/** Elaborates every model and every recipe of a program, or the one named. */
+async function checkFile(file: string, program: Program, target: string | undefined): Promise<CheckedFile> {
+  const [{ Diagnostics, diagnose }, { checkModel, checkRecipe }] = await Promise.all([
+    import("../../../dsl/diagnostics.js"), elaborators(),
   ]);
-  const program = await readProgram(file);
-  // A model with parameters that have no default is a base for others: it is checked where it is extended.
-  const concrete = program.models
-    .filter(({ declaration }) => !(declaration.definition?.params ?? []).some((param) => param.initial === undefined))
-    .map(({ declaration }) => declaration.name.text);
-  const names = target === undefined ? concrete : [target];
-  const lines = names.map((name) => {
-    const { model, diagnostics } = elaborateModel(program, name, { training: false, ops: OPS });
-    refuse(diagnostics);
-    const parameters = [...(model?.graph.parameters.values() ?? [])].filter((p) => p.trained);
-    const count = parameters.reduce((n, { node }) => n + node.shape.reduce((m, d) => m * d.c, 1), 0);
-    return `${file}: ${name}, ${showCount(count)} parameters in ${parameters.length} tensors\n`;
-  });
-  const others = program.blocks.length + program.recipes.length + program.models.length - concrete.length;
-  if (target === undefined && others > 0) {
-    lines.push(`${file}: ${others} further declaration${others === 1 ? "" : "s"}\n`);
+  const all = new Diagnostics();
+  const names = (list: readonly { readonly declaration: { readonly name: { readonly text: string } } }[]): string[] =>
+    list.map(({ declaration }) => declaration.name.text).filter((name) => target === undefined || name === target);
+  const [models, recipes] = [names(program.models), names(program.recipes)];
+  if (target !== undefined && models.length + recipes.length === 0) {
+    const known = [...program.models, ...program.recipes].map(({ declaration }) => declaration.name.text);
+    const start = { source: program.entry, start: 0, end: 0 };
+    all.add(diagnose("unknown_target", { name: target, path: program.entry.path, known }, start));
   }
-  return lines.length === 0 ? `${file}: nothing is declared\n` : lines.join("");
+  const declared = [
+    ...names(program.blocks).map((name): Found => ({ kind: "block", name, status: "ok", diagnostics: [] })),
+    ...models.map((name) => checkModel(program, name)), ...recipes.map((name) => checkRecipe(program, name)),
+  ];
+  for (const { diagnostics } of declared) all.addAll(diagnostics);
+  return { declarations: declared.map(({ diagnostics: _, ...rest }) => ({ file, ...rest })), diagnostics: all.list() };
+}
+
+type Found = Omit<Checked, "file"> & { readonly diagnostics: readonly Diagnostic[] };
+
+/** What checks a model and what checks a recipe. */
+async function elaborators(): Promise<Readonly<Record<
+  "checkModel" | "checkRecipe", (program: Program, name: string) => Found>>> {
+  const [{ elaborateModel }, { elaborateRecipe }, { OPS }] = await Promise.all([
+    import("../../elaborate/index.js"), import("../../train/recipe.js"), import("../../ops/index.js"),
+  ]);
+  return {
+    checkModel(program, name) {
+      const one = program.models.find(({ declaration }) => declaration.name.text === name)?.declaration;
+      // A model with parameters that have no default is a base for others: it is checked where it is extended.
+      if (one?.definition?.params.some((param) => param.initial === undefined)) {
+        return { kind: "model", name, status: "base", diagnostics: [] };
+      }
+      const [infer, train] = [false, true].map((training) => elaborateModel(program, name, { training, ops: OPS }));
+      const diagnostics = [...infer?.diagnostics ?? [], ...train?.diagnostics ?? []];
+      const graph = infer?.model?.graph;
+      return { kind: "model", name, status: graph && train?.model ? "ok" : "wrong", diagnostics,
+        ...(graph ? countOf(graph) : {}) };
+    },
+    checkRecipe(program, name) {
+      const { recipe, diagnostics } = elaborateRecipe(program, name, { ops: OPS });
+      // Only a recipe that others extend may lack a member, as the front end has seen.
+      const isBase = !recipe && diagnostics.length > 0 && diagnostics.every(({ code }) => code === "missing_member");
+      if (isBase) return { kind: "recipe", name, status: "base", diagnostics: [] };
+      if (!recipe) return { kind: "recipe", name, status: "wrong", diagnostics };
+      return { kind: "recipe", name, status: "ok", diagnostics, ...countOf(recipe.training), facts: factsOf(recipe) };
+    },
+  };
+}
+
+function countOf(graph: Graph): { readonly parameters: number; readonly tensors: number } {
+  const trained = [...graph.parameters.values()].filter((p) => p.trained);
+  const parameters = trained.reduce((n, { node }) => n + node.shape.reduce((m, d) => m * d.c, 1), 0);
+  return { parameters, tensors: trained.length };
+}
+
+function factsOf({ instances, settings, classes }: ElaboratedRecipe): readonly string[] {
+  const { batch, accumulate, length: { value, unit }, data, optimizer, schedule } = settings;
+  return [
+    ...instances.map(({ name, model, frozen }) => `${name} ${model}${frozen ? " frozen" : ""}`),
+    `batch ${batch}${accumulate === 1 ? "" : ` in ${accumulate} passes`}`,
+    `${value} ${value === 1 ? unit.slice(0, -1) : unit}`,
+    data.name, optimizer.name, schedule.name, ...(classes === undefined ? [] : [`${classes} classes`]),
+  ];
+}
+
+/** A line a model and a recipe, one for all blocks. */
+function linesOf({ declarations, diagnostics }: CheckedFile): readonly string[] {
+  const blocks = declarations.filter(({ kind }) => kind === "block").map(({ name }) => name);
+  const others = declarations.filter(({ kind }) => kind !== "block");
+  const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one)}`);
+  if (blocks.length > 0) {
+    lines.unshift(`block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}: names OK, shapes are checked in the ` +
+      "models that call them");
+  }
+  return lines.length === 0 && diagnostics.length === 0 ? ["no declarations"] : lines;
+}
+
+function said({ kind, status, parameters = 0, tensors = 0, facts = [] }: Checked): string {
+  if (status === "wrong") return "wrong";
+  if (status === "base") return `a base, checked where another ${kind} extends it`;
+  const count = `${showCount(parameters)} ${kind === "recipe" ? "trained parameters" : "parameters"} in ` +
+    `${tensors} tensor${tensors === 1 ? "" : "s"}`;
+  const [first, ...rest] = facts;
+  return ["OK", ...(first === undefined ? [] : [first]), count, ...rest].join(", ");
 }

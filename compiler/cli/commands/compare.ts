@@ -57,7 +57,7 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
   const whole = await openDataset(options.data);
   const dataset = options.limit === undefined ? whole : spread(whole, options.limit);
   if (options.predictions !== undefined && dataset.files === undefined) {
-    throw new UsageError("--predictions names files: it needs a folder of images as --data");
+    throw new UsageError("--predictions lists files: it needs a folder of images as --data");
   }
   const candidates = await withStatus("compiling", () => compileAll(given, dataset, options));
   const { openDevice } = await import("../../../runtime/node/adapters.js");
@@ -94,7 +94,7 @@ async function compileAll(
   }
   if (options.tokens && candidates.every(({ tokens }) => tokens.length === 0)) {
     throw new CommandError(`no model has a tensor [B, N, D] at ${options.tokens.paths.join(", ")}`,
-      "`deitc explain FILE.deit` lists the paths; a compiled folder keeps none of them");
+      "`deitc explain FILE.deit` lists the paths; a compiled folder does not keep them");
   }
   return selectHeads(candidates, options.heads);
 }
@@ -142,13 +142,13 @@ async function run(
 
 /** The most images that the model may take at once: 64, halved while they need more storage than is good. */
 async function batchFor(manifest: Manifest, family: FamilyName, device: Device): Promise<number> {
-  const [{ memoryUse, planMemory }, { OutOfMemoryError }] = await Promise.all([
-    import("../../../runtime/memory.js"), import("../../../runtime/errors.js"),
+  const [{ memoryUse, planMemory }, { OutOfMemoryError }, { familyNamed }] = await Promise.all([
+    import("../../../runtime/memory.js"), import("../../../runtime/errors.js"), import("../../../runtime/families.js"),
   ]);
   for (let batch = BATCH; batch > 1; batch /= 2) {
     try {
       const plan = planMemory(manifest, family, batch, device.limits);
-      const { total, parameters } = memoryUse(plan, manifest.families[family]);
+      const { total, parameters } = memoryUse(plan, familyNamed(manifest, family));
       if (total - parameters <= STORAGE) return batch;
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
@@ -178,7 +178,7 @@ async function present(outcome: Outcome, dataset: Dataset, options: CompareOptio
   }
   if (options.json) return printJsonValue(forJson(comparison, outcome, dataset));
   for (const note of outcome.notes) process.stdout.write(`note: ${note}\n`);
-  for (const { name, reason } of outcome.broken) process.stdout.write(`left out: ${name}: ${reason}\n`);
+  for (const { name, reason } of outcome.broken) process.stdout.write(`skipped: ${name}: ${reason}\n`);
   process.stdout.write(comparison.predictors.length === 1 && comparison.tokens.length === 0
     ? oneLine(comparison, outcome) : comparisonText(comparison, outcome));
 }

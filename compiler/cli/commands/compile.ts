@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import type { Program } from "../../../dsl/program.js";
-import { FAMILY_NAMES, type FamilyName } from "../../../runtime/manifest.js";
+import { TARGET_NAMES } from "../../targets/index.js";
 import { parameterCount } from "../../emit/facts.js";
 import type { Compiled, PassRecord } from "../../pipeline.js";
 import type { Optimization } from "../../optimizations.js";
@@ -20,16 +20,16 @@ export const compileCommand = (finish: Finish): Command =>
   withLeftOut(new Command("compile")
     .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
     .argument("<file>", "the .deit file")
-    .option("--target <name>", "which model or recipe, where the file has several")
+    .option("--target <name>", "the model or recipe to compile, if the file has several")
     .option("--out <folder>", "the folder to write (default: out/<name>)", named("A folder's name"))
-    .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be given again", collectOverride)
+    .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be repeated", collectOverride)
     .option("--watch", "compile again whenever a source changes")
     .option("--verify", "compare the kernels with the interpreter on an adapter, and write nothing if one is wrong")
     .option("--adapter <name>", "the adapter of --verify: a part of its name, gpu, lavapipe or swiftshader",
       named("An adapter's name"))
-    .option("--dump [folder]", "write what every pass made, as NN-pass.txt (default: <out>.dump)")
-    .option("--time", "print milliseconds a pass")
-    .option("--force", "replace the folder even if deitc did not write what is in it")
+    .option("--dump [folder]", "write the output of every pass to NN-pass.txt (default: <out>.dump)")
+    .option("--time", "print milliseconds per pass")
+    .option("--force", "replace the folder even if it contains files that deitc did not write")
     .option("--json", "print JSON"))
     .addHelpText("after", examples(
       "deitc compile models/deit_b.deit",
@@ -95,7 +95,7 @@ async function compileRead(
   const { parameters, kernels } = summary(compiled);
   process.stdout.write(
     `${out}: ${written}, ${compiled.manifest.className} with ${showCount(parameters)} parameters, ` +
-    `${Object.entries(kernels).map(([name, n]) => `${n} ${name}`).join(", ")} kernels a forward, ` +
+    `${Object.entries(kernels).map(([name, n]) => `${n} ${name}`).join(", ")} kernels per forward pass, ` +
     `${files.size} files, ${showBytes(bytes)}, ` +
     `${showSeconds((end - start) / 1000)}\n`,
   );
@@ -114,7 +114,7 @@ async function isVerified(
   return isRight;
 }
 
-function summary({ manifest }: Compiled): { parameters: number; kernels: Record<FamilyName, number> } {
+function summary({ manifest }: Compiled): { parameters: number; kernels: Readonly<Record<string, number>> } {
   return { parameters: parameterCount(manifest), kernels: stepCounts(manifest) };
 }
 
@@ -133,7 +133,7 @@ async function writeDump(folder: string, compiled: Compiled): Promise<void> {
     before = text;
   });
   writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
-  for (const family of FAMILY_NAMES) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
+  for (const family of TARGET_NAMES) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */

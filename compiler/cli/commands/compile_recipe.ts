@@ -9,8 +9,10 @@ import type { CompileOptions as Options } from "./compile_options.js";
 import { DiagnosticsError, UsageError } from "../exit.js";
 import type { Printer } from "../printer.js";
 import { showSeconds } from "../progress.js";
-import { refuse } from "../source.js";
+import { refuse, verifiesPasses } from "../source.js";
 import { showBytes, showCount, table } from "../table.js";
+import { familyNamed } from "../../../runtime/families.js";
+import { TARGET_NAMES } from "../../targets/index.js";
 
 /** Compiles a recipe of a program and writes its folder. @throws DiagnosticsError, UsageError */
 export async function compileRecipeRead(
@@ -25,7 +27,9 @@ export async function compileRecipeRead(
   const [{ compileRecipe }, { emitRecipe }, { makeFolder, writeFolder }] = await Promise.all([
     import("../../train/compile.js"), import("../../emit/index.js"), import("../folder.js"),
   ]);
-  const { compiled, diagnostics } = compileRecipe(program, options.target, { without: leftOut(options) });
+  const { compiled, diagnostics } = compileRecipe(program, options.target, {
+    without: leftOut(options), verify: verifiesPasses(),
+  });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
   const emitting = performance.now();
@@ -53,7 +57,7 @@ export async function compileRecipeRead(
   if (options.time) process.stdout.write(table(passes.map(({ name, ms }) => [name, `${ms.toFixed(1)} ms`]), [1]));
   process.stdout.write(
     `${out}: ${written}, recipe ${manifest.className} with ${showCount(parameters)} trained parameters, ` +
-    `${Object.entries(dispatches).map(([name, n]) => `${n} ${name}`).join(", ")} dispatches a pass, ` +
+    `${Object.entries(dispatches).map(([name, n]) => `${n} ${name}`).join(", ")} dispatches per pass, ` +
     `${files.size} files, ${showBytes(bytes)}, ${showSeconds((end - start) / 1000)}\n`,
   );
 }
@@ -64,9 +68,8 @@ const trainedCount = ({ states }: TrainingManifest): number =>
 /** Dispatches by family of one pass over data, and the optimizer where it is a program of its own. */
 function dispatchesOf({ graphs: { train, gather, apply } }: TrainingManifest): Record<string, number> {
   const steps = [train ?? gather, train ? undefined : apply].filter((graph) => graph !== undefined);
-  const count = (family: "scalar" | "wide" | "tiled"): number =>
-    steps.reduce((n, { families }) => n + families[family].programs.run.length, 0);
-  return { scalar: count("scalar"), wide: count("wide"), tiled: count("tiled") };
+  return Object.fromEntries(TARGET_NAMES.map((name) =>
+    [name, steps.reduce((n, graph) => n + familyNamed(graph, name).programs.run.length, 0)]));
 }
 
 /** What every pass made of every graph, as `GRAPH-NN-pass.txt`. */

@@ -17,10 +17,10 @@ interface Options {
 export const convertCommand = (finish: Finish): Command =>
   new Command("convert")
     .description("Converts a checkpoint (.pth, .pt, .th, .bin, .safetensors) to .safetensors with timm's names.")
-    .argument("<checkpoint>", "the file to read; its content tells its kind, and nothing in it is executed")
+    .argument("<checkpoint>", "the file to read; its format is detected by content, and nothing in it is executed")
     .argument("<out>", "the .safetensors file to write")
-    .option("--ema", "take the moving average of the weights that training kept")
-    .option("--force", "replace the file to write if it is there")
+    .option("--ema", "use the moving average of the weights, which training stores")
+    .option("--force", "overwrite the output file if it exists")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
       "deitc convert deit_tiny_patch16_224-a1311bcf.pth deit_ti.safetensors",
@@ -37,7 +37,7 @@ async function convert(from: string, to: string, options: Options): Promise<void
     import("../../../runtime/weights/safetensors.js"),
   ]);
   if (existsSync(to) && !options.force) {
-    throw new CommandError(`${to}: is there already`, "choose another name, or replace it with --force");
+    throw new CommandError(`${to}: already exists`, "choose another name, or replace it with --force");
   }
   const file = await openFile(from);
   try {
@@ -77,7 +77,7 @@ async function renamedTensors(checkpoint: Checkpoint): Promise<{ tensors: Tensor
     const { index, count } = rule?.part ?? { index: 0, count: 1 };
     const entry = gathered.get(path) ?? { parts: Array.from({ length: count }, () => undefined) };
     if (entry.parts.length !== count || entry.parts[index] !== undefined) {
-      throw new CommandError(`${checkpoint.file}: two tensors stand for '${path}', one of them '${name}'`);
+      throw new CommandError(`${checkpoint.file}: two tensors map to '${path}', one of them '${name}'`);
     }
     entry.parts[index] = tensor;
     gathered.set(path, entry);
@@ -100,7 +100,8 @@ async function stacked(
   const [first] = present;
   if (first === undefined || present.length < parts.length) {
     throw new CommandError(
-      `${file}: '${path}' is made of ${parts.length} tensors, only ${present.map((p) => p.name).join(", ")} is there`,
+      `${file}: '${path}' consists of ${parts.length} tensors, but only ` +
+        `${present.map((p) => p.name).join(", ")} is present`,
     );
   }
   if (present.length === 1) {

@@ -32,17 +32,17 @@ export const evalCommand = (finish: Finish): Command =>
     )
     .argument("[model]", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe or model")
     .argument("[checkpoint]", "a .safetensors, .pth, .pt or .th file, such as runs/NAME/best.safetensors")
-    .option("--ema", "take the moving average of the weights that training kept in the checkpoint")
-    .option("--compare <[name=]model,checkpoint>", "a model to compare; may be given again", collectModel)
-    .option("--limit <n>", "so many images, spread evenly over the data", wholeNumber(1))
+    .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
+    .option("--compare <[name=]model,checkpoint>", "a model to compare; may be repeated", collectModel)
+    .option("--limit <n>", "number of images to use, spread evenly over the data (default: all)", wholeNumber(1))
     .option("--heads <list>", "only these heads, such as logits,student.logits_dist", headNames)
     .option("--tokens <paths:row,row>", "tensors whose two tokens are compared, such as 'blocks.*:0,1' " +
-      "(default: of a model whose heads read one token each, those, after every block)", tokenChoice)
-    .option("--no-tokens", "compare no tokens")
+      "(default: if each head reads one token, those tokens after every block)", tokenChoice)
+    .option("--no-tokens", "do not compare tokens")
     .option("--predictions <file>", "write every image's predicted class as a line of JSON", named("A file's name"))
-    .option("--svg <file>", "write the comparison as a drawing", named("A file's name")))
-    .addHelpText("after", "\nData of models (--data): a folder with a folder a class, cifar10:FOLDER, " +
-      "cifar100:FOLDER, or shapes:COUNT (drawn). --batch is then the images at once.")
+    .option("--svg <file>", "write the comparison as an SVG drawing", named("A file's name")))
+    .addHelpText("after", "\n--data of models: a folder with one subfolder per class, cifar10:FOLDER, " +
+      "cifar100:FOLDER, or shapes:COUNT (generated). --batch is then the number of images at once.")
     .addHelpText("after", examples(
       "deitc eval recipe.deit runs/tiny/best.safetensors",
       "deitc eval models/cifar_resnet.deit:cifar_resnet20 resnet20-12fca82f.th --data cifar/test",
@@ -58,7 +58,7 @@ export const evalCommand = (finish: Finish): Command =>
 function collectModel(text: string, before: readonly ModelArgument[] = []): readonly ModelArgument[] {
   const [, name, model, weights] = /^(?:([\w-]+)=)?(.+),([^,]+)$/s.exec(text) ?? [];
   if (model === undefined || weights === undefined) {
-    throw new InvalidArgumentError("It takes MODEL,CHECKPOINT or NAME=MODEL,CHECKPOINT.");
+    throw new InvalidArgumentError("Expected MODEL,CHECKPOINT or NAME=MODEL,CHECKPOINT.");
   }
   return [...before, { model, weights, ...(name === undefined ? {} : { name }) }];
 }
@@ -66,7 +66,7 @@ function collectModel(text: string, before: readonly ModelArgument[] = []): read
 /** Option parser: names with commas between. */
 function headNames(text: string): readonly string[] {
   const names = text.split(",").map((name) => name.trim());
-  if (names.includes("")) throw new InvalidArgumentError("Names of heads with commas between are needed.");
+  if (names.includes("")) throw new InvalidArgumentError("Expected names of heads, separated by commas.");
   return names;
 }
 
@@ -81,7 +81,7 @@ async function evaluate(path: string | undefined, checkpoint: string | undefined
   const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
   if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
   if (options.data === undefined) {
-    throw new UsageError("no images are given", "name a folder with a folder of images for each class: --data DIR");
+    throw new UsageError("no images given", "name a folder with one subfolder of images per class: --data DIR");
   }
   const { tokens, data } = options;
   const { compareModels } = await import("./compare.js");
@@ -125,8 +125,8 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
     for (const note of notes) process.stdout.write(`note: ${note}\n`);
     const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
     process.stdout.write(
-      `${checkpoint}: ${percent(found.top1)} of ${found.count} images right, ${percent(found.top5)} among five, ` +
-      `loss ${found.loss.toFixed(4)} (${adapter}, ${showSeconds(seconds)})\n`,
+      `${checkpoint}: ${percent(found.top1)} of ${found.count} images correct, ` +
+      `${percent(found.top5)} in the top five, loss ${found.loss.toFixed(4)} (${adapter}, ${showSeconds(seconds)})\n`,
     );
   } finally {
     trainer.destroy();

@@ -1,7 +1,7 @@
 /** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model or a recipe. */
 import type { ExplainOptions } from "./explain_options.js";
 import { Command } from "commander";
-import type { Family, FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
+import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
 import type { OpRecord } from "../../ir/op.js";
 import type { Compiled } from "../../pipeline.js";
 import type { Program } from "../../../dsl/program.js";
@@ -9,6 +9,8 @@ import { examples, printJsonValue, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
 import { families, stepCounts } from "../model.js";
 import { showAffine, showBytes, table } from "../table.js";
+import { familyNamed } from "../../../runtime/families.js";
+import { parameterBytes } from "../../../runtime/memory.js";
 
 /** What of a model or recipe is shown. */
 export const explainCommand = (finish: Finish): Command =>
@@ -17,14 +19,14 @@ export const explainCommand = (finish: Finish): Command =>
       "Explains an op, an error code, a model or a recipe: its kernels, what was fused and what was not, its memory.",
     )
     .argument("<what>", "an op's name, an error code, or FILE.deit or FILE.deit:NAME (its recipe, where it has one)")
-    .option("--target <name>", "which model or recipe, where the file has several")
+    .option("--target <name>", "the model or recipe to explain, if the file has several")
     .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
     .option("--kernel <name>",
-      "print the WGSL of the kernels with this in their name or path; of a recipe, that of GRAPH/FAMILY/KERNEL")
+      "print the WGSL of kernels whose name or path contains this; for a recipe, GRAPH/FAMILY/KERNEL")
     .option("--memory",
-      "bytes on the device as a function of the batch B; of a recipe, what the backward pass keeps")
+      "bytes on the device as a function of the batch B; for a recipe, what the backward pass keeps")
     .option("--parameters",
-      "every parameter with its shape; of a recipe, everything that lives from step to step")
+      "every parameter with its shape; for a recipe, everything that is kept from step to step")
     .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
@@ -53,11 +55,11 @@ async function explainName(what: string): Promise<string | undefined> {
   const near = suggest(
     what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes",
   );
-  throw new CommandError(`\`${what}\` is no op, no error code and no .deit file`, near);
+  throw new CommandError(`\`${what}\` is not an operation, an error code or a .deit file`, near);
 }
 
 function explainOp(op: OpRecord): string {
-  const gradients = new Map<unknown, string>([["none", "none flows"], ["expand", "that of its expansion"]]);
+  const gradients = new Map<unknown, string>([["none", "none"], ["expand", "from its expansion"]]);
   const gradient = gradients.get(op.gradient) ?? "its own rule";
   const computed = op.scalar ?? op.evaluate ?? op.fold;
   const meaning = op.expand ? "defined by simpler ops" : computed ? "a reference in TypeScript" : "given by its kind";
@@ -65,7 +67,7 @@ function explainOp(op: OpRecord): string {
   const wgsl = op.wgsl?.(...operands);
   const rows = [
     ["kind", op.kind], ["meaning", meaning], ["gradient", gradient], ...(wgsl === undefined ? [] : [["WGSL", wgsl]]),
-    ...(op.internal ? [["", "made by the compiler; not callable from .deit text"]] : []),
+    ...(op.internal ? [["", "created by the compiler; not callable from .deit files"]] : []),
   ];
   return `${op.name}${op.signature}\n\n${op.doc}\n\n${table(rows)}`;
 }
@@ -119,7 +121,7 @@ async function draw(folder: string, compiled: Compiled, names: readonly FamilyNa
 
 function kernelText({ manifest, wgsl }: Compiled, part: string, names: readonly FamilyName[]): string {
   const texts = names.flatMap((name) => {
-    const family = manifest.families[name];
+    const family = familyNamed(manifest, name);
     const steps = [...family.programs.prepare, ...family.programs.run];
     const wanted = family.kernels.filter((kernel, i) =>
       kernel.name.includes(part) || steps.some((step) => step.kernel === i && step.path.includes(part)));
@@ -135,12 +137,12 @@ const add = (sizes: readonly Size[]): Size => sizes.reduce((x, y) => ({ b: x.b +
 
 /** Bytes by kind, affine in B, and at a few batches. */
 function memoryText(manifest: Manifest, name: FamilyName): string {
-  const family: Family = manifest.families[name];
+  const family = familyNamed(manifest, name);
   const slots = (kind: "activation" | "derived"): Size =>
     add(family.slots.filter((s) => s.kind === kind).map((s) => s.bytes));
   const bytes = (shape: readonly Size[]): Size =>
     shape.reduce((n, d) => ({ b: n.b * d.c + n.c * d.b, c: n.c * d.c }), { b: 0, c: 4 });
-  const parameters = { b: 0, c: manifest.parameters.reduce((n, p) => n + 4 * p.shape.reduce((m, d) => m * d, 1), 0) };
+  const parameters = { b: 0, c: manifest.parameters.reduce((n, p) => n + parameterBytes(p), 0) };
   const rows: [string, Size][] = [
     ["parameters", parameters], ["derived from parameters", slots("derived")], ["activations", slots("activation")],
     ["inputs", add(manifest.inputs.map((t) => bytes(t.shape)))],

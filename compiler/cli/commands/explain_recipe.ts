@@ -2,14 +2,14 @@
 import type { Program } from "../../../dsl/program.js";
 import { membersOf } from "../../../dsl/recipe.js";
 import type { FamilyName, Size } from "../../../runtime/manifest.js";
-import type { Argument, CallSetting, ClipSetting, Count, TrainingManifest } from "../../../runtime/training.js";
+import type { Argument, CallSetting, Count, TrainingManifest } from "../../../runtime/training.js";
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
 import { CommandError, DiagnosticsError } from "../exit.js";
 import type { ExplainOptions } from "./explain_options.js";
 import { MEMORY_KINDS, passImages, passOf, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
-import { refuse } from "../source.js";
+import { refuse, verifiesPasses } from "../source.js";
 import { decisionsText } from "../summary.js";
 import { showAffine, showBytes, showCount, showNumber, table } from "../table.js";
 
@@ -24,7 +24,7 @@ export async function explainRecipe(
   program: Program, target: string | undefined, options: ExplainOptions,
 ): Promise<string> {
   const { compileRecipe } = await import("../../train/compile.js");
-  const { compiled, diagnostics } = compileRecipe(program, target);
+  const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
   const loss = lossText(program, compiled.manifest.name);
@@ -69,24 +69,6 @@ function showArgument(value: Argument): string {
 const showCall = ({ name, arguments: given }: CallSetting): string =>
   `${name}(${Object.entries(given).map(([key, value]) => `${key} = ${showArgument(value)}`).join(", ")})`;
 
-function showClip(clip: ClipSetting | undefined): string {
-  if (clip === undefined) return "none";
-  switch (clip.kind) {
-    case "global_norm": return `global_norm(${clip.limit})`;
-    case "value": return `value(${clip.limit})`;
-    case "adaptive": return `adaptive(${clip.factor})`;
-    default: return clip satisfies never;
-  }
-}
-
-function showSchedule({ settings: { schedule } }: TrainingManifest): string {
-  const warmup = schedule.warmup.value === 0 ? "no warm-up"
-    : `warm-up of ${showCountOf(schedule.warmup)} from ${schedule.warmupLr}`;
-  const shape = schedule.kind === "cosine" ? `cosine to ${schedule.minLr}`
-    : schedule.kind === "step" ? `times ${schedule.factor} every ${showCountOf(schedule.every)}` : "constant";
-  return `${shape}, ${warmup}, stepping ${schedule.stepping}`;
-}
-
 const elements = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 
 /** Pairs of words about the recipe. */
@@ -105,8 +87,9 @@ function factsOf({ manifest }: CompiledRecipe, loss: string): [string, string][]
     ["augment", settings.augment.length === 0 ? "none" : settings.augment.map(showCall).join(", ")],
     ["batch", `${settings.batch} images${passes}`], ["length", showCountOf(settings.length)],
     ["trained", `${count(trained)} parameters in ${trained.length} tensors`],
-    ["optimizer", showCall(settings.optimizer)], ["schedule", showSchedule(manifest)],
-    ["clip", showClip(settings.clip)], ["ema", settings.ema === undefined ? "none" : String(settings.ema)],
+    ["optimizer", showCall(settings.optimizer)], ["schedule", showCall(settings.schedule)],
+    ["clip", settings.clip === undefined ? "none" : showCall(settings.clip)],
+    ["ema", settings.ema === undefined ? "none" : String(settings.ema)],
     ["precision", settings.precision], ["seed", String(settings.seed)],
     ["no decay", undecayed.length === 0 ? "none" : `${count(undecayed)} parameters in ${undecayed.length} tensors: ` +
       endsOf(undecayed.map(({ path }) => path))],
@@ -151,15 +134,15 @@ function dispatchesOf({ manifest }: CompiledRecipe): Dispatches[] {
 }
 
 function dispatchesText(recipe: CompiledRecipe): string {
-  const head = ["graph", "family", "dispatches", "prepare", "copies", "kernels", "MFLOP", "MB"];
+  const head = ["graph", "family", "dispatches", "prepare", "copies", "kernels", "MFLOP", "MiB"];
   const rows = dispatchesOf(recipe).map((row) => [
     row.graph, row.family, String(row.run), String(row.prepare), String(row.copies), String(row.kernels),
-    showNumber(row.flops / 1e6), showNumber(row.bytes / 1e6),
+    showNumber(row.flops / 1e6), showNumber(row.bytes / 2 ** 20),
   ]);
   const images = passImages(recipe.manifest);
   const how = passOf(recipe) === "train" ? "`train` is a step"
     : `a step is ${recipe.manifest.settings.accumulate} times \`gather\`, then \`apply\``;
-  return `Dispatches: ${how}; \`prepare\` is run once after the parameters have changed from outside ` +
+  return `Dispatches: ${how}; \`prepare\` runs once after the parameters are changed from outside ` +
     `(figures at ${images} images)\n${table([head, ...rows], [2, 3, 4, 5, 6, 7])}`;
 }
 
@@ -200,7 +183,7 @@ function memoryText(recipe: CompiledRecipe, name: FamilyName): string {
   const saved = memory.slots.filter(({ kept }) => kept !== undefined).length;
   return [
     `${manifest.name}, ${name}: bytes on the device, B images of a pass${passes}`,
-    `exact where B is a multiple of 4, else up to 12 bytes a tensor more\n${table(formulas, [1])}`,
+    `exact if B is a multiple of 4, otherwise up to 12 bytes more per tensor\n${table(formulas, [1])}`,
     table([columns, ...rows], columns.map((_, i) => i)),
     `The largest of ${memory.slots.length} slots of activations at B = ${images}; ` +
       `${saved} hold what the backward pass keeps`,

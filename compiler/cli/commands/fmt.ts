@@ -11,7 +11,7 @@ interface Options {
 
 export const fmtCommand = (finish: Finish): Command =>
   new Command("fmt")
-    .description("Prints .deit files in their one layout, or rewrites them.")
+    .description("Formats .deit files: prints the result, or rewrites the files.")
     .argument("<files...>", "the .deit files; - is standard input")
     .option("--write", "rewrite the files in place")
     .option("--check", "write nothing; exit code 1 and the names of files that would change")

@@ -41,11 +41,11 @@ const MOST_SHAPES = 1000;
 
 export const predictCommand = (finish: Finish): Command =>
   withRunOptions(new Command("predict")
-    .description("Classifies images with a compiled model, or with a .deit file compiled on the way.")
+    .description("Classifies images with a compiled model, or with a .deit file compiled on the fly.")
     .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
     .argument("[images...]", "JPEG, PNG or WebP files")
-    .option("--generated-photo", "classify a made-up photo, drawn from --seed")
-    .option("--generated-shapes <n>", "classify n shapes that no training sees, drawn from --seed",
+    .option("--generated-photo", "classify a generated photo (depends on --seed)")
+    .option("--generated-shapes <n>", "classify n generated shapes that training never sees (depends on --seed)",
       wholeNumber(1))
     .option("--top <n>", "how many classes to print", wholeNumber(1), 5)
     .option("--batch <n>", `images at once (default: all, at most ${MOST_AT_ONCE})`, wholeNumber(1)))
@@ -62,13 +62,15 @@ export const predictCommand = (finish: Finish): Command =>
 async function predict(path: string, images: readonly string[], options: Options): Promise<void> {
   if (options.weights === undefined && !options.randomWeights) {
     throw new UsageError(
-      "no weights are given", "name a checkpoint with --weights FILE, or take an untrained model with --random-weights",
+      "no weights given", "name a checkpoint with --weights FILE, or use an untrained model with --random-weights",
     );
   }
   if (images.length === 0 && !options.generatedPhoto && options.generatedShapes === undefined) {
     throw new UsageError("name an image, or add --generated-photo or --generated-shapes N");
   }
-  if ((options.generatedShapes ?? 0) > MOST_SHAPES) throw new UsageError(`at most ${MOST_SHAPES} shapes are drawn`);
+  if ((options.generatedShapes ?? 0) > MOST_SHAPES) {
+    throw new UsageError(`at most ${MOST_SHAPES} shapes can be generated`);
+  }
   const notes: string[] = [];
   const how = loadOptions(options, notes);
   const { definition, seconds: compiling } = await openModel(path, options.target);
@@ -110,7 +112,7 @@ function imageModel(manifest: Manifest): { preprocess: Preprocess; output: Tenso
   const classes = output?.shape.length === 2 ? (output.shape[1]?.c ?? 0) : 0;
   if (!preprocess || inputs.length !== 1 || !output || classes < 1) {
     throw new CommandError(
-      `${name} is not a classifier of images`,
+      `${name} is not an image classifier`,
       "predict needs a model with `preprocess`, one input and a `prediction` [B, classes]",
     );
   }
@@ -192,7 +194,7 @@ function report(
       [image, drawn, best?.label ?? "", percent(best?.score ?? 0)]);
     const right = known.filter(({ drawn, classes: [best] }) => best?.label === drawn).length;
     tables.push(`\n${table([["image", "drawn as", "predicted", "score"], ...lines], [3])}` +
-      `${right} of ${known.length} right\n`);
+      `${right} of ${known.length} correct\n`);
   }
   const software = run.software ? " (software: no GPU is used)" : "";
   const adapter = `\n${run.adapter}${software}, ${run.family} kernels, batch ${run.batch}\n`;

@@ -23,17 +23,17 @@ interface Options extends RecipeOptions {
 
 export const trainCommand = (finish: Finish): Command =>
   withRecipeOptions(new Command("train")
-    .description("Trains by a recipe: a .deit file compiled on the way, or a folder that deitc compile wrote.")
+    .description("Trains a recipe: a .deit file compiled on the fly, or a folder that deitc compile wrote.")
     .argument("<recipe>", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe")
     .option("--out <folder>", "where checkpoints, records and the report go (default: runs/<recipe>)")
-    .option("--resume [folder]", "go on with the run in --out, or in another folder or checkpoint")
-    .option("--force", "resume even what another recipe left")
+    .option("--resume [folder]", "resume the run in --out, or from another folder or checkpoint")
+    .option("--force", "resume even from another recipe's checkpoint")
     .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length", wholeNumber(1))
-    .option("--passes <n>", "passes that a step's batch is split into, at least", wholeNumber(1))
-    .option("--log-every <n>", "steps between two records (default: about fifty records an epoch)", wholeNumber(1))
-    .option("--save-every <seconds>", "a checkpoint that often, besides the end of each epoch (default: 600)", amount)
+    .option("--passes <n>", "minimum number of passes that a step's batch is split into", wholeNumber(1))
+    .option("--log-every <n>", "steps between two records (default: about fifty records per epoch)", wholeNumber(1))
+    .option("--save-every <seconds>", "time between checkpoints, besides the end of each epoch (default: 600)", amount)
     .option("--keep <n>", "checkpoints to keep (default: 2)", wholeNumber(1))
-    .option("--fallback <folder>", "where a checkpoint goes when --out cannot take one"))
+    .option("--fallback <folder>", "where checkpoints go if --out cannot be written"))
     .addHelpText("after", examples(
       "deitc train recipe.deit",
       "deitc train recipe.deit:hard --data /data/imagenet --weights teacher=regnety_160.safetensors",
@@ -48,7 +48,7 @@ async function trainRecipe(path: string, options: Options): Promise<void> {
   const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
-  using interrupt = onInterrupt(() => say("\nstopping after this step; Ctrl-C again ends at once"));
+  using interrupt = onInterrupt(() => say("\nstopping after this step; press Ctrl-C again to quit immediately"));
   const { Trainer } = await import("../../../runtime/node/train/trainer.js");
   const notes: string[] = [];
   const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
@@ -85,7 +85,7 @@ function head(trainer: Trainer, { seconds }: OpenedRecipe, notes: readonly strin
   process.stdout.write(`compiled in ${showSeconds(seconds)}\n`);
   for (const note of notes) process.stdout.write(`note: ${note}\n`);
   if (trainer.engine.device.software) process.stdout.write("note: no GPU is used: the adapter computes on the CPU\n");
-  if (trainer.startStep > 0) process.stdout.write(`going on after step ${trainer.startStep}\n`);
+  if (trainer.startStep > 0) process.stdout.write(`resuming after step ${trainer.startStep}\n`);
 }
 
 /** A bar on a terminal, lines elsewhere. */
@@ -141,5 +141,5 @@ async function summary(trainer: Trainer, outcome: TrainingOutcome, path: string)
   process.stdout.write(`${lines.join("\n")}\n`);
   if (finished) return;
   if (checkpoint === undefined) throw new CommandError("stopped before anything was saved");
-  process.stdout.write(`go on with: deitc train ${path} --out ${folder} --resume\n`);
+  process.stdout.write(`resume with: deitc train ${path} --out ${folder} --resume\n`);
 }

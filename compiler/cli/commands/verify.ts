@@ -25,7 +25,7 @@ export const verifyCommand = (finish: Finish): Command =>
     .argument("<file>", "the .deit file")
     .option("--batch <n>", "images", wholeNumber(1), 1)
     .option("--family <list>", "kernel families: scalar,wide,tiled (default: the adapter's)", families)
-    .option("--tolerance <x>", "greatest relative error that passes", amount, TOLERANCE)))
+    .option("--tolerance <x>", "largest relative error allowed", amount, TOLERANCE)))
     .addHelpText("after", "\nWithout --weights every parameter is random, biases too. Exit code 3: a tensor is wrong.")
     .addHelpText("after", examples(
       "deitc verify models/deit_ti.deit", "deitc verify models/deit_s.deit --weights deit_s.safetensors --adapter gpu",
@@ -63,7 +63,7 @@ export function report({ model, adapter, tensors: results, tolerance, culprit }:
 }
 
 function advice(culprit: Optimization | "none"): string {
-  const report = "This is a bug of deitc. Please report it with the .deit file, `deitc doctor`, and this table.\n";
+  const report = "This is a bug in deitc. Please report it with the .deit file, `deitc doctor`, and this table.\n";
   if (culprit === "none") {
     return "Leaving out optimizations makes no difference: an op or the driver is at fault. Try another --adapter.\n" +
       report;

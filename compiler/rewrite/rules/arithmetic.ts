@@ -2,9 +2,9 @@
  * @file Rules of scalar algebra. Only such as keep every result within an f32 rounding of what the text says, and as
  * do not lose a NaN or an infinity the text would give.
  */
-import { OPS } from "../../ops/index.js";
+import { ELEMENTWISE, OPS } from "../../ops/index.js";
 import { constantValue, type Match } from "../pattern.js";
-import { nodeNamed, rule, ruleAt, type Rule, type RuleExample } from "../rule.js";
+import { nodeNamed, rule, ruleAt, type Guard, type Rule, type RuleExample } from "../rule.js";
 
 const X = { x: ["B", 5, 7] } as const;
 const on = (text: string, range?: readonly [number, number]): [RuleExample] => [{ text, inputs: X, ...(
@@ -12,15 +12,22 @@ const on = (text: string, range?: readonly [number, number]): [RuleExample] => [
 ) }];
 const POSITIVE = [0.25, 4] as const;
 
-const elementwise = [...OPS.values()].filter((op) => op.kind === "elementwise").map((op) => op.name);
-
 /** 2^k in f32's normal range: dividing by it and multiplying by its inverse round alike. */
 const isPowerOfTwo = (x: number): boolean => Number.isInteger(Math.log2(Math.abs(x))) && Math.abs(
   Math.log2(Math.abs(x))
 ) <= 126;
 
+/** `c` compares two numbers, and comes to `outcome`. */
+const decided = (outcome: boolean): Guard => (match) => {
+  const test = nodeNamed(match, "c");
+  const compare = OPS.get(test.op)?.scalar;
+  const [left, right, more] = test.inputs.map(constantValue);
+  if (!compare || left === undefined || right === undefined || more !== undefined) return false;
+  return (compare(left, right) !== 0) === outcome;
+};
+
 const folding: readonly Rule[] = [
-  ruleAt("fold constants", elementwise, (ops, { root }) => {
+  ruleAt("fold constants", ELEMENTWISE, (ops, { root }) => {
     const scalar = OPS.get(root.op)?.scalar;
     const values = root.inputs.map((input) => (
       input.op === "constant" && input.dtype === "f32" ? constantValue(input) : undefined
@@ -34,17 +41,13 @@ const folding: readonly Rule[] = [
     doc: "An elementwise op of 0-d constants is a constant.",
     examples: [{ text: "x * sigmoid(exp(add(0.5, 0.25)))", inputs: X }],
   }),
-  ruleAt("fold where", ["where"], (ops, { root, nodes }) => {
-    const [test] = root.inputs;
-    const left = test?.inputs[0] && constantValue(test.inputs[0]);
-    const right = test?.inputs[1] && constantValue(test.inputs[1]);
-    const compare = test && OPS.get(test.op)?.scalar;
-    if (!test || !compare || test.inputs.length !== 2 || left === undefined || right === undefined) return undefined;
-    const chosen = nodes.get(compare(left, right) !== 0 ? "1" : "2");
-    return chosen && ops.call("expand", [chosen], { shape: root.shape.map((d) => ({ ...d })) });
-  }, {
-    doc: "A choice decided at compile time is the chosen value.",
+  rule("fold where true", "where(c, x, y)", "x", {
+    doc: "A choice that is known to be true is its first value.", when: decided(true),
     examples: on("where(1 + 1 > 1.5, x, neg(x))"),
+  }),
+  rule("fold where false", "where(c, x, y)", "y", {
+    doc: "A choice that is known to be false is its second value.", when: decided(false),
+    examples: on("where(1 + 1 > 2.5, neg(x), x)"),
   }),
   rule("where alike", "where(c, x, x)", "x", {
     doc: "Both branches are one value.",
@@ -89,7 +92,7 @@ function numberAt(match: Match, name: string): number | undefined {
   return node.op === "constant" && node.dtype === "f32" ? constantValue(node) : undefined;
 }
 
-/** Both `a` and `b` are numbers and `x` is none, so that the rule ends. */
+/** Both `a` and `b` are numbers and `x` is not, so that the rule ends. */
 const twoNumbers = (combine: (a: number, b: number) => number) => (match: Match): boolean => {
   const [a, b] = [numberAt(match, "a"), numberAt(match, "b")];
   return a !== undefined && b !== undefined && numberAt(match, "x") === undefined && Number.isFinite(combine(a, b));

@@ -9,7 +9,7 @@ import { dim, isConstant, isOne, sameDim, sameShape, type Dim, type Shape } from
 import { rootsOf, topological, type Graph, type Node } from "../../ir/graph.js";
 import { lastingIn } from "../../fuse/lasting.js";
 import type { Ops } from "../../ir/op.js";
-import { OPS } from "../../ops/index.js";
+import { ELEMENTWISE, OPS } from "../../ops/index.js";
 import { rewrite, type Rewritten } from "../engine.js";
 import { nodeNamed, rule, ruleAt, type Rule } from "../rule.js";
 import { simplifyRules } from "./simplify.js";
@@ -75,8 +75,6 @@ const folding = (isLasting: (node: Node) => boolean): Rule =>
 const repeats = (operand: Node, shape: Shape): boolean =>
   padRank(operand.shape, shape.length).some((size, axis) => isOne(size) && !isOne(dimAt(shape, axis)));
 
-const elementwise = [...OPS.values()].filter((op) => op.kind === "elementwise").map((op) => op.name);
-
 /** The operand before `movement`, the last of which is undone; undefined where that is not free. */
 function undone(ops: Ops, operand: Node, movement: Node): Node | undefined {
   if (operand === movement) return inputOf(movement);
@@ -88,7 +86,7 @@ function undone(ops: Ops, operand: Node, movement: Node): Node | undefined {
 const sameOrder = (x: Node, y: Node): boolean => orderOf(x).join() === orderOf(y).join();
 
 const moves: readonly Rule[] = [
-  ruleAt("sink channel order", elementwise, (ops, { root }) => {
+  ruleAt("sink channel order", ELEMENTWISE, (ops, { root }) => {
     const isMoved = (input: Node): boolean => input.op === "permute" && input.shape.length === 4
       && orderOf(input).join() === FIRST.join() && sameShape(input.shape, root.shape);
     const movement = root.inputs.find(isMoved);
@@ -102,7 +100,7 @@ const moves: readonly Rule[] = [
       inputs: { x: ["B", 4, 5, 3], y: ["B", 2, 3] },
     }],
   }),
-  ruleAt("sink reshape past what repeats", elementwise, (ops, { root }) => {
+  ruleAt("sink reshape past what repeats", ELEMENTWISE, (ops, { root }) => {
     // [n, y, x, g, o] as [n, y, x, g·o]
     const movement = root.inputs.find((input) => input.op === "reshape" && sameShape(input.shape, root.shape)
       && joinsGroups(inputOf(input).shape, input.shape));

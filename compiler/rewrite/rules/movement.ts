@@ -8,9 +8,8 @@ import {
 import type { Node } from "../../ir/graph.js";
 import type { Ops } from "../../ir/op.js";
 import { broadcastShape } from "../../ops/shapes.js";
-import { OPS } from "../../ops/index.js";
-import { nodeNamed, rule, ruleAt, type Rule, type RuleExample } from "../rule.js";
-import type { Match } from "../pattern.js";
+import { ELEMENTWISE, OPS } from "../../ops/index.js";
+import { nodeNamed, rule, ruleAt, type Guard, type Rule, type RuleExample } from "../rule.js";
 import {
   dimAt, expand, inputOf, inverse, isWhole, movesElements, orderOf, padRank, permute, rangeSize, rangesOf, reshape,
   reshapeGroups, shiftRange, slice, swapReshape, wholeRange, type Range,
@@ -83,18 +82,21 @@ const permutations: readonly Rule[] = [
 const swappedAfter = (before: Node, permuted: Node, to: Shape): { shape: Shape; order: number[] } | undefined =>
   swapReshape(before.shape, orderOf(permuted), to);
 
+const keepsShapeOfX: Guard = (match) => sameShape(nodeNamed(match, "x").shape, match.root.shape);
+
 const reshapes: readonly Rule[] = [
-  rule("join reshapes", "reshape(reshape(x))", (ops, match) => reshape(ops, nodeNamed(match, "x"), match.root.shape), {
+  rule("join reshapes", "reshape(reshape(x), shape = s)", "reshape(x, shape = s)", {
     doc: "Two reshapes are one, or none.",
     examples: [{ text: "reshape(reshape(x, shape = [B, 24]), shape = [B, 4, 6])", inputs: X }],
   }),
-  rule("same shape", ["reshape(x)", "expand(x)"], (_ops, match) => unchanged(match), {
+  rule("same shape", ["reshape(x)", "expand(x)"], "x", {
+    when: keepsShapeOfX,
     doc: "A reshape or expand to the shape there is already does nothing.",
     examples: [
       { text: "reshape(x, shape = [B, 6, 4])", inputs: X }, { text: "expand(x, shape = [B, 6, 4])", inputs: X },
     ],
   }),
-  rule("join expands", "expand(expand(x))", (ops, match) => expand(ops, nodeNamed(match, "x"), match.root.shape), {
+  rule("join expands", "expand(expand(x), shape = s)", "expand(x, shape = s)", {
     doc: "Two expands are one.",
     examples: [{ text: "expand(expand(x, shape = [6, 4]), shape = [B, 6, 4])", inputs: { x: [6, 1] } }],
   }),
@@ -112,15 +114,8 @@ const reshapes: readonly Rule[] = [
   }),
 ];
 
-const unchanged = (match: Match): Node | undefined => {
-  const x = nodeNamed(match, "x");
-  return sameShape(x.shape, match.root.shape) ? x : undefined;
-};
-
-const elementwise = [...OPS.values()].filter((op) => op.kind === "elementwise").map((op) => op.name);
-
 const broadcasts: readonly Rule[] = [
-  ruleAt("broadcast by itself", [...elementwise, "matmul"], (ops, { root }) => {
+  ruleAt("broadcast by itself", [...ELEMENTWISE, "matmul"], (ops, { root }) => {
     const inputs = root.inputs.map((input) => narrower(input));
     if (inputs.every((input, i) => input === root.inputs[i])) return undefined;
     for (const taken of [inputs, ...inputs.map((input, i) => root.inputs.map((old, j) => (i === j ? input : old)))]) {
@@ -167,10 +162,10 @@ const slices: readonly Rule[] = [
     doc: "A slice of a slice is one slice.",
     examples: [onX(cut(cut("x", "0, 1, 0", "B, 6, 4", "1, 2, 1"), "0, 1, 1", "B, 3, 3", "1, 1, 1"))],
   }),
-  rule("whole slice", "slice(x)", (_ops, match) => {
-    const x = nodeNamed(match, "x");
-    return rangesOf(match.root).every((r, i) => isWhole(r, dimAt(x.shape, i))) ? x : undefined;
-  }, { doc: "A slice of everything does nothing.", examples: [onX(cut("x", "0, 0, 0", "B, 6, 4", "1, 1, 1"))] }),
+  rule("whole slice", "slice(x)", "x", {
+    when: (match) => rangesOf(match.root).every((r, i) => isWhole(r, dimAt(nodeNamed(match, "x").shape, i))),
+    doc: "A slice of everything does nothing.", examples: [onX(cut("x", "0, 0, 0", "B, 6, 4", "1, 1, 1"))],
+  }),
   rule("slice before permute", "slice(permute(x))", (ops, match) => {
     const order = orderOf(inputOf(match.root));
     const ranges = rangesOf(match.root);
@@ -234,9 +229,7 @@ function sliceReshape(ops: Ops, x: Node, root: Node): Node | undefined {
 }
 
 const concats: readonly Rule[] = [
-  ruleAt("concat of one", ["concat"], (_ops, { root, nodes }) => (
-    root.inputs.length === 1 ? nodes.get("0") : undefined
-  ), {
+  rule("concat of one", "concat([x])", "x", {
     doc: "One part alone is the whole.", examples: [{ text: "concat([x], axis = 1)", inputs: X }],
   }),
   ruleAt("join concats", ["concat"], (ops, { root }) => {
@@ -292,12 +285,10 @@ function sliceConcat(ops: Ops, joined: Node, root: Node): Node | undefined {
 }
 
 const padding: readonly Rule[] = [
-  ruleAt("pad by nothing", ["pad"], (_ops, { root, nodes }) => {
-    const x = nodes.get("0");
-    return x && sameShape(x.shape, root.shape) ? x : undefined;
-  }, { doc: "Padding by nothing does nothing.", examples: [{
-    text: "pad(x, before = [0, 0, 0], after = [0, 0, 0])", inputs: X
-  }] }),
+  rule("pad by nothing", "pad(x)", "x", {
+    when: keepsShapeOfX, doc: "Padding by nothing does nothing.",
+    examples: [onX("pad(x, before = [0, 0, 0], after = [0, 0, 0])")],
+  }),
 ];
 
 export const movementRules: readonly Rule[] = [

@@ -10,11 +10,9 @@
 import { isOne, sameDim, sameShape, type Shape } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
 import type { Ops } from "../../ir/op.js";
-import { OPS } from "../../ops/index.js";
+import { ELEMENTWISE, OPS } from "../../ops/index.js";
 import { ruleAt, type Rule } from "../rule.js";
 import { dimAt, inputOf, inverse, isSmallView, orderOf, padRank, permute, reshape, reshapeGroups } from "./views.js";
-
-const elementwise = [...OPS.values()].filter((op) => op.kind === "elementwise").map((op) => op.name);
 
 const isBijection = (node: Node): boolean => node.op === "reshape" || node.op === "permute";
 
@@ -57,7 +55,7 @@ function shapeBefore(shape: Shape, source: Shape, to: Shape): Shape | undefined 
 }
 
 export const sinkingRules: readonly Rule[] = [
-  ruleAt("sink movement", elementwise, (ops, { root }) => {
+  ruleAt("sink movement", ELEMENTWISE, (ops, { root }) => {
     const movement = root.inputs.find((input) => isBijection(input) && sameShape(
       input.shape, root.shape
     ) && isComputed(input));

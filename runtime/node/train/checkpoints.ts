@@ -44,7 +44,7 @@ function folderError(path: string, error: unknown): DeitcError {
   const code = codeOf(error);
   const message = code === "ENOTDIR" || code === "EEXIST" ? "a part of the path is a file, not a folder"
     : code === "EACCES" || code === "EPERM" || code === "EROFS" ? "the folder cannot be written to"
-      : code === "ENOSPC" || code === "EDQUOT" ? "no space is left on the disk"
+      : code === "ENOSPC" || code === "EDQUOT" ? "no space left on the disk"
         : error instanceof Error ? error.message : String(error);
   return new FileError(message, { file: path, fault: "unreadable", cause: error, help: "name another folder" });
 }
@@ -106,7 +106,7 @@ export class CheckpointFolder implements CheckpointStore {
    */
   static async open(path: string, options: CheckpointOptions = {}): Promise<CheckpointFolder> {
     const { keep = 2 } = options;
-    if (!Number.isSafeInteger(keep) || keep < 1) throw new InputError(`${keep} checkpoints cannot be kept`);
+    if (!Number.isSafeInteger(keep) || keep < 1) throw new InputError(`keep must be at least 1, got ${keep}`);
     const folder = new CheckpointFolder(path, keep, options);
     try {
       await mkdir(join(path, HOME), { recursive: true });
@@ -241,7 +241,7 @@ async function candidates(path: string): Promise<string[]> {
 }
 
 /**
- * Loads the newest state of a run that is sound. Throws `FileError` when there is none, `WeightsError` when all are
+ * Loads the newest valid state of a run. Throws `FileError` when it has no state, `WeightsError` when all are
  * damaged, `InputError` when it is of another recipe and `force` is not given.
  */
 export async function loadState(path: string, { recipe, force = false }: LoadStateOptions): Promise<LoadedState> {
@@ -255,18 +255,18 @@ export async function loadState(path: string, { recipe, force = false }: LoadSta
     } catch (error) {
       if (!(error instanceof WeightsError)) throw error;
       failure ??= error;
-      notes.push(`${error.message}: the checkpoint before it is taken`);
+      notes.push(`${error.message}: using the checkpoint before it`);
       continue;
     } finally {
       await file.close();
     }
     if (state.recipe !== recipe) {
       if (!force) {
-        throw new InputError(`${candidate} is of another recipe (${state.recipe}, not ${recipe})`, {
-          help: "resume with the recipe it was made with, or force it",
+        throw new InputError(`${candidate} belongs to another recipe (${state.recipe}, not ${recipe})`, {
+          help: "resume with the recipe that made it, or force it",
         });
       }
-      notes.push(`${candidate} is of another recipe: resumed by force`);
+      notes.push(`${candidate} belongs to another recipe: resumed by force`);
     }
     return { state, path: candidate, notes };
   }

@@ -5,7 +5,7 @@ import { imageFolder, type DataFiles, type Split } from "../../data/folder.js";
 import type { Dataset } from "../../data/loader.js";
 import { shapes } from "../../data/shapes.js";
 import { FileError, InputError } from "../../errors.js";
-import { argumentsOf } from "../../train/settings.js";
+import { argumentsOf } from "../../train/arguments.js";
 import type { CallSetting, TrainingManifest } from "../../training.js";
 import { diskFiles } from "./files.js";
 
@@ -52,22 +52,39 @@ async function folder(files: DataFiles, root: string, { split, apart }: Part, se
   return imageFolder(files, root, { split: "train", valShare: 0 });
 }
 
-async function open(call: CallSetting, part: Part, path: () => string, seed: number): Promise<Dataset> {
-  const files = diskFiles();
-  switch (call.name) {
-    case "shapes": {
-      const given = argumentsOf(call);
-      const [split, length] = part.split === "train"
-        ? ["train" as const, given.number("train")] : ["held-out" as const, given.number("test")];
-      return shapes({ seed: given.number("seed"), split, length });
-    }
-    case "image_folder": return folder(files, path(), part, seed);
-    case "cifar10": return cifar10(files, path(), part.split);
-    case "cifar100": return cifar100(files, path(), part.split);
-    default: throw new InputError(`data cannot be read as \`${call.name}\``, {
-      help: "take image_folder, cifar10, cifar100 or shapes",
-    });
+/** What a data set is opened with. */
+interface Request {
+  readonly call: CallSetting;
+  readonly part: Part;
+  /** Where it lies. Throws `InputError` for one whose call names no path. */
+  path(): string;
+  /** The recipe's. */
+  readonly seed: number;
+}
+
+/**
+ * How each data set is opened. Its signature and its checks are the compiler's, in `train/vocabulary/sources.ts`, by
+ * its name.
+ */
+const SOURCES: Readonly<Record<string, (request: Request) => Dataset | Promise<Dataset>>> = {
+  image_folder: ({ path, part, seed }) => folder(diskFiles(), path(), part, seed),
+  cifar10: ({ path, part }) => cifar10(diskFiles(), path(), part.split),
+  cifar100: ({ path, part }) => cifar100(diskFiles(), path(), part.split),
+  shapes({ call, part }) {
+    const given = argumentsOf(call);
+    const [split, length] = part.split === "train"
+      ? ["train" as const, given.number("train")] : ["held-out" as const, given.number("test")];
+    return shapes({ seed: given.number("seed"), split, length });
+  },
+};
+
+async function open(request: Request): Promise<Dataset> {
+  const { name } = request.call;
+  const source = Object.hasOwn(SOURCES, name) ? SOURCES[name] : undefined;
+  if (source === undefined) {
+    throw new InputError(`unknown data set \`${name}\``, { help: `use ${Object.keys(SOURCES).join(", ")}` });
   }
+  return source(request);
 }
 
 /**
@@ -80,12 +97,16 @@ export async function openData(
   const held = settings.eval ?? settings.data;
   const apart = settings.eval !== undefined || evalData !== undefined;
   const { seed } = settings;
-  const training = await open(settings.data, { split: "train", apart }, () => pathOf(settings.data, base, data), seed);
+  const training = await open({
+    call: settings.data, part: { split: "train", apart }, path: () => pathOf(settings.data, base, data), seed,
+  });
   const other = evalData ?? (settings.eval === undefined ? data : undefined);
-  const evaluation = await open(held, { split: "val", apart }, () => pathOf(held, base, other), seed);
+  const evaluation = await open({
+    call: held, part: { split: "val", apart }, path: () => pathOf(held, base, other), seed,
+  });
   if (classes !== undefined && training.classes.length !== classes) {
     const count = training.classes.length;
-    throw new InputError(`${training.name} has ${count} classes, the model of ${name} predicts ${classes}`, {
+    throw new InputError(`${training.name} has ${count} classes, but the model of ${name} predicts ${classes}`, {
       help: `give the model ${count} classes`,
     });
   }
@@ -119,7 +140,7 @@ export async function openDataset(text: string): Promise<Dataset> {
     case "cifar100": return cifar100(files, rest, "val");
     case "shapes": {
       const length = Number(rest);
-      if (!Number.isSafeInteger(length) || length < 1) throw new InputError(`'${rest}' is no number of shapes to draw`);
+      if (!Number.isSafeInteger(length) || length < 1) throw new InputError(`'${rest}' is not a number of shapes`);
       return shapes({ seed: SHAPES_SEED, split: "held-out", length });
     }
     default: return { ...await folder(files, text, { split: "val", apart: true }, 0), name: text };

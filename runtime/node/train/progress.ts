@@ -1,4 +1,4 @@
-/** @file The line that a running training shows: loss, learning rate, images a second, time left. */
+/** @file The line that a running training shows: loss, learning rate, images per second, time left. */
 
 import type { TrainingEvent } from "../../train/loop.js";
 import type { Evaluation, MetricsRecord } from "../../train/metrics.js";

@@ -67,7 +67,7 @@ function reportData(records: readonly MetricsRecord[]): ReportData {
     columns(steps.map(({ epoch, loss, lr, imagesPerSecond, accuracy }) =>
       [epoch, loss, lr, imagesPerSecond, accuracy ?? Number.NaN]), 5),
     columns(epochsOf(records).map(({ epoch, step, model, ema }) =>
-      [perStep === undefined ? epoch + 1 : step * perStep, ...figures(model), ...figures(ema)]), 5),
+      [perStep === undefined ? epoch : step * perStep, ...figures(model), ...figures(ema)]), 5),
   ];
   const of = (name: string, colour: ReportSeries["colour"], table: 0 | 1, column: number): ReportSeries =>
     ({ name, colour, table, column, marked: table === 1 });
@@ -134,7 +134,7 @@ function stepTable(records: readonly MetricsRecord[]): string {
     accuracy === undefined ? "–" : percent(accuracy), showNumber(imagesPerSecond), showDuration(seconds),
   ]);
   const heads = ["step", "epoch", "training loss", "lr", "training accuracy", "images/s", "time"];
-  return `<p>The curves need scripts. ${shown.length} of ${steps.length} records of intervals:</p>` +
+  return `<p>The curves need JavaScript. ${shown.length} of ${steps.length} records of intervals:</p>` +
     tableOf(heads, rows);
 }
 
@@ -203,7 +203,7 @@ export async function reportPage(
   // A `<` of a name would be read as markup; JSON reads its code as the same character.
   const data = reportData(records);
   const json = JSON.stringify(data).replaceAll("<", "\\u003c");
-  const hint = "Drag across a chart to zoom into all of them, click twice to see the whole run.";
+  const hint = "Drag across a chart to zoom all of them; double-click to see the whole run.";
   return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8">` +
     `<meta http-equiv="Content-Security-Policy" content="${policy}">` +
     `<meta name="viewport" content="width=device-width, initial-scale=1"><title>${escapeHtml(title)}</title>` +

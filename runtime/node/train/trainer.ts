@@ -4,7 +4,7 @@ import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
 import type { FamilyName } from "../../manifest.js";
-import { showBytes } from "../../memory.js";
+import { showBytes, showCount } from "../../memory.js";
 import type { LoadProgress } from "../../program.js";
 import { DeviceEngine, type TrainingDefinition } from "../../train/engine.js";
 import {
@@ -23,45 +23,45 @@ import { MetricsLog } from "./metrics_log.js";
 import { writeReport, type ReportFacts } from "./report.js";
 import { openWeights } from "./weights.js";
 
-/** How a recipe is trained. Nothing is needed: the recipe says the rest. */
+/** Options of a training run; all are optional. */
 export interface TrainerOptions extends DataOptions {
-  /** Folder of the run: `runs/NAME` unless given. `false` keeps nothing. */
+  /** Folder of the run (default: `runs/NAME`). `false` writes nothing. */
   readonly out?: string | false;
-  /** Goes on where the run in `out`, or in a folder or checkpoint named here, was left. */
+  /** Resume the run in `out`, or in the folder or checkpoint given here. */
   readonly resume?: boolean | string;
-  /** Resumes even what another recipe left. */
+  /** Resume even from another recipe's checkpoint. */
   readonly force?: boolean;
-  /** A checkpoint to start from, by the model's name in the recipe, in place of the recipe's. */
+  /** Checkpoints to start from, by the model's name in the recipe (default: the recipe's). */
   readonly weights?: Readonly<Record<string, string>>;
-  /** Takes the moving average in those checkpoints. */
+  /** Use the moving average stored in those checkpoints. */
   readonly ema?: boolean;
-  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader`; else DEITC_ADAPTER's, else the best. */
+  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader` (default: DEITC_ADAPTER, else the best). */
   readonly adapter?: string;
   /** A device of `openDevice`, shared with others; it outlives this. */
   readonly device?: Device;
-  /** Overrides the choice of kernels by the adapter. */
+  /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
   /** Validates every call and bounds every access: slower, for development and tests. */
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
-  /** Images of an optimizer step, in place of the recipe's. Its learning rate stays. */
+  /** Images per optimizer step (default: the recipe's). The learning rate is not rescaled. */
   readonly batch?: number;
-  /** Passes of a step, at least. */
+  /** Minimum number of passes per step. */
   readonly passes?: number;
-  /** Optimizer steps of the whole run, in place of the recipe's length. */
+  /** Optimizer steps of the whole run (default: the recipe's length). */
   readonly steps?: number;
-  /** Steps between two records; about fifty records an epoch unless given. */
+  /** Steps between two records (default: about fifty records per epoch). */
   readonly logEvery?: number;
-  /** Besides the end of each epoch: a checkpoint after so many steps or seconds; 600 seconds unless given. */
+  /** Steps or seconds between checkpoints, besides the end of each epoch (default: 600 seconds). */
   readonly saveEvery?: TrainingPlan["saveEvery"];
-  /** Checkpoints that are kept, and a folder for when `out` cannot take one. */
+  /** Number of checkpoints kept, and the folder for checkpoints if `out` cannot be written. */
   readonly keep?: number;
   readonly fallback?: string;
-  /** Aborted to stop after the step under way. */
+  /** Abort it to stop after the current step. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
-  /** A sentence for each thing worth saying before training. */
+  /** Called with a sentence for each note before training. */
   readonly onNote?: (note: string) => void;
 }
 
@@ -76,7 +76,7 @@ interface Parts {
   readonly store: CheckpointFolder | undefined;
   readonly resumed: LoadedState | undefined;
   readonly data: RecipeData;
-  /** Warnings that are told with the next event. */
+  /** Warnings that are reported with the next event. */
   readonly said: string[];
 }
 
@@ -109,7 +109,7 @@ export class Trainer {
     const data = await openData(manifest, options);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
-      prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: left out`); },
+      prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
     const plan = planOf(manifest, options, batch, training.stepsPerEpoch);
     const odd = scheduleWarning(plan.schedule);
@@ -119,10 +119,10 @@ export class Trainer {
     const engine = await openEngine(definition, options, resumed === undefined);
     const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
       batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: left out`); },
+      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
     if (engine.passes > (options.passes ?? settings.accumulate)) {
-      onNote(`a batch of ${batch} images does not fit the device: a step takes ${engine.passes} passes`);
+      onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
     }
     const ownsDevice = options.device === undefined;
     return new Trainer(manifest, {
@@ -130,22 +130,22 @@ export class Trainer {
     });
   }
 
-  /** What does the steps: its device, memory and dispatches. */
+  /** The engine that runs the steps: its device, memory and dispatches. */
   get engine(): DeviceEngine {
     return this.#parts.engine;
   }
 
-  /** What is to be done: steps, batch, schedule. */
+  /** The plan of the run: steps, batch, schedule. */
   get plan(): TrainingPlan {
     return this.#parts.plan;
   }
 
-  /** Folder of the run; undefined where nothing is kept. */
+  /** Folder of the run; undefined if nothing is written. */
   get folder(): string | undefined {
     return this.#parts.store?.path;
   }
 
-  /** Steps done before this run: those of the checkpoint it goes on from. */
+  /** Steps done before this run: those of the checkpoint it resumes. */
   get startStep(): number {
     return this.#parts.resumed?.state.step ?? 0;
   }
@@ -159,13 +159,13 @@ export class Trainer {
     const models = this.manifest.models.map(({ name, model, frozen }) =>
       `${name}: ${model}${frozen ? " (frozen)" : ""}`);
     return [
-      ["recipe", this.manifest.name], ["models", models.join(", ")], ["trained parameters", String(trained)],
-      ["data", `${data.training.name}, ${data.training.length} images`],
-      ["evaluated on", `${data.evaluation.name}, ${data.evaluation.length} images`],
+      ["recipe", this.manifest.name], ["models", models.join(", ")], ["trained parameters", showCount(trained)],
+      ["data", `${data.training.name}, ${showCount(data.training.length)} images`],
+      ["evaluated on", `${data.evaluation.name}, ${showCount(data.evaluation.length)} images`],
       ["batch", `${plan.batch}${engine.passes > 1 ? ` in ${engine.passes} passes` : ""}`],
-      ["length", `${plan.steps} steps, ${training.stepsPerEpoch} an epoch`], ["optimizer", optimizer.name],
+      ["length", `${plan.steps} steps, ${training.stepsPerEpoch} per epoch`], ["optimizer", optimizer.name],
       ["adapter", `${adapterName(engine.device.info)}, ${engine.family} kernels`],
-      ["dispatches a step", String(engine.dispatches)], ["memory on the device", showBytes(engine.memory.total)],
+      ["dispatches per step", String(engine.dispatches)], ["memory on the device", showBytes(engine.memory.total)],
     ];
   }
 
@@ -174,7 +174,7 @@ export class Trainer {
    * @throws DivergedError, and what data, device and the last checkpoint throw
    */
   async *run(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
-    if (this.#ran) throw new InputError("a trainer runs once: open another one, with `resume` to go on");
+    if (this.#ran) throw new InputError("a trainer runs only once: open a new one, with `resume` to continue");
     this.#ran = true;
     const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
@@ -204,7 +204,7 @@ export class Trainer {
     }
   }
 
-  /** Writes the report; what it cannot be written for is a sentence, not the end of a run. */
+  /** Writes the report; a failure to write it is a warning, not the end of a run. */
   async #report(records: readonly MetricsRecord[]): Promise<string | undefined> {
     const { store } = this.#parts;
     if (store === undefined || records.length === 0) return undefined;
@@ -223,7 +223,7 @@ export class Trainer {
     { ema = false, onBatch }: { readonly ema?: boolean; readonly onBatch?: (done: number, total: number) => void } = {},
   ): Promise<Evaluation> {
     const { engine, evaluation, resumed } = this.#parts;
-    if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to be right about`);
+    if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to evaluate`);
     if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average`);
     if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
@@ -264,11 +264,13 @@ function planOf(
 ): TrainingPlan {
   const { settings, digest } = manifest;
   const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
-  if (!Number.isSafeInteger(steps) || steps < 1) throw new InputError(`a run of ${steps} steps is none`);
+  if (!Number.isSafeInteger(steps) || steps < 1) throw new InputError(`steps must be at least 1, got ${steps}`);
   const changed = { batch: options.batch, steps: options.steps };
   const given = Object.entries(changed).filter(([, value]) => value !== undefined);
   const logEvery = options.logEvery ?? Math.max(1, Math.round(Math.min(stepsPerEpoch, steps) / LOG_SHARE));
-  if (!Number.isSafeInteger(logEvery) || logEvery < 1) throw new InputError(`a record every ${logEvery} steps is none`);
+  if (!Number.isSafeInteger(logEvery) || logEvery < 1) {
+    throw new InputError(`logEvery must be at least 1, got ${logEvery}`);
+  }
   return {
     recipe: [digest, ...given.map(([name, value]) => `${name}=${value}`)].join(" "),
     schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
@@ -290,8 +292,8 @@ async function openFolder(
   const resumed = typeof from === "string" && from !== "" ? await loadState(from, { recipe, force }) : undefined;
   if (out === false) return { store: undefined, resumed };
   if (from !== out && await hasCheckpoints(out)) {
-    throw new InputError(`${out} holds a run already`, {
-      help: "go on with it by resuming, or name another folder",
+    throw new InputError(`${out} already contains a run`, {
+      help: "resume it, or choose another folder",
     });
   }
   const store = await CheckpointFolder.open(out, {

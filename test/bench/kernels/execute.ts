@@ -2,7 +2,7 @@
  * @file Runs one template's kernel on a device and times it.
  */
 import { evalDim } from "../../../compiler/ir/dim.js";
-import type { KernelText } from "../../../compiler/targets/template.js";
+import { FEATURES, type KernelText } from "../../../compiler/targets/template.js";
 import type { Device } from "../../../runtime/device.js";
 import type { Source } from "./cases.js";
 
@@ -28,7 +28,9 @@ export function moduleText(kernel: KernelText, inputs: readonly Input[], outputs
     "@builtin(local_invocation_index) lid: u32", ...(kernel.builtins ?? []),
   ];
   return [
-    ...kernel.enables, ...bindings, "override B: i32;", kernel.declarations,
+    ...kernel.features.map((feature) => FEATURES[feature]), ...bindings, "override B: i32;",
+    ...kernel.workgroupArrays.map(({ name, type, length }) => `var<workgroup> ${name}: array<${type}, ${length}>;`),
+    kernel.declarations,
     `@compute @workgroup_size(${kernel.workgroupSize})`, `fn main(${builtins.join(", ")}) {`, kernel.body, "}", "",
   ].join("\n");
 }

@@ -1,96 +1,23 @@
 /**
- * @file Kernels around a contraction or attention: gives the hand-tuned templates their operands and epilogue as text.
+ * @file What the hand-tuned templates are given as text: coordinates, operands, the epilogue.
  */
-import { dim, isConstant, isOne, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import { dim, isOne, sizeOf, type Dim, type Shape } from "../ir/dim.js";
 import type { FusedKernel } from "../fuse/fusion.js";
 import {
   addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
 } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
-import { asView, operandsOf } from "../fuse/operands.js";
-import type { Puller, PulledAnchor } from "../fuse/pull.js";
+import { asView } from "../fuse/operands.js";
+import type { Puller } from "../fuse/pull.js";
 import type { Index, Term, Value } from "../ir/value.js";
-import { attentionScalar, attentionWide } from "../targets/attention_scalar.js";
-import { attentionTiled } from "../targets/attention_tiled.js";
-import { contractionScalar, contractionWide } from "../targets/contraction_scalar.js";
-import { contractionTiled } from "../targets/contraction_tiled.js";
-import {
-  assemble, further, operandPullerOf, OUTPUT, pullerOf, sidesOf, type LowerContext, type LoweredKernel,
-} from "./kernel.js";
-import type { AttentionGradientSpec, AttentionSpec, Extent, ContractionSpec, Operand } from "../targets/template.js";
+import type { AttentionGradientSpec, Extent, Operand } from "../targets/template.js";
+import { OUTPUT, sidesOf, type LowerContext } from "./kernel.js";
 import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
 
-const CONTRACTION = { scalar: contractionScalar, wide: contractionWide, tiled: contractionTiled } as const;
-const ATTENTION = { scalar: attentionScalar, wide: attentionWide, tiled: attentionTiled } as const;
-
-export function lowerAnchor(fused: FusedKernel, context: LowerContext): LoweredKernel {
-  const { root, anchor: node } = fused;
-  invariant(node, "the kernel has an anchor");
-  const record = context.records.get(node.op);
-  invariant(record, `op ${node.op} has a record`);
-  const walk = new Walk(fused);
-  const puller = pullerOf(fused, context);
-  const value = puller.pull(root, walk.at);
-  const anchor = puller.anchors[0];
-  invariant(anchor, "pulling the root meets its anchor");
-  const bindings = new Bindings();
-  const functions = new Map<string, string>();
-  const operands = operandsOf(record, anchor, (input, at) =>
-    operandPullerOf(fused, context).pull(anchor.node.inputs[input] as Node_, at)); // records read inputs they have
-  invariant(operands, `${node.op} says how its operands are read`);
-  const finish = epilogueText(fused, context, walk.at, [value, puller], bindings, functions);
-  const epilogue: ContractionSpec["epilogue"] = (place) => finish({ ...place, part: "0" });
-  const free = (names: readonly string[], i: number): string => names[i] as string; // one name an operand
-  if (record.attend) {
-    const keys = record.attend.keys(node);
-    const width = record.attend.width(node);
-    invariant(isConstant(width), "attention's width is constant");
-    const columns = sizeOf(walk.colShape);
-    invariant(isConstant(columns), "attention's value width is constant");
-    const [q, k, v] = operands.map((o, i) => operandOf(o, {
-      row: free(["m", "j", "j"], i), depth: free(["k", "k", "n"], i),
-      rows: [sizeOf(walk.rowShape), keys, keys][i] as Dim, depths: [width, width, columns][i] as Dim, // three operands
-      bindings,
-    }));
-    const spec: AttentionSpec = {
-      batches: extent(sizeOf(walk.batchShape)), queries: extent(sizeOf(walk.rowShape)), keys: extent(keys),
-      width: width.c, valueWidth: columns.c, scale: record.attend.scale(node),
-      q: q as Operand, k: k as Operand, v: v as Operand, epilogue, // three operands
-      ...logSumExp(fused, anchor),
-    };
-    return assemble(fused, ATTENTION[context.family](spec), bindings, functions, context);
-  }
-  invariant(record.contract, `${node.op} is a contraction`);
-  const depth = record.contract.depth(node);
-  const [a, b] = operands.map((o, i) => operandOf(o, {
-    row: free(["m", "n"], i), depth: "k",
-    rows: [sizeOf(walk.rowShape), sizeOf(walk.colShape)][i] as Dim, // two operands
-    depths: depth, bindings,
-  }));
-  const spec: ContractionSpec = {
-    batches: extent(sizeOf(walk.batchShape)), rows: extent(sizeOf(walk.rowShape)), cols: extent(sizeOf(walk.colShape)),
-    depth: extent(depth), a: a as Operand, b: b as Operand, epilogue, // two operands
-  };
-  return assemble(fused, CONTRACTION[context.family](spec), bindings, functions, context);
-}
-
-/** Stores the second result of attention: one number a query, at the coordinates of its row. */
-function logSumExp({ also = [] }: FusedKernel, { at }: PulledAnchor): Pick<AttentionSpec, "logSumExp"> {
-  const node = also.find((side) => !side.at)?.node;
-  if (!node) return {};
-  const offset = linearize(at.slice(0, -1), node.shape);
-  const buffer = further(also.findIndex((side) => side.node === node));
-  return {
-    logSumExp: ({ row, batch, value }) =>
-      `${buffer}[${indexText(offset, new Map([["m", wrap(row)], ["z", wrap(batch)]]))}] = ${value};`,
-  };
-}
-
-type Node_ = PulledAnchor["node"];
 export const extent = (d: Dim): Extent => ({ dim: d, wgsl: dimText(d) });
 
 /** The root's coordinates as functions of batch `z`, row `m` and column `n`. */
-class Walk {
+export class Walk {
   readonly batchShape: Shape;
   readonly rowShape: Shape;
   readonly colShape: Shape;

@@ -1,0 +1,149 @@
+/**
+ * @file The members of an `augment` list. What one does to an image or to a batch is under the same name in
+ * `runtime/train/augment.ts`, what it does to a batch in `runtime/train/mix.ts`.
+ */
+import type { Arguments } from "../settings.js";
+import { NORMALIZATION_NAMES } from "../normalizations.js";
+import {
+  COUNT, listOf, NOT_NEGATIVE, notYet, numberOf, numbersIn, oneOf, SHARE, within, type CallFault, type CallRecord,
+} from "./record.js";
+
+/** What a member of the list works on, in the order in which that happens. */
+export type Stage =
+  /** Which images an epoch has. */
+  | "order"
+  /** One image of 8-bit pixels. */
+  | "pixels"
+  /** The change from pixels to numbers. */
+  | "normalize"
+  /** One image of numbers. */
+  | "numbers"
+  /** The images and the targets of a batch: what the labels say alone is no longer so. */
+  | "mix"
+  /** The targets of a batch alone. */
+  | "targets";
+
+/** An augmentation. */
+export interface AugmentationRecord extends CallRecord {
+  readonly stage: Stage;
+  /** The side of the square image that it makes of one with side `side` (NaN for not known), or what is wrong. */
+  side?(given: Arguments, side: number): number | CallFault;
+}
+
+const FILTERS = ["bicubic", "bilinear"];
+const flip = (name: string, doc: string): AugmentationRecord => ({
+  name, signature: "(probability = 0.5)", stage: "pixels", doc, check: (given) => within(name, given, {
+    probability: SHARE,
+  }),
+});
+const sideOf = (given: Arguments): number => numberOf(given["size"]);
+const mixing = (name: string, alpha: number, doc: string): AugmentationRecord => ({
+  name, signature: `(alpha = ${alpha}, probability = 1, switch = 0.5)`, stage: "mix", doc,
+  check: (given) => within(name, given, { alpha: NOT_NEGATIVE, probability: SHARE, switch: SHARE }),
+});
+
+/** A pair of positive numbers, the smaller first. */
+function span(owner: string, given: Arguments, argument: string): CallFault | undefined {
+  const fault = numbersIn(owner, given, argument, 2, { least: Number.MIN_VALUE });
+  if (fault) return { ...fault, text: fault.text.replace(`at least ${Number.MIN_VALUE}`, "above 0") };
+  const [low, high] = listOf(given[argument]).map(numberOf);
+  return (low ?? 0) <= (high ?? 0) ? undefined
+    : { text: `\`${argument}\` of \`${owner}\` must be increasing, got [${low}, ${high}]`, argument };
+}
+
+const SIZES: readonly AugmentationRecord[] = [
+  {
+    name: "resize", signature: '(size: int, interpolation = "bicubic")', stage: "pixels",
+    doc: "Resizes the shorter side to `size` pixels. Source: torchvision, Resize; Pillow's filters.",
+    check: (given) => within("resize", given, { size: COUNT }) ?? oneOf("resize", given, "interpolation", FILTERS),
+    // Of an image that is not known to be square, the longer side stays open.
+    side: (given, side) => (Number.isNaN(side) ? NaN : sideOf(given)),
+  },
+  {
+    name: "center_crop", signature: "(size: int)", stage: "pixels", side: sideOf,
+    doc: "Crops the centre of the image. Source: torchvision, CenterCrop.",
+    check: (given) => within("center_crop", given, { size: COUNT }),
+  },
+  {
+    name: "random_crop", signature: '(size: int, pad = 4, mode = "constant")', stage: "pixels",
+    doc: "Random crop of the padded image. Source: torchvision, RandomCrop.",
+    check: (given) => within("random_crop", given, { size: COUNT, pad: { least: 0, whole: true } })
+      ?? oneOf("random_crop", given, "mode", ["constant", "reflect"]),
+    side(given, side) {
+      const [size, whole] = [sideOf(given), side + 2 * numberOf(given["pad"])];
+      return whole < size ? { text: `a crop of ${size} pixels does not fit an image of ${whole} × ${whole}` } : size;
+    },
+  },
+  {
+    name: "random_resized_crop", stage: "pixels", side: sideOf,
+    signature: '(size: int, scale = [0.08, 1], ratio = [0.75, 1.3333333333333333], interpolation = "bicubic")',
+    doc: "Random crop of random area and aspect ratio, resized to a square. Source: torchvision, RandomResizedCrop.",
+    check: (given) => within("random_resized_crop", given, { size: COUNT })
+      ?? span("random_resized_crop", given, "scale") ?? span("random_resized_crop", given, "ratio")
+      ?? oneOf("random_resized_crop", given, "interpolation", FILTERS),
+  },
+];
+
+const COLOURS: readonly AugmentationRecord[] = [
+  flip("horizontal_flip", "Mirrors left and right. Source: torchvision, RandomHorizontalFlip."),
+  flip("vertical_flip", "Mirrors top and bottom. Source: torchvision, RandomVerticalFlip."),
+  {
+    name: "color_jitter", signature: "(brightness = 0.3, contrast = 0.3, saturation = 0.3, hue = 0)", stage: "pixels",
+    doc: "Changes brightness, contrast and saturation by factors around 1, in random order. " +
+      "Source: torchvision, ColorJitter.",
+    check: (given) => within("color_jitter", given,
+      { brightness: NOT_NEGATIVE, contrast: NOT_NEGATIVE, saturation: NOT_NEGATIVE })
+      ?? (given["hue"] === 0 ? undefined
+        : notYet("`hue`", "this version changes brightness, contrast and saturation", "write `hue = 0` or leave it out",
+          "hue")),
+  },
+  {
+    name: "rand_augment", signature: "(magnitude = 9, std = 0.5, increasing = true, layers = 2)", stage: "pixels",
+    doc: "Random operations, from a set of fifteen. Source: Cubuk et al. 2020; timm, auto_augment.py.",
+    check: (given) => within("rand_augment", given,
+      { magnitude: { least: 0, most: 10 }, std: NOT_NEGATIVE, layers: { least: 0, whole: true } }),
+  },
+  {
+    name: "three_augment", signature: "(jitter = 0.3)", stage: "pixels",
+    doc: "DeiT III's: one of grey, solarize and blur, then jitter. Source: Touvron et al. 2022.",
+    check: (given) => within("three_augment", given, { jitter: NOT_NEGATIVE }),
+  },
+];
+
+const NUMBERS: readonly AugmentationRecord[] = [
+  {
+    name: "normalize", stage: "normalize",
+    signature: '(name = "imagenet", mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225])',
+    doc: `Channel means and deviations, by name (${NORMALIZATION_NAMES.join(", ")}) or as numbers. ` +
+      "Source: torchvision, Normalize.",
+    check: (given) => numbersIn("normalize", given, "mean", 3, { least: -Infinity })
+      ?? numbersIn("normalize", given, "std", 3, { least: 1e-6 }),
+  },
+  {
+    name: "random_erase", signature: '(probability = 0.25, mode = "pixel", count = 1)', stage: "numbers",
+    doc: "Erases boxes of a normalized image. Source: Zhong et al. 2020; timm, random_erasing.py.",
+    check: (given) => within("random_erase", given, { probability: SHARE, count: COUNT })
+      ?? oneOf("random_erase", given, "mode", ["pixel", "rand", "const"]),
+  },
+];
+
+const AUGMENTATION_RECORDS: readonly AugmentationRecord[] = [
+  {
+    name: "repeat", signature: "(times: int)", stage: "order",
+    doc: "Repeated augmentation: an epoch draws each of its images several times. Source: Hoffer et al. 2020; " +
+      "deit/samplers.py.",
+    check: (given) => within("repeat", given, { times: COUNT }),
+  },
+  ...SIZES, ...COLOURS, ...NUMBERS,
+  mixing("mixup", 0.8, "Blends each image and its target with another of each. Source: Zhang et al. 2018."),
+  mixing("cutmix", 1, "Pastes a box of another image, and mixes the targets accordingly. Source: Yun et al. 2019."),
+  {
+    name: "label_smoothing", signature: "(amount = 0.1)", stage: "targets",
+    doc: "Spreads a share of each target over all classes. Source: Szegedy et al. 2016.",
+    check: (given) => within("label_smoothing", given, { amount: { least: 0, below: 1 } }),
+  },
+];
+
+/** Every augmentation by its name. */
+export const AUGMENTATIONS: ReadonlyMap<string, AugmentationRecord> =
+  new Map(AUGMENTATION_RECORDS.map((one) => [one.name, one]));
