@@ -337,9 +337,10 @@ test.serial("a trainer finds it from a checkpoint on disk, and from weights that
   t.is(warnings.length, 1, warnings.join("\n"));
   t.regex(String(error), /written by the kernel update/u);
   // Warm-up from a rate that is harmless: the first steps are kept, the last one is the end.
-  const late = {
-    ...settings.schedule, warmup: { value: 2, unit: "steps" }, warmupLr: 1e-6,
-  } as TrainingSettings["schedule"];
+  const { schedule } = settings;
+  if (!schedule) return t.fail("the recipe has a schedule");
+  const warmup = { value: 2, unit: "steps" } as const;
+  const late = { ...schedule, arguments: { ...schedule.arguments, warmup, warmup_lr: 1e-6 } };
   const [later, told] = await finish({ out: join(home, "b"), saveEvery: { steps: 1 } }, { ...settings, schedule: late });
   t.true(later instanceof DivergedError && later.found?.by !== undefined && later.step > 0, String(later));
   t.regex(told[0] ?? "", /repeated from .*checkpoints[\\/]\d+-step-1 /u);

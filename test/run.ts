@@ -18,7 +18,7 @@ const AVA = join(HOME, "node_modules/ava/entrypoints/cli.mjs");
 const AT_ONCE = 2;
 /** Files that take longest, the longest first. A name that is missing here costs a little time, nothing else. */
 const LONG = [
-  "kernels", "templates", "cli", "train_gradients", "train_cli", "unseen", "templates_gradient", "train_device",
+  "kernels", "programs", "programs_device", "templates", "cli", "train_gradients", "train_cli", "unseen", "templates_gradient", "train_device",
   "models", "train_graph", "shapes", "explain_recipe", "eval_model", "train_convnet", "train_engine", "cli_faults",
 ];
 
