@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import anyTest, { type TestFn } from "ava";
-import { deitc } from "./cli_process.js";
+import { inside } from "./cli_process.js";
 
 const test = anyTest as TestFn<{ folder: string }>;
 
@@ -81,7 +81,7 @@ test("every mistake of a recipe is told where it stands", async (t) => {
     writeFileSync(join(folder, `r${i}.deit`), text.replace("@@", ""));
     return { file: `r${i}.deit`, line: before.length, column: (before.at(-1) ?? "").length + 1 };
   });
-  const { code, out, err } = await deitc(folder, ["check", "--json", ...files.map(({ file }) => file)]);
+  const { code, out, err } = await inside(folder, ["check", "--json", ...files.map(({ file }) => file)]);
   t.is(code, 1, err);
   interface Found { readonly file: string; readonly line: number; readonly column: number; readonly code: string; readonly message: string }
   const { diagnostics } = JSON.parse(out) as { diagnostics: readonly Found[] };
@@ -96,7 +96,7 @@ test("all that is wrong in a file is told at once, and what is sound besides", a
   const { folder } = t.context;
   const more = "recipe s extends r { length = 0.5 epochs }\nrecipe u extends r { accumulate = 3 steps }\nmodel bad extends tiny { heads = 3 }\n";
   writeFileSync(join(folder, "all.deit"), recipe({}) + more);
-  const { code, out, err } = await deitc(folder, ["check", "all.deit"]);
+  const { code, out, err } = await inside(folder, ["check", "all.deit"]);
   t.is(code, 1);
   t.deepEqual(err.match(/^error\[\w+\]/gmu)?.length, 2, err);
   t.regex(out, /^all\.deit: model tiny: OK, [\d, ]+ parameters in \d+ tensors$/mu);
@@ -104,23 +104,23 @@ test("all that is wrong in a file is told at once, and what is sound besides", a
   t.regex(out, /^all\.deit: recipe r: OK, student tiny, [\d, ]+ trained parameters in \d+ tensors, batch 64, 5 epochs, shapes, adamw, constant, 8 classes$/mu);
   t.regex(out, /^all\.deit: recipe s: OK/mu);
   t.regex(out, /^all\.deit: recipe u: wrong$/mu);
-  const one = await deitc(folder, ["check", "all.deit", "--target", "s"]);
+  const one = await inside(folder, ["check", "all.deit", "--target", "s"]);
   t.deepEqual([one.code, one.out.split("\n").length, one.err], [0, 2, ""]);
-  t.regex((await deitc(folder, ["check", "all.deit", "--target", "q"])).err, /error\[unknown_target\]/u);
+  t.regex((await inside(folder, ["check", "all.deit", "--target", "q"])).err, /error\[unknown_target\]/u);
 });
 
 test("a recipe that leaves members to others is a base", async (t) => {
   const { folder } = t.context;
   const text = recipe({}).replace("  length = 5 epochs\n", "");
   writeFileSync(join(folder, "base.deit"), `${text}recipe long extends r { length = 9 epochs }\n`);
-  const { code, out, err } = await deitc(folder, ["check", "base.deit"]);
+  const { code, out, err } = await inside(folder, ["check", "base.deit"]);
   t.is(code, 0, err);
   t.regex(out, /recipe r: a base, checked where another recipe extends it\n.*recipe long: OK/u);
 });
 
 test("the shipped recipes are sound", async (t) => {
   const files = ["recipe", "cifar", "shapes", "vit"].map((name) => resolve(`models/${name}.deit`));
-  const { code, out, err } = await deitc(t.context.folder, ["check", "--json", ...files]);
+  const { code, out, err } = await inside(t.context.folder, ["check", "--json", ...files]);
   t.is(code, 0, err);
   const { declarations } = JSON.parse(out) as { declarations: readonly { kind: string; name: string; status: string }[] };
   t.deepEqual(declarations.filter(({ status }) => status !== "ok"), []);

@@ -11,7 +11,7 @@ import { packageFolder } from "../compiler/cli/package.js";
 import { openCheckpoint } from "../runtime/weights/checkpoint.js";
 import { memoryAccess } from "../runtime/weights/access.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
-import { deitc, small, SMALL, start } from "./cli_process.js";
+import { deitc, inside, small, SMALL, start } from "./cli_process.js";
 
 const test = anyTest as TestFn<{ folder: string }>; // ava's own way to type the context
 const model = (name: string): string => join(packageFolder(), "models", `${name}.deit`);
@@ -158,7 +158,7 @@ test.serial("every command has help with examples, and the exit code 0", async (
   const commands = [...help.out.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name = ""]) => name);
   t.deepEqual(commands, ["compile", "check", "fmt", "explain", "train", "eval", "predict", "bench", "verify", "convert", "doctor"]);
   for (const command of commands) {
-    const { code, out } = await deitc(folder, [command, "--help"]);
+    const { code, out } = await inside(folder, [command, "--help"]);
     t.is(code, 0, command);
     t.regex(out, /Examples:\n {2}deitc /, command);
   }
@@ -169,13 +169,13 @@ test.serial("every command has help with examples, and the exit code 0", async (
 test.serial("compile writes a folder whole, leaves it when nothing changed, and drops stale kernels", async (t) => {
   const { folder } = t.context;
   const file = small(folder);
-  t.regex((await deitc(folder, ["compile", file])).out, /out\/small: created, Small with 24,611 parameters/);
+  t.regex((await inside(folder, ["compile", file])).out, /out\/small: created, Small with 24,611 parameters/);
   const manifest = join(folder, "out", "small", "manifest.json");
   const made = statSync(manifest).mtimeMs;
-  t.regex((await deitc(folder, ["compile", file])).out, /unchanged/);
+  t.regex((await inside(folder, ["compile", file])).out, /unchanged/);
   t.is(statSync(manifest).mtimeMs, made);
   writeFileSync(join(folder, "out", "small", "kernels", "stale.wgsl"), "");
-  t.regex((await deitc(folder, ["compile", file, "--set", "classes=4"])).out, /replaced.*24,620 parameters/);
+  t.regex((await inside(folder, ["compile", file, "--set", "classes=4"])).out, /replaced.*24,620 parameters/);
   t.false(existsSync(join(folder, "out", "small", "kernels", "stale.wgsl")));
   t.deepEqual(readdirSync(join(folder, "out")), ["small"], "no temporary folder stays");
 });
@@ -185,19 +185,19 @@ test.serial("compile does not touch a folder that holds something else", async (
   const file = small(folder);
   mkdirSync(join(folder, "mine"));
   writeFileSync(join(folder, "mine", "notes.txt"), "keep");
-  const refused = await deitc(folder, ["compile", file, "--out", "mine"]);
+  const refused = await inside(folder, ["compile", file, "--out", "mine"]);
   t.is(refused.code, 1);
   t.regex(refused.err, /mine: contains notes\.txt, which deitc did not write/);
   t.is(readFileSync(join(folder, "mine", "notes.txt"), "utf8"), "keep");
-  t.is((await deitc(folder, ["compile", file, "--out", "mine", "--force"])).code, 0);
+  t.is((await inside(folder, ["compile", file, "--out", "mine", "--force"])).code, 0);
   t.false(existsSync(join(folder, "mine", "notes.txt")));
-  for (const out of [".", ".."]) t.is((await deitc(folder, ["compile", file, "--out", out, "--force"])).code, 1, out);
+  for (const out of [".", ".."]) t.is((await inside(folder, ["compile", file, "--out", out, "--force"])).code, 1, out);
   t.true(existsSync(join(folder, file)));
 });
 
 test.serial("compile --json, --time and --dump say what happened", async (t) => {
   const { folder } = t.context;
-  const { code, out } = await deitc(folder, ["compile", small(folder), "--json", "--time", "--dump", "inside"]);
+  const { code, out } = await inside(folder, ["compile", small(folder), "--json", "--time", "--dump", "inside"]);
   t.is(code, 0);
   const told = JSON.parse(out) as { out: string; passes: { name: string }[] };
   t.is(told.out, join("out", "small"));
@@ -249,11 +249,11 @@ test.serial("compile --watch compiles again after a change, outlives a mistake, 
 test.serial("check reports all errors together, as text and as JSON", async (t) => {
   const { folder } = t.context;
   writeFileSync(join(folder, "wrong.deit"), SMALL.replace("gelu(fc1)", "gelo(fc1)").replace("linear(reshape", "linnear(reshape"));
-  const text = await deitc(folder, ["check", "wrong.deit", small(folder)]);
+  const text = await inside(folder, ["check", "wrong.deit", small(folder)]);
   t.is(text.code, 1);
   t.is(text.err.match(/^error\[unknown_name\]/gm)?.length, 2, text.err);
   t.regex(text.out, /small\.deit: model small: OK, 24,611 parameters in 4 tensors/);
-  const json = await deitc(folder, ["check", "--json", "wrong.deit"]);
+  const json = await inside(folder, ["check", "--json", "wrong.deit"]);
   t.is(json.code, 1);
   const { diagnostics: list } = JSON.parse(json.out) as { diagnostics: { code: string; file: string; line: number }[] };
   t.deepEqual(list.map(({ code, file, line }) => [code, file, line]), [["unknown_name", "wrong.deit", 5], ["unknown_name", "wrong.deit", 6]]);
@@ -263,30 +263,30 @@ test.serial("fmt prints, checks and rewrites", async (t) => {
   const { folder } = t.context;
   const ragged = SMALL.replace("  fc1 =", "      fc1=").replace("width = 8, classes = 3", "width=8,classes=3");
   writeFileSync(join(folder, "a.deit"), ragged);
-  const printed = await deitc(folder, ["fmt", "a.deit"]);
+  const printed = await inside(folder, ["fmt", "a.deit"]);
   t.is(printed.code, 0, printed.err);
   t.is((await deitc(folder, ["fmt", "-"], {}, ragged)).out, printed.out);
-  const checked = await deitc(folder, ["fmt", "--check", "a.deit"]);
+  const checked = await inside(folder, ["fmt", "--check", "a.deit"]);
   t.deepEqual([checked.code, checked.out], [1, "a.deit\n"]);
-  t.is((await deitc(folder, ["fmt", "--write", "a.deit"])).code, 0);
+  t.is((await inside(folder, ["fmt", "--write", "a.deit"])).code, 0);
   t.is(readFileSync(join(folder, "a.deit"), "utf8"), printed.out);
-  t.is((await deitc(folder, ["fmt", "--check", "a.deit"])).code, 0);
-  t.is((await deitc(folder, ["fmt", "--check", "--write", "a.deit"])).code, 2);
+  t.is((await inside(folder, ["fmt", "--check", "a.deit"])).code, 0);
+  t.is((await inside(folder, ["fmt", "--check", "--write", "a.deit"])).code, 2);
   t.deepEqual(readdirSync(folder), ["a.deit"]);
 });
 
 test.serial("explain knows ops, error codes and models", async (t) => {
   const { folder } = t.context;
-  t.regex((await deitc(folder, ["explain", "gelu"])).out, /gelu\(x: \[\.\.\]\) -> \[\.\.\][^]*Hendrycks/);
-  t.regex((await deitc(folder, ["explain", "shape_mismatch"])).out, /error\[shape_mismatch\]/);
-  const unknown = await deitc(folder, ["explain", "gellu"]);
+  t.regex((await inside(folder, ["explain", "gelu"])).out, /gelu\(x: \[\.\.\]\) -> \[\.\.\][^]*Hendrycks/);
+  t.regex((await inside(folder, ["explain", "shape_mismatch"])).out, /error\[shape_mismatch\]/);
+  const unknown = await inside(folder, ["explain", "gellu"]);
   t.is(unknown.code, 1);
   t.regex(unknown.err, /did you mean `gelu`/);
   const file = small(folder);
-  t.regex((await deitc(folder, ["explain", file])).out, /24,611 parameters[^]*Fused[^]*matmul add gelu[^]*Not fused[^]*Rewrite rules/);
-  t.regex((await deitc(folder, ["explain", file, "--memory"])).out, /activations +\d.*·B/);
-  t.regex((await deitc(folder, ["explain", file, "--kernel", "fc1"])).out, /@compute/);
-  t.is((await deitc(folder, ["explain", file, "--kernel", "fc9"])).code, 1);
+  t.regex((await inside(folder, ["explain", file])).out, /24,611 parameters[^]*Fused[^]*matmul add gelu[^]*Not fused[^]*Rewrite rules/);
+  t.regex((await inside(folder, ["explain", file, "--memory"])).out, /activations +\d.*·B/);
+  t.regex((await inside(folder, ["explain", file, "--kernel", "fc1"])).out, /@compute/);
+  t.is((await inside(folder, ["explain", file, "--kernel", "fc9"])).code, 1);
 });
 
 test.serial("verify passes a right model and finds a wrong one by its exit code", async (t) => {

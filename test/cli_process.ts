@@ -1,8 +1,10 @@
-/** The command line as a process of its own, and a small model for it. */
+/** The command line as a process of its own and inside of the test's, and a small model for it. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { mock } from "node:test";
 import { fileURLToPath } from "node:url";
+import { runCommandLine } from "../compiler/cli/program.js";
 
 const main = fileURLToPath(new URL("../compiler/cli/main.js", import.meta.url));
 
@@ -32,6 +34,26 @@ export async function deitc(
   // The software driver's own notices on opening an adapter are not ours.
   const ours = err.split("\n").filter((line) => !/^Warning: max\w+ artificially reduced/.test(line)).join("\n");
   return { code, out, err: ours };
+}
+
+/**
+ * Runs a command line inside of this process, where what counts is what it says and writes: a process takes half a
+ * second to start. One at a time.
+ */
+export async function inside(folder: string, args: readonly string[]): Promise<Outcome> {
+  const [here, said] = [process.cwd(), { stdout: "", stderr: "" }];
+  const writes = (["stdout", "stderr"] as const).map((name) => mock.method(process[name], "write", (chunk: unknown) => {
+    said[name] += String(chunk);
+    return true;
+  }));
+  process.chdir(folder);
+  try {
+    const code = await runCommandLine(args);
+    return { code, out: said.stdout, err: said.stderr };
+  } finally {
+    process.chdir(here);
+    for (const write of writes) write.mock.restore();
+  }
 }
 
 export const SMALL = `import { linear } from "deitc/nn.deit"

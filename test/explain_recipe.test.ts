@@ -15,7 +15,7 @@ import { Program } from "../runtime/program.js";
 import { ParameterStore } from "../runtime/store.js";
 import { DeviceEngine } from "../runtime/train/engine.js";
 import { storedStates } from "../runtime/train/states.js";
-import { deitc } from "./cli_process.js";
+import { inside } from "./cli_process.js";
 import { openTestDevice } from "./harness.js";
 import { elaborate, recipeText } from "./recipes.js";
 
@@ -175,7 +175,7 @@ writeFileSync(join(folder, "two.deit"), FILE);
 writeFileSync(join(folder, "one.deit"), FILE.slice(0, FILE.indexOf("recipe passes")));
 writeFileSync(join(folder, "bad.deit"), FILE.replace("ema = 0.75", "ema = 0.75 steps"));
 
-const explain = (...args: readonly string[]): ReturnType<typeof deitc> => deitc(folder, ["explain", ...args]);
+const explain = (...args: readonly string[]): ReturnType<typeof inside> => inside(folder, ["explain", ...args]);
 
 test.serial("a file's one recipe is explained; a name chooses among several, a model too", async (t) => {
   const { out, code, err } = await explain("one.deit");

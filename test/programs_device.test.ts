@@ -14,7 +14,7 @@ const AT_ONCE = 20;
 const full = process.env["DEITC_FULL"] !== undefined;
 /** A software adapter takes seconds to compile kernels with workgroup memory. */
 const PROGRAMS: Readonly<Record<TargetName, number>> = full
-  ? { scalar: 1000, wide: 1000, tiled: 1000 } : { scalar: 320, wide: 320, tiled: 80 };
+  ? { scalar: 1000, wide: 1000, tiled: 1000 } : { scalar: 240, wide: 240, tiled: 80 };
 
 let device: Device;
 test.before(async (t) => {

@@ -18,8 +18,9 @@ const AVA = join(HOME, "node_modules/ava/entrypoints/cli.mjs");
 const AT_ONCE = 2;
 /** Files that take longest, the longest first. A name that is missing here costs a little time, nothing else. */
 const LONG = [
-  "kernels", "programs", "programs_device", "templates", "cli", "train_gradients", "train_cli", "unseen", "templates_gradient", "train_device",
-  "models", "train_graph", "shapes", "explain_recipe", "eval_model", "train_convnet", "train_engine", "cli_faults",
+  "kernels", "cli", "programs", "train_cli", "programs_device", "templates", "train_device", "templates_gradient",
+  "models", "shapes", "unseen", "explain_recipe", "train_graph", "train_gradients", "eval_model", "cli_faults",
+  "train_convnet", "divergence", "kernel_digests", "train_engine", "emit",
 ];
 
 /** `ops` of `dist/test/ops.test.js`, `full/forward` of one below. */

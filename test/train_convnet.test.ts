@@ -22,11 +22,13 @@ import { advance, numberOf, numbersOf, type Tensors } from "./recipes.js";
 import { DeviceSteps } from "./train_device.js";
 
 const BATCH = 4;
+/** The test brings the images: of two sides, which no data set has. */
+const OTHERS = ["images"];
 const IMAGE = [BATCH, 3, 13, 15] as const;
 const PIXELS = IMAGE.reduce((n, d) => n * d, 1);
 const { program, diagnostics } = loadProgram("test/train/convnet.deit", nodeHost(resolve(".")), language());
 if (!program) throw new Error(renderDiagnostics(diagnostics));
-const elaborated = elaborateRecipe(program, undefined, { ops: OPS });
+const elaborated = elaborateRecipe(program, undefined, { ops: OPS, others: OTHERS });
 if (!elaborated.recipe) throw new Error(renderDiagnostics(elaborated.diagnostics));
 const made = trainingGraph(elaborated.recipe, {});
 
@@ -104,7 +106,7 @@ test("running statistics are those of the batch, the variance without bias", (t)
 
 for (const family of TARGET_NAMES) {
   test.serial(`three steps on the device are the interpreter's: ${family}`, async (t) => {
-    const { compiled, diagnostics: wrong } = compileRecipe(program, undefined, { verify: true });
+    const { compiled, diagnostics: wrong } = compileRecipe(program, undefined, { verify: true, others: OTHERS });
     if (!compiled) return void t.fail(renderDiagnostics(wrong));
     const { train: manifest } = compiled.manifest.graphs;
     const obstacle = manifest && obstacleOf(device, { manifest, wgsl: compiled.wgsl }, family);

@@ -32,6 +32,9 @@ interface DataContext {
 export function checkData(context: DataContext): void {
   const { values, loss, inputs, others } = context;
   checkClasses(context);
+  const [images] = loss.member.kind === "function" ? loss.member.params : [];
+  // Whoever brings the images brings them as the model takes them.
+  if (images && others.includes(images.name.text)) return checkTargets(values, new Set(inputs.keys()));
   const size = sideOf(context);
   if (size === undefined) return;
   checkSize(values, size);
