@@ -126,7 +126,8 @@ export const sourceOf = ({ manifest, wgsl }: Module): ModuleDefinition => ({
   manifest,
   wgsl(family, kernel) {
     const text = wgsl.get(`${family}/${kernel}`);
-    return text === undefined ? Promise.reject(new Error(`no text of ${family}/${kernel}`)) : Promise.resolve(bare(text));
+    if (text === undefined) return Promise.reject(new Error(`no text of ${family}/${kernel}`));
+    return Promise.resolve(bare(text));
   },
 });
 
