@@ -7,6 +7,7 @@ import { applyOp, makeOps } from "../compiler/ir/build.js";
 import { evalDim } from "../compiler/ir/dim.js";
 import { GraphBuilder, type Attrs, type Graph, type Node } from "../compiler/ir/graph.js";
 import { variable } from "../compiler/ir/indices.js";
+import { power } from "../compiler/ir/power.js";
 import { evalNode, interpret, type Precision } from "../compiler/inspect/interpret.js";
 import { isFault, type OpRecord, type OpSample, type Tensor } from "../compiler/ir/op.js";
 import { OPS, recordOf } from "../compiler/ops/index.js";
@@ -216,4 +217,12 @@ test("draws of random numbers have streams of their own", (t) => {
   const ops = makeOps(new GraphBuilder(), { path: "test" });
   const [a, b] = [0, 1].map(() => ops.call("bernoulli", [], { p: 0.5, shape: [7] }));
   t.not(a, b);
+});
+
+test("powers known at compile time are the same in every engine", (t) => {
+  const expected: readonly (readonly [x: number, y: number, value: number])[] = [
+    [32, -0.5, 1 / Math.sqrt(32)], [2, 0.5, Math.SQRT2], [0.1, 3, 0.1 * 0.1 * 0.1], [10, -5, 1e-5], [-2, 3, -8], [-2, -1, -0.5], [2, 31, 2147483648],
+    [0, 0, 1], [0, -1, Infinity], [-4, 0.5, NaN], [Infinity, -0.5, 0], [5, 0, 1], [2, 100, 1.2676506002282294e30],
+  ];
+  for (const [x, y, value] of expected) t.is(power(x, y), value, `${x} ^ ${y}`);
 });

@@ -4,6 +4,7 @@
  */
 import type { BinaryOperator, Expr } from "../../dsl/ast.js";
 import { addDim, divDim, isConstant, mulDim, subDim, type Dim, dim as constantDim } from "../ir/dim.js";
+import { power } from "../ir/power.js";
 import { madeList, type Frame } from "./frame.js";
 import { applyOp, asTensor, failNoTensor } from "./apply.js";
 import {
@@ -90,7 +91,7 @@ function arithmetic(operator: BinaryOperator, x: number, y: number): number | un
     case "-": return x - y;
     case "*": return x * y;
     case "%": return x - y * Math.floor(x / y);
-    case "^": return x ** y;
+    case "^": return power(x, y);
     default: return undefined;
   }
 }

@@ -3,6 +3,7 @@
  */
 import type { Node } from "../ir/graph.js";
 import type { GradientContext, OpRecord } from "../ir/op.js";
+import { power } from "../ir/power.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { binarySamples, elementwise, unarySamples } from "./elementwise.js";
 import { operand } from "./shapes.js";
@@ -79,7 +80,7 @@ const binaryOps: readonly OpRecord[] = [
   elementwise({
     name: "pow", symbol: "^", of: "a b", takes: "real", cost: 16,
     doc: "a to the power b; a negative base takes whole exponents only (NaN otherwise). Source: torch.pow.",
-    scalar: (a, b) => Math.pow(a, b), wgsl: (a, b) => `signed_pow(${a}, ${b})`,
+    scalar: power, wgsl: (a, b) => `signed_pow(${a}, ${b})`,
     wgslFunctions: {
       // pow of a negative base is undefined in WGSL, and 0^0 may be NaN: both are put right here.
       signed_pow: [

@@ -13,6 +13,7 @@ import { renderDiagnostics } from "../../dsl/diagnostics.js";
 import { parseExpression } from "../../dsl/parse.js";
 import type { Attr, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
+import { power } from "../ir/power.js";
 
 export type Pattern =
   | { readonly kind: "variable"; readonly name: string; readonly scalar: boolean }
@@ -137,7 +138,7 @@ export function arithmetic(operator: string, x: number, y: number): number | und
     case "-": return x - y;
     case "*": return x * y;
     case "/": return x / y;
-    case "^": return x ** y;
+    case "^": return power(x, y);
     default: return undefined;
   }
 }
