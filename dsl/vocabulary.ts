@@ -99,7 +99,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
   no_weight_decay: {
     doc: "Parameters without weight decay, by the end of their path, in addition to those the models exclude.",
     accepts: { is: "strings" },
-    example: 'no_weight_decay = ["dist_token"]',
+    example: 'no_weight_decay = ["bias", "gamma"]',
   },
   seed: {
     doc: "Seed of all random numbers.",

@@ -40,6 +40,7 @@ export interface TensorInfo {
   readonly sameAs?: number;
 }
 
+/** How a parameter or buffer starts. Amounts are the arguments of the initializer of the same name. */
 export type Initializer =
   | { readonly kind: "zeros" }
   | { readonly kind: "ones" }
@@ -47,6 +48,7 @@ export type Initializer =
   | { readonly kind: "uniform"; readonly bound: number }
   | { readonly kind: "normal"; readonly std: number }
   | { readonly kind: "trunc_normal"; readonly std: number }
+  /** Fixed numbers, row-major (masks and the like). */
   | { readonly kind: "values"; readonly values: readonly number[] };
 
 export interface ParameterInfo {

@@ -3,7 +3,7 @@
  * name is meant instead.
  */
 import type { Call } from "../../dsl/ast.js";
-import type { Initializer } from "../ir/graph.js";
+import type { Initializer } from "../../runtime/manifest.js";
 import { roundEven } from "../ops/arithmetic.js";
 import type { Frame } from "./frame.js";
 import { describe, initializer, list, number, type Value } from "./values.js";

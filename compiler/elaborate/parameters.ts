@@ -2,8 +2,9 @@
  * @file `param` and `buffer`: paths, shapes and how they start.
  */
 import type * as ast from "../../dsl/ast.js";
+import type { Initializer } from "../../runtime/manifest.js";
 import { isConstant, type Dim } from "../ir/dim.js";
-import type { DType, Initializer, Node } from "../ir/graph.js";
+import type { DType, Node } from "../ir/graph.js";
 import { applyOp, checkNumber, checkShape } from "./apply.js";
 import { constantValues } from "./constants.js";
 import { dimensionOf } from "./dimensions.js";

@@ -3,8 +3,9 @@
  * time, tensors are nodes of the graph.
  */
 import type { Expr, Unit } from "../../dsl/ast.js";
+import type { Initializer } from "../../runtime/manifest.js";
 import { isConstant, showDim, showShape, type Dim } from "../ir/dim.js";
-import type { Initializer, Node } from "../ir/graph.js";
+import type { Node } from "../ir/graph.js";
 
 /** A division that did not come out whole, kept so that a failing dimension can spell it out. */
 export interface Quotient {

@@ -2,6 +2,7 @@
  * @file The tensor graph: interned, immutable nodes in topological order. `B` is symbolic in every shape.
  */
 import type { Span } from "../../dsl/ast.js";
+import type { Initializer } from "../../runtime/manifest.js";
 import { showShape, type Dim, type Shape } from "./dim.js";
 
 export type DType = "f32" | "i32" | "bool";
@@ -34,17 +35,6 @@ export interface Node extends TensorType {
   readonly extra: readonly TensorType[];
   readonly origin: Origin;
 }
-
-/** How a parameter or buffer starts. Amounts are the arguments of the initializer of the same name. */
-export type Initializer =
-  | { readonly kind: "zeros" }
-  | { readonly kind: "ones" }
-  | { readonly kind: "constant"; readonly value: number }
-  | { readonly kind: "uniform"; readonly bound: number }
-  | { readonly kind: "normal"; readonly std: number }
-  | { readonly kind: "trunc_normal"; readonly std: number }
-  /** Fixed numbers, row-major (masks and the like). */
-  | { readonly kind: "values"; readonly values: readonly number[] };
 
 /** A trained `param` or an untrained `buffer`, by its path. Shape is constant: no B. */
 export interface Parameter {

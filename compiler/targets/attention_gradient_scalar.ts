@@ -4,9 +4,9 @@
  * owned stays put and every element of the others is loaded once. The products of a row with all owned rows are summed
  * over the lanes together: lane l ends with the l-th, and finishes that score.
  */
-import type { AttentionGradientSpec, Extent, KernelText, Operand, Template } from "./template.js";
+import type { AttentionGradientSpec, KernelText, Template } from "./template.js";
 import { columnAt, columnsSetup, spreadOf, spreadReader, withinWidth, type Spread } from "./tile_columns.js";
-import { clamped, gradientWorkgroups } from "./tile_extent.js";
+import { clamped, type GradientRole, gradientWorkgroups } from "./tile_extent.js";
 import { ofLane, sumOfLane, upperBits, type Lanes } from "./tile_lanes.js";
 import { range } from "./tile_operand.js";
 
@@ -22,31 +22,15 @@ interface Tile {
   readonly rows: number;
 }
 
-/** One of the two kinds of workgroup. */
-interface Role {
-  /** The extent whose rows are owned, and the one that is passed over. */
-  readonly own: Extent;
-  readonly others: Extent;
-  /** Owned operands: what makes scores, what makes their slopes; and their partners. */
-  readonly owned: readonly [Operand, Operand];
-  readonly passing: readonly [Operand, Operand];
-  /** Are the owned rows queries? */
-  readonly queries: boolean;
-}
-
 function gradientOfLanes(spec: AttentionGradientSpec, lanes: Lanes, groups: number): KernelText {
   const tile: Tile = { spread: spreadOf(lanes, spec.width), groups, rows: lanes * groups };
   const { setup, grid, choose } = gradientWorkgroups(spec, tile.rows, tile.rows);
-  const { queries, keys, q, k, v, dy } = spec;
   const body = [
     setup,
     "let lane = i32(lid);",
     upperBits(lanes),
     columnsSetup(tile.spread),
-    choose(
-      role(spec, tile, { own: queries, others: keys, owned: [q, dy], passing: [k, v], queries: true }),
-      role(spec, tile, { own: keys, others: queries, owned: [k, v], passing: [q, dy], queries: false }),
-    ),
+    choose((kind) => role(spec, tile, kind)),
   ].join("\n");
   return {
     features: ["subgroups"], lanes, workgroupArrays: [], declarations: "", workgroupSize: lanes, body, grid,
@@ -54,7 +38,7 @@ function gradientOfLanes(spec: AttentionGradientSpec, lanes: Lanes, groups: numb
 }
 
 /** Statements of a workgroup that owns rows from `tile * rows` on. */
-function role(spec: AttentionGradientSpec, tile: Tile, { own, others, owned, passing, queries }: Role): string {
+function role(spec: AttentionGradientSpec, tile: Tile, { own, others, owned, passing, queries }: GradientRole): string {
   const { spread, rows } = tile;
   const [a, b] = [spreadReader(owned[0], spread, "a"), spreadReader(owned[1], spread, "b")];
   const [u, w] = [spreadReader(passing[0], spread, "u"), spreadReader(passing[1], spread, "w")];

@@ -5,8 +5,8 @@
  */
 import { invariant } from "../ir/invariant.js";
 import { columnsOf, fourAt, SHARE, stage, WORKGROUP_BYTES } from "./attention_tiled.js";
-import type { AttentionGradientSpec, Extent, Operand, Template } from "./template.js";
-import { clamped, gradientWorkgroups, isMultiple } from "./tile_extent.js";
+import type { AttentionGradientSpec, Operand, Template } from "./template.js";
+import { clamped, type GradientRole, gradientWorkgroups, isMultiple } from "./tile_extent.js";
 import { component, range } from "./tile_operand.js";
 
 /** Owned rows and others of a workgroup's blocks, the best first. */
@@ -33,19 +33,9 @@ function tileOf({ width }: AttentionGradientSpec): Tile {
   return { rows, others, valueWidth: fours, threads: (rows / 4) * SHARE };
 }
 
-/** One of the two kinds of workgroup: what it owns and what passes, first what makes scores, then their slopes. */
-interface Role {
-  readonly own: Extent;
-  readonly others: Extent;
-  readonly owned: readonly [Operand, Operand];
-  readonly passing: readonly [Operand, Operand];
-  /** Are the owned rows queries? */
-  readonly queries: boolean;
-}
-
 export const attentionGradientTiled: Template<AttentionGradientSpec> = (spec) => {
   const tile = tileOf(spec);
-  const { queries, keys, q, k, v, dy, parts } = spec;
+  const { parts } = spec;
   const { setup, grid, choose } = gradientWorkgroups(spec, tile.rows, tile.rows);
   const body = [
     setup,
@@ -53,10 +43,7 @@ export const attentionGradientTiled: Template<AttentionGradientSpec> = (spec) =>
     `let share = thread % ${SHARE};`,
     `let own = thread / ${SHARE};`,
     `let start = tile * ${tile.rows};`,
-    choose(
-      role(spec, tile, { own: queries, others: keys, owned: [q, dy], passing: [k, v], queries: true }),
-      role(spec, tile, { own: keys, others: queries, owned: [k, v], passing: [q, dy], queries: false }),
-    ),
+    choose((kind) => role(spec, tile, kind)),
   ].join("\n");
   const stored = parts === "all" ? ["0", "1", "2"] : parts === "queries" ? ["0"] : ["1", "2"];
   const cells = (rows: number): number => rows * (tile.valueWidth + 1);
@@ -82,7 +69,7 @@ export const attentionGradientTiled: Template<AttentionGradientSpec> = (spec) =>
 /** Row of the block that a thread's owned row i is. */
 const rowAt = (i: number, { rows }: Tile): string => `(own + ${i * (rows / 4)})`;
 
-function role(spec: AttentionGradientSpec, tile: Tile, kind: Role): string {
+function role(spec: AttentionGradientSpec, tile: Tile, kind: GradientRole): string {
   const { own, others, owned, passing, queries } = kind;
   const sums = queries ? ["du"] : ["du", "dw"];
   const depth = spec.width;
@@ -112,7 +99,7 @@ function role(spec: AttentionGradientSpec, tile: Tile, kind: Role): string {
 }
 
 /** Scores the thread's pairs, four owned rows with its share of the others, and writes weights and slopes. */
-function weights({ scale, ...spec }: AttentionGradientSpec, tile: Tile, { others, queries }: Role): string {
+function weights({ scale, ...spec }: AttentionGradientSpec, tile: Tile, { others, queries }: GradientRole): string {
   const mine = range(tile.others / SHARE);
   const stride = tile.valueWidth + 1;
   const lines = [
@@ -160,7 +147,7 @@ function add(tile: Tile, sums: string): string {
   ].join("\n");
 }
 
-function stores({ scale, width }: AttentionGradientSpec, tile: Tile, { own, queries }: Role): string {
+function stores({ scale, width }: AttentionGradientSpec, tile: Tile, { own, queries }: GradientRole): string {
   const lines: string[] = [];
   for (const i of range(4)) {
     lines.push("{", `let row = start + ${rowAt(i, tile)};`);

@@ -3,7 +3,7 @@
  */
 import { dim, evalDim, isConstant, sameDim } from "../ir/dim.js";
 import { invariant } from "../ir/invariant.js";
-import type { AttentionGradientSpec, Extent, Grid } from "./template.js";
+import type { AttentionGradientSpec, Extent, Grid, Operand } from "./template.js";
 
 /** Is the extent a multiple of `n` at every batch? */
 export const isMultiple = ({ dim }: Extent, n: number): boolean => dim.b % n === 0 && dim.c % n === 0;
@@ -53,20 +53,38 @@ export function workgroups(axes: readonly Axis[]): { readonly setup: string; rea
   return { setup: text, grid: axes.map(({ extent, per }) => ({ dim: extent.dim, per })) };
 }
 
+/** One of the two kinds of workgroup in the gradients of attention. */
+export interface GradientRole {
+  /** The extent whose rows are owned, and the one that is passed over. */
+  readonly own: Extent;
+  readonly others: Extent;
+  /** Owned operands: what makes scores, what makes their slopes; and their partners. */
+  readonly owned: readonly [Operand, Operand];
+  readonly passing: readonly [Operand, Operand];
+  /** Are the owned rows queries? */
+  readonly queries: boolean;
+}
+
 /**
- * The same for the gradients of attention: declares `tile` and `batch`, and `choose` makes of the statements of a
- * workgroup of queries and one of keys those of the kernel. Where both are there, the two kinds take turns.
+ * The same for the gradients of attention: declares `tile` and `batch`, and `choose` makes the kernel's statements from
+ * those of a workgroup that owns queries and of one that owns keys. Where both are there, the two kinds take turns.
  */
 export function gradientWorkgroups(
-  { parts, batches, queries, keys }: AttentionGradientSpec, perQuery: number, perKey: number,
-): { readonly setup: string; readonly grid: Grid; choose(ofQueries: string, ofKeys: string): string } {
+  { parts, batches, queries, keys, q, k, v, dy }: AttentionGradientSpec, perQuery: number, perKey: number,
+): { readonly setup: string; readonly grid: Grid; choose(statements: (role: GradientRole) => string): string } {
+  const ofQueries: GradientRole = { own: queries, others: keys, owned: [q, dy], passing: [k, v], queries: true };
+  const ofKeys: GradientRole = { own: keys, others: queries, owned: [k, v], passing: [q, dy], queries: false };
   const batch: Axis = { name: "batch", extent: batches, per: 1 };
   if (parts !== "all") {
     const owned = parts === "queries" ? { extent: queries, per: perQuery } : { extent: keys, per: perKey };
-    return { ...workgroups([{ name: "tile", ...owned }, batch]), choose: (q, k) => (parts === "queries" ? q : k) };
+    const role = parts === "queries" ? ofQueries : ofKeys;
+    return { ...workgroups([{ name: "tile", ...owned }, batch]), choose: (statements) => statements(role) };
   }
   invariant(sameDim(queries.dim, keys.dim) && perQuery === perKey, "as many keys as queries, in equal tiles");
   const kind: Axis = { name: "kind", extent: { dim: dim(2), wgsl: "2" }, per: 1 };
   const all = workgroups([kind, { name: "tile", extent: queries, per: perQuery }, batch]);
-  return { ...all, choose: (q, k) => `if (kind == 0) {\n${q}\n} else {\n${k}\n}` };
+  return {
+    ...all,
+    choose: (statements) => `if (kind == 0) {\n${statements(ofQueries)}\n} else {\n${statements(ofKeys)}\n}`,
+  };
 }

@@ -2,13 +2,14 @@
  * @file What a training run keeps between steps: parameters and buffers, and beside each what the optimizer, the moving
  * average and accumulation need. A slash tells such a path from every parameter path.
  */
-import type { Attrs, DType, Initializer, Node, Parameter } from "../ir/graph.js";
+import type { Initializer } from "../../runtime/manifest.js";
+import type { Attrs, DType, Node, Parameter } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
 import type { Ops } from "../ir/op.js";
 import type { Unit } from "./lanes.js";
 
 /** What a state tensor is for; a `lane` holds others side by side. */
-export type Role = "parameter" | "buffer" | "optimizer" | "ema" | "gradient" | "lane";
+type Role = "parameter" | "buffer" | "optimizer" | "ema" | "gradient" | "lane";
 
 /** A tensor that lives from step to step. */
 export interface StateTensor {
