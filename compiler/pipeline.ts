@@ -4,12 +4,13 @@
 import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import type { Family, Manifest, TensorInfo } from "../runtime/manifest.js";
-import { targetNamed, TARGETS, type Target, type TargetName } from "./targets/index.js";
+import { TARGETS, type Target } from "./targets/index.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./rewrite/expand.js";
 import { fuse } from "./fuse/fuse.js";
 import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
 import { printGraph, type Graph, type Node } from "./ir/graph.js";
+import { invariant } from "./ir/invariant.js";
 import { verifyGraph } from "./ir/verify.js";
 import { lowerAll } from "./lower/index.js";
 import type { LoweredKernel } from "./lower/kernel.js";
@@ -31,6 +32,8 @@ export interface CompileOptions {
   readonly overrides?: Overrides;
   /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
   readonly without?: readonly Optimization[];
+  /** Targets that kernels are written for; all unless given. */
+  readonly targets?: readonly string[];
   /** Looks over the graph after every pass, and throws a CompilerBug if it is invalid. Off unless given. */
   readonly verify?: boolean;
 }
@@ -57,7 +60,7 @@ export interface CompiledGraph {
   /** The same without composites: what the kernels were fused from. */
   readonly expanded: Graph;
   readonly fusion: Fusion;
-  readonly families: Readonly<Record<TargetName, CompiledFamily>>;
+  readonly families: ReadonlyMap<string, CompiledFamily>;
   /** Firings of every rewrite rule, by name, and what was held back. */
   readonly firings: ReadonlyMap<string, number>;
   readonly refusals: readonly Refusal[];
@@ -97,7 +100,7 @@ export function compileGraph(
     passes.push({ name, ms: performance.now() - start, dump: () => dump(made) });
     return made;
   };
-  const { without = [], verify = false } = options;
+  const { without = [], verify = false, targets } = options;
   const graphPass = <T extends { readonly graph: Graph }>(name: string, run: () => T): T => {
     const made = pass(name, run, ({ graph: result }) => printGraph(result));
     if (verify) verifyGraph(made.graph, name, OPS);
@@ -126,9 +129,9 @@ export function compileGraph(
     );
     return { lowered, planned };
   };
-  const made = TARGETS.map((target) => [target.name, compileFor(target)] as const);
-  const families = Object.fromEntries(made) as Record<TargetName, CompiledFamily>; // one for each target
-  const wgsl = new Map(made.flatMap(([name, { planned }]) =>
+  const wanted = TARGETS.filter(({ name }) => targets?.includes(name) ?? true);
+  const families = new Map<string, CompiledFamily>(wanted.map((target) => [target.name, compileFor(target)]));
+  const wgsl = new Map([...families].flatMap(([name, { planned }]) =>
     [...planned.wgsl].map(([kernel, text]) => [`${name}/${kernel}`, text] as const)));
   const firings = new Map<string, number>();
   for (const { firings: some } of [simple, recognized, settled, laidOut]) {
@@ -140,7 +143,9 @@ export function compileGraph(
 
 /** What a target's family became, by a name that a user or an adapter gave. */
 export function familyOfTarget({ families }: Pick<CompiledGraph, "families">, name: string): CompiledFamily {
-  return families[targetNamed(name).name as TargetName]; // every target is compiled for
+  const found = families.get(name);
+  invariant(found, `kernels were written for ${name}`);
+  return found;
 }
 
 interface Fused {
@@ -187,7 +192,7 @@ export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
         inside: { parameter: all.findIndex((p) => p.path === inside.lane), offset: inside.offset },
       } : {}),
     })),
-    families: Object.fromEntries(TARGETS.map(({ name: target }) => [target, families[target].planned.family])),
+    families: Object.fromEntries([...families].map(([target, { planned }]) => [target, planned.family])),
   };
 }
 

@@ -6,6 +6,7 @@ import test from "ava";
 import { interpret } from "../compiler/inspect/interpret.js";
 import type { Node } from "../compiler/ir/graph.js";
 import type { Tensor } from "../compiler/ir/op.js";
+import { familyOfTarget } from "../compiler/pipeline.js";
 import { definitionOf } from "../compiler/cli/recipe.js";
 import { compiledRecipe, type CompiledRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
@@ -241,7 +242,7 @@ const images = (): Batch => ({
 function badByInterpreter(compiled: CompiledRecipe, batch: Batch, state: EngineState, lr: number): string[] {
   const { train: made } = compiled.graphs;
   if (!made) throw new Error("steps of one pass");
-  const stored = made.families.scalar.lowered.flatMap(({ writes }) => writes);
+  const stored = familyOfTarget(made, "scalar").lowered.flatMap(({ writes }) => writes);
   const named = new Map(stored.map((node, i): [string, Node] => [String(i), node]));
   const at = { step: 0, lr, pass: 0, passes: 1 };
   const given = new Map<string, Tensor>([

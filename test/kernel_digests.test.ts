@@ -9,7 +9,7 @@ import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
 import { language } from "../compiler/index.js";
-import type { CompiledGraph } from "../compiler/pipeline.js";
+import { familyOfTarget, type CompiledGraph } from "../compiler/pipeline.js";
 import { compileRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
@@ -42,8 +42,9 @@ function recipeGraphs(recipe: string): Readonly<Record<string, CompiledGraph>> {
 }
 
 /** `0 prepare + 87 run | scalar 1b2c3d … | wide … | tiled …`, digests sorted. */
-function digest({ families, wgsl }: CompiledGraph): string {
-  const counts = TARGET_NAMES.map((family) => families[family].planned.family.programs)
+function digest(compiled: CompiledGraph): string {
+  const { wgsl } = compiled;
+  const counts = TARGET_NAMES.map((family) => familyOfTarget(compiled, family).planned.family.programs)
     .map(({ prepare, run }) => `${prepare.length} prepare + ${run.length} run`);
   const kernels = TARGET_NAMES.map((family) => [family, ...[...wgsl].filter(([name]) => name.startsWith(`${family}/`))
     .map(([, text]) => createHash("sha256").update(bare(text)).digest("hex").slice(0, 6)).sort()].join(" "));

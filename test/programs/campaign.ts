@@ -56,7 +56,9 @@ export async function tryTogether(
 ): Promise<void> {
   const parts = seeds.map((seed) => expectationOf({ ...generate(seed), batch: BATCH }, way.gradient));
   const graph = unionOf(parts.map((part) => part.graph));
-  const compiled = compileGraph(graph, "m", { without: way.fuse ? [] : ["fusion"], verify: true });
+  const compiled = compileGraph(graph, "m", {
+    without: way.fuse ? [] : ["fusion"], verify: true, targets: [engine.family],
+  });
   const got = await deviceResults(compiled, BATCH, feedsOfUnion(parts), engine);
   tally.programs += seeds.length;
   tally.runs += seeds.length;

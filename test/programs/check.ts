@@ -117,7 +117,10 @@ export async function faultsOf(
 ): Promise<readonly string[]> {
   try {
     const expectation = known ?? expectationOf(program, way.gradient);
-    const compiled = compileGraph(expectation.graph, "m", { without: way.fuse ? [] : ["fusion"], verify: true });
+    const compiled = compileGraph(expectation.graph, "m", {
+      without: way.fuse ? [] : ["fusion"], verify: true,
+      targets: [engine.kind === "plan" ? "scalar" : engine.family],
+    });
     const got = engine.kind === "plan"
       ? planResults(compiled, program.batch, expectation.feeds)
       : await deviceResults(compiled, program.batch, expectation.feeds, engine);

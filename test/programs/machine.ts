@@ -13,7 +13,7 @@ import { interpret } from "../../compiler/inspect/interpret.js";
 import { operandPullerOf, pullerOf, sidesOf, type LoweredKernel } from "../../compiler/lower/kernel.js";
 import type { Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
-import type { CompiledGraph } from "../../compiler/pipeline.js";
+import { familyOfTarget, type CompiledGraph } from "../../compiler/pipeline.js";
 import type { Atom, Index, Value } from "../../compiler/ir/value.js";
 import type { Family, Ref, Size, Step } from "../../runtime/manifest.js";
 import { shapeAt, type Feeds } from "../harness.js";
@@ -59,7 +59,7 @@ class Machine {
 
   constructor(readonly compiled: CompiledGraph, readonly batch: number, feeds: Feeds) {
     this.#graph = compiled.expanded;
-    this.#family = compiled.families.scalar.planned.family;
+    this.#family = familyOfTarget(compiled, "scalar").planned.family;
     this.#stored = storedBy(compiled.fusion.kernels, OPS);
     const numbers = (tensor: Tensor | undefined): Float64Array => Float64Array.from(tensor?.data ?? []);
     this.#slots = this.#family.slots.map(({ kind, bytes }) =>
@@ -71,7 +71,7 @@ class Machine {
   }
 
   run(): MachineResult {
-    const { lowered } = this.compiled.families.scalar;
+    const { lowered } = familyOfTarget(this.compiled, "scalar");
     const { prepare, run } = this.#family.programs;
     // Steps are in the order of the kernels, those of `prepare` taken out.
     const isPrepared = new Set(lowered.filter((k) => prepare.some((s) => this.#writes(s, k))));
@@ -91,7 +91,7 @@ class Machine {
 
   /** Whether a step of `prepare` is the kernel's: both write the slots of the same tensors. */
   #writes(step: Step, kernel: LoweredKernel): boolean {
-    const { slotOf } = this.compiled.families.scalar.planned;
+    const { slotOf } = familyOfTarget(this.compiled, "scalar").planned;
     const [ref] = step.bindings.slice(kernel.reads.length);
     return ref?.kind === "slot" && ref.index === slotOf.get(kernel.fused.root)
       && this.#family.slots[ref.index]?.kind === "derived";

@@ -1,6 +1,7 @@
 /**
  * @file `npm run fuzz:programs -- --from 0 --count 100000`: random programs by the plan on the CPU, or with
- * `--family scalar,tiled` on the adapter too. Prints a line every few seconds, every fault as it is found, and a table.
+ * `--family scalar,tiled` on the adapter too; with `--unfused 8`, one in eight without fusion as well. Prints a line
+ * every few seconds, every fault as it is found, and a table.
  */
 import { parseArgs } from "node:util";
 import type { FamilyName } from "../../runtime/manifest.js";
@@ -11,9 +12,10 @@ import type { Engine } from "./check.js";
 const { values } = parseArgs({
   options: {
     from: { type: "string", default: "0" }, count: { type: "string", default: "1000" }, family: { type: "string" },
+    unfused: { type: "string", default: "1" },
   },
 });
-const [from, count] = [Number(values.from), Number(values.count)];
+const [from, count, unfused] = [Number(values.from), Number(values.count), Number(values.unfused)];
 const families = (values.family?.split(",") ?? []) as FamilyName[]; // a wrong name is told when it is looked for
 const device = families.length > 0 ? await openUncheckedDevice() : undefined;
 const engines: Engine[] = [
@@ -25,7 +27,7 @@ let told = began;
 for (let seed = from; seed < from + count; seed++) {
   const before = tally.faults.length;
   if (device && seed % 50 === 0) await soil(device);
-  await tryProgram(seed, engines, tally);
+  await tryProgram(seed, engines, tally, ({ fuse }) => fuse || seed % unfused === 0);
   for (const fault of tally.faults.slice(before)) process.stdout.write(`${describeFault(fault)}\n`);
   if (performance.now() - told < 10_000) continue;
   told = performance.now();

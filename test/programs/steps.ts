@@ -278,6 +278,21 @@ const attention: Step = (d) => {
   return { text: `matmul(softmax(${scores}, axis = -1), ${v.name})`, shape: x.shape };
 };
 
+/** A view that is added to what a product makes of it: read as an operand, and element by element behind it. */
+const residual: Step = (d) => {
+  const x = d.value(rank(2, 4));
+  if (!x || !isConstant(axisSize(x, x.shape.length - 1))) return undefined;
+  const made = d.chance(0.7) ? d.pick([reshape, permute, transpose])(d) : undefined;
+  const fits = made && made.shape.length >= 2 && made.shape.length <= 4 && isConstant(made.shape.at(-1) ?? dim(0));
+  const view = fits && isModest(made) ? d.add(made) : x;
+  const width = axisSize(view, view.shape.length - 1);
+  const w = d.like([width, width]) ?? d.param([width, width]);
+  const scores = `softmax(matmul(${view.name}, transpose(${view.name})) * 0.3, axis = -1)`;
+  const product = view.shape.length >= 3 && isConstant(axisSize(view, view.shape.length - 2)) && d.chance(0.5)
+    ? `matmul(${scores}, ${view.name})` : `matmul(${view.name}, ${w.name}) * 0.5`;
+  return { text: `${view.name} + ${product}`, shape: view.shape };
+};
+
 /** What parameters alone decide, for one user or several. */
 const ofParameters: Step = (d) => {
   const params = d.lines.filter((l) => l.kind === "param" || isOfParameters(d, l));
@@ -361,7 +376,7 @@ const { conv, batchNorm, pool, gate, toImages, resize } = IMAGE_STEPS;
 export const STEPS: readonly WeightedStep[] = [
   ...[elementwise, binary, broadcast].map((step) => ({ often: 4, step })),
   ...[concat, reduction, matmul, reshapedFactor, slice, reshape, conv].map((step) => ({ often: 3, step })),
-  ...[permute, pad, rowwise, layerNorm, linear, batchNorm, ofParameters, attention, spelled]
+  ...[permute, pad, rowwise, layerNorm, linear, batchNorm, ofParameters, attention, residual, spelled]
     .map((step) => ({ often: 2, step })),
   ...[transpose, stack, expand, flip, pool, gate, toImages, positions, whole, gather, choice, cumulative, triangle,
     emptyPrefix, dropout, turn, along, resize].map((step) => ({ often: 1, step })),
