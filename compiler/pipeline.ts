@@ -22,7 +22,6 @@ import { layOut } from "./rewrite/rules/layout.js";
 import { recognize } from "./rewrite/rules/recognize.js";
 import { simplify } from "./rewrite/rules/simplify.js";
 import type { Refusal, Rewritten } from "./rewrite/engine.js";
-import { VERSION } from "./emit/version.js";
 
 /** WebGPU guarantees eight storage buffers a stage. */
 const MAX_BINDINGS = 8;
@@ -84,9 +83,19 @@ export function compileModel(
   const elaborate: PassRecord = {
     name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph),
   };
-  const compiled = compileGraph(model.graph, `${model.name} (${fileName(program.entry.path)})`, options);
-  const passes = [elaborate, ...compiled.passes];
-  return { compiled: { ...compiled, model, manifest: manifestOf(model, compiled), passes }, diagnostics };
+  const compiled = compileElaborated(model, titleOf(model, program), options);
+  return { compiled: { ...compiled, passes: [elaborate, ...compiled.passes] }, diagnostics };
+}
+
+/** What kernels' headers call a model. */
+export const titleOf = ({ name }: ElaboratedModel, { entry }: Program): string => `${name} (${fileName(entry.path)})`;
+
+/** Compiles a model that is elaborated already. */
+export function compileElaborated(
+  model: ElaboratedModel, title: string, options: Omit<CompileOptions, "overrides"> = {},
+): Compiled {
+  const compiled = compileGraph(model.graph, title, options);
+  return { ...compiled, model, manifest: manifestOf(model, compiled) };
 }
 
 /** Compiles a graph, wherever it comes from. @param title what the kernels' headers call it. */
@@ -175,11 +184,7 @@ export function graphManifest(name: string, compiled: CompiledGraph): Manifest {
   const tensor = ([tensorName, { shape, dtype }]: readonly [string, Node]): TensorInfo =>
     ({ name: tensorName, shape, dtype });
   return {
-    format: 1,
-    compiler: VERSION,
     name,
-    className: className(name),
-    doc: "",
     inputs: [...graph.inputs].map(tensor),
     outputs: [...graph.outputs].map((output, i, all) => {
       const first = all.findIndex(([, node]) => node === output[1]);
@@ -204,16 +209,12 @@ function manifestOf(model: ElaboratedModel, compiled: CompiledGraph): Manifest {
   };
   return {
     ...manifest,
-    doc: model.doc,
+    ...(model.doc === "" ? {} : { doc: model.doc }),
     inputs: manifest.inputs.map(documented(model.inputDocs)),
     outputs: manifest.outputs.map(documented(model.outputDocs)),
     ...(model.preprocess ? { preprocess: model.preprocess } : {}),
   };
 }
-
-/** `deit_b` → `DeitB`. */
-export const className = (name: string): string =>
-  name.split("_").filter(Boolean).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join("");
 
 const fileName = (path: string): string => path.split(/[\\/]/).pop() ?? path;
 

@@ -158,6 +158,13 @@ export const messages = {
     message: `\`${v.path}\` has no model or recipe \`${v.name}\``,
     help: suggest(v.name, v.known, "this file has"),
   })),
+  not_a_recipe: entry("Only a recipe can be trained; it names the model that it trains.", (
+    v: { name: string; path: string; known: readonly string[] }
+  ) => ({
+    message: `\`${v.name}\` of \`${v.path}\` is a model, not a recipe`,
+    help: v.known.length === 0 ? `declare a recipe that trains it: \`recipe my_recipe { student: ${v.name} … }\``
+      : `choose a recipe with \`--target\`: ${listNames(v.known, "or")}`,
+  })),
   ambiguous_target: entry("A file with several models or recipes is compiled with `--target NAME`.", (
     v: { path: string; known: readonly string[] }
   ) => ({

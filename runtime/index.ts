@@ -1,5 +1,7 @@
 /// <reference types="@webgpu/types" preserve="true" />
 /** @file The core of the runtime (`deitc/runtime/core`): WebGPU alone, fit for a browser. */
+export { inferenceOf } from "./artifact.js";
+export type { Artifact, Definition, ModuleDefinition } from "./artifact.js";
 export * from "./errors.js";
 export type * from "./manifest.js";
 export { adapterName, chooseFamily, Device, isSoftware, limitsOf } from "./device.js";
@@ -9,7 +11,7 @@ export type { MemoryLimits, MemoryPlan, MemoryUse } from "./memory.js";
 export type { KernelSource, LoadProgress, Numbers } from "./program.js";
 export type { Profile, ProfileRow } from "./profile.js";
 export { Session } from "./session.js";
-export type { InferOptions, ModuleDefinition, ParameterSource, SessionOptions, Tensors } from "./session.js";
+export type { InferOptions, ParameterSource, SessionOptions, Tensors } from "./session.js";
 export { classNames, classNamesFor, topK } from "./labels.js";
 export type { LabelSet, ScoredClass } from "./labels.js";
 export { evaluationPixels, normalize, preprocess } from "./image/transform.js";

@@ -1,6 +1,6 @@
 /**
- * @file The contract between compiler and runtime: everything a compiled module is, but its shaders' text.
- * Sizes are affine in the batch: `b`·B + `c`. That of a compiled recipe is in `training.ts`.
+ * @file The contract between compiler and runtime for one graph: its tensors, kernels and steps, but its shaders' text.
+ * Sizes are affine in the batch: `b`·B + `c`. What is compiled to a folder is one graph or several: see `artifact.ts`.
  */
 
 /** b·B + c. */
@@ -15,13 +15,10 @@ export type DType = "f32" | "i32" | "bool";
 export type FamilyName = string;
 
 export interface Manifest {
-  readonly format: 1;
-  /** Version of the compiler that wrote it. */
-  readonly compiler: string;
-  /** Name in the `.deit` file (`deit_b`) and of the generated class (`DeitB`). */
+  /** Name of the model or recipe in the `.deit` file: `deit_b`. */
   readonly name: string;
-  readonly className: string;
-  readonly doc: string;
+  /** What the `.deit` file says of the model. */
+  readonly doc?: string;
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
   /** Parameters and buffers in order of declaration; a binding refers to one by position. */
@@ -98,7 +95,7 @@ export interface Copy {
 }
 
 export interface KernelInfo {
-  /** File `kernels/<family>/<name>.wgsl`. Entry point `main`; the batch is `override B: i32`. */
+  /** File `kernels/<graph>/<family>/<name>.wgsl`. Entry point `main`; the batch is `override B: i32`. */
   readonly name: string;
   /** One per binding, group 0, in order. */
   readonly bindings: readonly ("read" | "read_write")[];

@@ -2,19 +2,13 @@
  * @file A loaded model: the core of every generated module's API. Files, adapters' names and weights' formats are
  * elsewhere (`runtime/node`), so that this runs in a browser too.
  */
+import type { ModuleDefinition } from "./artifact.js";
 import { chooseFamily, type Device } from "./device.js";
 import { InputError } from "./errors.js";
 import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest.js";
 import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
 import type { Profile } from "./profile.js";
-import { Program, type KernelSource, type LoadProgress, type Numbers } from "./program.js";
-
-/** A compiled module as its generated code hands it over. */
-export interface ModuleDefinition {
-  readonly manifest: Manifest;
-  /** Text of `kernels/<family>/<kernel>.wgsl`. */
-  readonly wgsl: KernelSource;
-}
+import { Program, type LoadProgress, type Numbers } from "./program.js";
 
 /** Gives each parameter's values, in the manifest's order and shape. */
 export type ParameterSource = (info: ParameterInfo, index: number) => Float32Array | Promise<Float32Array>;

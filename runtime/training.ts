@@ -1,17 +1,12 @@
 /**
  * @file The contract between compiler and trainer: everything a compiled recipe is, but its shaders' text.
  */
+import type { Artifact, Definition } from "./artifact.js";
+import { InputError } from "./errors.js";
 import type { DType, Initializer, Manifest, Preprocess } from "./manifest.js";
 
-/** A compiled recipe. */
-export interface TrainingManifest {
-  readonly format: 1;
-  /** Version of the compiler that wrote it. */
-  readonly compiler: string;
-  /** Name of the recipe, and of the generated class. */
-  readonly name: string;
-  readonly className: string;
-  readonly doc: string;
+/** `manifest.json` of a recipe. */
+export interface TrainingManifest extends Artifact {
   /** Everything that lives from step to step. A parameter of a graph below is the state of the same path. */
   readonly states: readonly StateInfo[];
   readonly graphs: TrainingGraphs;
@@ -30,8 +25,21 @@ export interface TrainingManifest {
   readonly digest: string;
 }
 
-/** The graphs of a recipe by name; each has kernels of its own, in `kernels/NAME/FAMILY`. */
+export const isTraining = (artifact: Artifact): artifact is TrainingManifest => "settings" in artifact;
+
+/** The recipe that an artifact is. @throws InputError for a model */
+export function recipeOf(definition: Definition): Definition<TrainingManifest> {
+  const { manifest } = definition;
+  if (isTraining(manifest)) return { manifest, wgsl: (...kernel) => definition.wgsl(...kernel) };
+  throw new InputError(`${manifest.name} is a model, not a recipe`, {
+    help: "compile a recipe that trains it: `recipe NAME { student: MODEL … }`",
+  });
+}
+
+/** The graphs of a recipe by name. */
 export interface TrainingGraphs {
+  /** The model that is trained, in inference. Its parameters have the paths of the states that they are. */
+  readonly infer: Manifest;
   /**
    * One optimizer step on one batch. Outputs: `loss`, `correct` (images predicted right) where there are classes,
    * `grad_norm` where it is computed. Absent where a step takes several passes.

@@ -7,7 +7,7 @@ import { interpret } from "../compiler/inspect/interpret.js";
 import type { Node } from "../compiler/ir/graph.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { familyOfTarget } from "../compiler/pipeline.js";
-import { definitionOf } from "../compiler/cli/recipe.js";
+import { definitionOf } from "../compiler/cli/artifact.js";
 import { compiledRecipe, type CompiledRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { TrainingLoader, type Batch } from "../runtime/data/loader.js";

@@ -9,16 +9,19 @@ import test from "ava";
 import ts from "typescript";
 import { printJson } from "../compiler/emit/json.js";
 import { printManifest } from "../compiler/emit/manifest.js";
-import { emitModule, emitRecipe } from "../compiler/emit/index.js";
-import { compileFile } from "../compiler/cli/source.js";
+import { compileProgram } from "../compiler/cli/artifact.js";
+import { readProgram } from "../compiler/cli/source.js";
+import { emitArtifact } from "../compiler/emit/index.js";
 import { packageFolder } from "../compiler/cli/package.js";
 import type { Manifest } from "../runtime/manifest.js";
-import { openRecipe } from "../runtime/node/train/module.js";
+import { openArtifact } from "../runtime/node/artifact.js";
+import type { CompiledArtifact } from "../compiler/artifact.js";
 import { VERSION } from "../compiler/emit/version.js";
 import { tinyManifest, tinyTexts } from "./tiny_recipe.js";
 
 const root = packageFolder();
 const model = (name: string): string => join(root, "models", `${name}.deit`);
+const compileFile = async (file: string): Promise<CompiledArtifact> => compileProgram(await readProgram(file), {});
 
 function scratch(t: { teardown(fn: () => void): void }): string {
   const folder = mkdtempSync(join(tmpdir(), "deitc-emit-"));
@@ -43,20 +46,20 @@ test("JSON keys have one order, and lines end before column 120", (t) => {
 });
 
 test("a manifest reads back as it was", async (t) => {
-  const { manifest } = await compileFile(model("deit_ti_distilled"), undefined);
+  const { manifest } = await compileFile(model("deit_ti_distilled"));
   t.deepEqual(JSON.parse(printManifest(manifest)), JSON.parse(JSON.stringify(manifest)));
   t.is(manifest.compiler, VERSION);
   t.is((JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version, VERSION);
 });
 
 test("the folder is complete, and the same bytes on every run, from any place", async (t) => {
-  const compiled = await compileFile(model("deit_ti"), undefined);
-  const files = await emitModule(compiled);
+  const compiled = await compileFile(model("deit_ti"));
+  const files = await emitArtifact(compiled);
   const kernels = [...compiled.wgsl.keys()].map((name) => `kernels/${name}.wgsl`);
   const expected = ["index.d.ts", "index.js", "manifest.json", "src/index.ts", ...kernels];
   t.deepEqual([...files.keys()], expected.sort());
-  for (const [family, { kernels: infos }] of Object.entries(compiled.manifest.families)) {
-    for (const { name } of infos) t.true(files.has(`kernels/${family}/${name}.wgsl`), name);
+  for (const [family, { kernels: infos }] of Object.entries(compiled.manifest.graphs.infer.families)) {
+    for (const { name } of infos) t.true(files.has(`kernels/infer/${family}/${name}.wgsl`), name);
   }
   const folder = scratch(t);
   const main = fileURLToPath(new URL("../compiler/cli/main.js", import.meta.url));
@@ -86,8 +89,8 @@ function typeCheck(folder: string, program: string): string[] {
   });
 }
 
-async function emitInto(folder: string, compiled: Parameters<typeof emitModule>[0]): Promise<void> {
-  for (const [path, text] of await emitModule(compiled)) {
+async function emitInto(folder: string, compiled: Parameters<typeof emitArtifact>[0]): Promise<void> {
+  for (const [path, text] of await emitArtifact(compiled)) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   }
@@ -95,7 +98,7 @@ async function emitInto(folder: string, compiled: Parameters<typeof emitModule>[
 
 test("the module type-checks in a strict program of its own, and knows the model's names", async (t) => {
   const folder = scratch(t);
-  await emitInto(join(folder, "model"), await compileFile(model("deit_ti"), undefined));
+  await emitInto(join(folder, "model"), await compileFile(model("deit_ti")));
   const problems = typeCheck(folder, `
     import { DeitTi, loadImages, topK } from "./model/index.js";
     export async function best(files: string[]): Promise<string[]> {
@@ -119,13 +122,13 @@ test("the module type-checks in a strict program of its own, and knows the model
 test("the module of a recipe type-checks in a strict program of its own, and opens as it was", async (t) => {
   const folder = scratch(t);
   const manifest = tinyManifest();
-  const files = await emitRecipe({ manifest, wgsl: tinyTexts });
-  t.deepEqual([...await emitRecipe({ manifest, wgsl: tinyTexts })], [...files]);
+  const files = await emitArtifact({ manifest, wgsl: tinyTexts });
+  t.deepEqual([...await emitArtifact({ manifest, wgsl: tinyTexts })], [...files]);
   for (const [path, text] of files) {
     mkdirSync(dirname(join(folder, "model", path)), { recursive: true });
     writeFileSync(join(folder, "model", path), text);
   }
-  const opened = await openRecipe(join(folder, "model"));
+  const opened = await openArtifact(join(folder, "model"));
   t.deepEqual(opened.manifest, JSON.parse(JSON.stringify(manifest)));
   t.is(await opened.wgsl("train", "wide", "update"), tinyTexts.get("train/wide/update") ?? "no text");
   const problems = typeCheck(folder, `
@@ -145,15 +148,15 @@ test("the module of a recipe type-checks in a strict program of its own, and ope
 });
 
 test("a model whose name is taken, and inputs of other types, make a module that type-checks", async (t) => {
-  const base: Manifest = (await compileFile(model("deit_ti"), undefined)).manifest;
+  const { manifest: artifact } = await compileFile(model("deit_ti"));
   const manifest: Manifest = {
-    ...base, name: "session", className: "Session", doc: "Ends a comment: */ and goes on.",
+    ...artifact.graphs.infer, name: "session", doc: "Ends a comment: */ and goes on.",
     inputs: [{ name: "ids", shape: [{ b: 1, c: 0 }, { b: 2, c: 1 }], dtype: "i32", doc: "Token numbers." }],
     outputs: [{ name: "mask", shape: [{ b: 1, c: 0 }], dtype: "bool" }],
   };
   const { preprocess: _, ...plain } = manifest;
   const folder = scratch(t);
-  await emitInto(join(folder, "model"), { manifest: plain, wgsl: new Map() });
+  await emitInto(join(folder, "model"), { manifest: { ...artifact, graphs: { infer: plain } }, wgsl: new Map() });
   const problems = typeCheck(folder, `
     import { ModelSession } from "./model/index.js";
     export async function run(): Promise<Int32Array> {

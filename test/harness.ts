@@ -19,7 +19,8 @@ import { chooseFamily, type Device } from "../runtime/device.js";
 import type { FamilyName, Manifest } from "../runtime/manifest.js";
 import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { load, openDevice } from "../runtime/node/index.js";
-import type { ModuleDefinition, Session } from "../runtime/session.js";
+import type { ModuleDefinition } from "../runtime/artifact.js";
+import type { Session } from "../runtime/session.js";
 
 /** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
 export const openTestDevice = async (): Promise<Device> =>

@@ -10,8 +10,8 @@ import { Device } from "../runtime/device.js";
 import { AdapterError, DeitcError, DeviceLostError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
-import { load, openAdapter, openDevice, openModule } from "../runtime/node/index.js";
-import type { LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
+import { inferenceOf, load, openAdapter, openArtifact, openDevice } from "../runtime/node/index.js";
+import type { Artifact, LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
 import { readTar } from "../runtime/node/swiftshader.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 
@@ -62,7 +62,7 @@ const parameter = (path: string, count: number) => ({
 });
 
 const manifest: Manifest = {
-  format: 1, compiler: "test", name: "tiny", className: "Tiny", doc: "",
+  name: "tiny",
   inputs: [{ name: "x", shape: [size(1, 0), size(0, WIDTH)], dtype: "f32" }],
   outputs: [
     { name: "y", shape: [size(1, 0)], dtype: "f32" },
@@ -241,17 +241,18 @@ test.serial("weights: none, both kinds, missing paths, wrong lengths", async (t)
 test.serial("a module and a checkpoint on disk give what they give in memory", async (t) => {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "deitc-test-"));
   try {
-    await fs.mkdir(path.join(folder, "kernels", "scalar"), { recursive: true });
-    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify(manifest));
+    const artifact: Artifact = { format: 2, compiler: "test", name: "tiny", doc: "", graphs: { infer: manifest } };
+    await fs.mkdir(path.join(folder, "kernels", "infer", "scalar"), { recursive: true });
+    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify(artifact));
     for (const [name, text] of Object.entries(texts)) {
-      await fs.writeFile(path.join(folder, "kernels", "scalar", `${name}.wgsl`), text);
+      await fs.writeFile(path.join(folder, "kernels", "infer", "scalar", `${name}.wgsl`), text);
     }
     const tensors = [...weights].map(([name, data]) => ({ name: `module.${name}`, shape: [data.length], data }));
     const bytes = Buffer.concat(encodeSafetensors(tensors));
     const file = path.join(folder, "tiny.safetensors");
     await fs.writeFile(file, bytes);
     for (const source of [file, new Uint8Array(bytes)]) {
-      await using model = await load(await openModule(folder), { ...options, weights: source });
+      await using model = await load(inferenceOf(await openArtifact(folder)), { ...options, weights: source });
       t.deepEqual(await model.infer({ x: images(1) }), expected(images(1)));
     }
     const some = Buffer.concat(encodeSafetensors(tensors.slice(1)));
@@ -259,9 +260,9 @@ test.serial("a module and a checkpoint on disk give what they give in memory", a
     t.is(error.code, "weights-mismatch");
     t.regex(error.message, /missing in the file \(1\): unused/);
     t.is((await failure(t, load(definition, { ...options, weights: `${file}x` }))).code, "file-missing");
-    t.is((await failure(t, openModule(path.join(folder, "kernels")))).code, "file-missing");
-    await fs.writeFile(path.join(folder, "manifest.json"), '{"format":2}');
-    t.is((await failure(t, openModule(folder))).code, "file-not-recognized");
+    t.is((await failure(t, openArtifact(path.join(folder, "kernels")))).code, "file-missing");
+    await fs.writeFile(path.join(folder, "manifest.json"), '{"format":1}');
+    t.is((await failure(t, openArtifact(folder))).code, "file-not-recognized");
   } finally {
     await fs.rm(folder, { recursive: true });
   }

@@ -134,7 +134,7 @@ function graph(
     kernels: kernels.map(infoOf), slots, copies, programs: { prepare: prepare.map(step), run: run.map(step) },
   };
   const manifest: Manifest = {
-    format: 1, compiler: "test", name, className: "Linear", doc: "", inputs, outputs,
+    name, inputs, outputs,
     parameters: STATES.map(({ path, shape, trained, decay, inside, initial }) => ({
       path, shape, trained, decay, initializer: initial.kind === "copy" ? { kind: "zeros" } : initial,
       ...(inside ? { inside: { parameter: inside.state, offset: inside.offset } } : {}),
@@ -183,6 +183,12 @@ const update = (from: Ref, lr: number): Call =>
   [UPDATE, from, ref("input", lr), ref("parameter", W), ref("parameter", V), ref("parameter", EMA)];
 
 const graphs: Readonly<Record<GraphName, Graph>> = {
+  infer: graph(
+    "linear", [tensor("pixels", IMAGES.shape), tensor("labels", [BATCH], "i32"), tensor("mask", [BATCH])],
+    [tensor("prediction", TARGETS.shape)], [slot(0, COUNT, "kept", "derived"), slot(4, 0, "rows")],
+    [[PREDICT, ref("slot", 0), ref("input", 0), ref("input", 1), ref("input", 2), ref("output", 0), ref("slot", 1)]],
+    [[KEEP, ref("parameter", W), ref("slot", 0)]],
+  ),
   train: graph(
     "train", [IMAGES, TARGETS, tensor("step.lr", []), NOISE],
     [tensor("loss", []), tensor("correct", []), tensor("grad_norm", [])], passSlots,
@@ -226,10 +232,10 @@ const settings: TrainingSettings = {
 
 /** The recipe's manifest. @param changes to its settings */
 export const tinyManifest = (changes: Partial<TrainingSettings> = {}): TrainingManifest => ({
-  format: 1, compiler: "test", name: "linear", className: "Linear", doc: "A linear classifier.", states: STATES,
+  format: 2, compiler: "test", name: "linear", doc: "A linear classifier.", states: STATES,
   graphs: {
     train: graphs.train.manifest, gather: graphs.gather.manifest, apply: graphs.apply.manifest,
-    evaluate: graphs.evaluate.manifest,
+    evaluate: graphs.evaluate.manifest, infer: graphs.infer.manifest,
   },
   data: ["images", "targets"],
   scalars: [{ name: "lr", kind: "learning_rate" }, { name: "share", kind: "share" }],

@@ -79,7 +79,7 @@ test.serial("killed at random steps and resumed ends bit for bit like one left a
   t.log(`killed after steps ${at.join(", ")}`);
   const last = await deitc(["train", "small", "--out", "killed", ...resume, ...FAST]);
   t.is(last.code, 0, last.err);
-  const recipe = JSON.parse(readFileSync(join(home, "small/training.json"), "utf8")) as { digest: string };
+  const recipe = JSON.parse(readFileSync(join(home, "small/manifest.json"), "utf8")) as { digest: string };
   const [got, want] = await Promise.all(["killed", "alone"].map((run) =>
     loadState(join(home, run), { recipe: recipe.digest })));
   t.is(want?.state.step, 20);
@@ -121,7 +121,7 @@ test.serial("what cannot be is told in one error before training", async (t) => 
     [["train", "small.deit:small", "--passes", "3"], 1, /does not split into 3|steps of one pass/u],
     [["train", "small.deit:small", "--weights", "teacher=x.pth"], 1, /no model 'teacher'/u],
     [["train", "nothing.deit"], 1, /file_not_found/u],
-    [["train", "."], 1, /training\.json/u],
+    [["train", "."], 1, /manifest\.json/u],
   ];
   for (const [args, code, says] of cases) {
     const found = await deitc(args);

@@ -21,7 +21,7 @@ function broken(): Compiled {
 }
 
 /** Compiles right only without `culprit`. */
-const compileWithout = (culprit: Optimization | undefined) => (without: readonly Optimization[]): Compiled =>
+const compileWithout = (culprit: Optimization | undefined) => async (without: readonly Optimization[]): Promise<Compiled> =>
   (culprit !== undefined && without.includes(culprit) ? compileText(TEXT, undefined, { without }) : broken());
 
 for (const culprit of ["joins", "patterns", "layout", "fusion"] as const) {
@@ -41,7 +41,7 @@ test.serial("where no optimization is at fault, an op or the driver is", async (
 
 test.serial("a right model has no culprit", async (t) => {
   const right = compileText(TEXT);
-  const found = await verifyOn(right, () => right, { adapter, batch: 2 });
+  const found = await verifyOn(right, async () => right, { adapter, batch: 2 });
   t.is(found.wrong, 0);
   t.is(found.culprit, undefined);
   t.regex(report(found), /all \d+ tensors agree within 0\.0001\n$/);

@@ -37,6 +37,12 @@ export function amount(text: string): number {
 /** Option parser: whole numbers of at least 1, with commas between. */
 export const wholeNumbers = (text: string): number[] => text.split(",").map((part) => wholeNumber(1)(part.trim()));
 
+/** Adds the options that say what of a file is meant, and change the header of its model. */
+export const withSelection = (command: Command): Command => command
+  .option("--target <name>", "the model or recipe to use, if the .deit file has several: NAME, or RECIPE.MODEL")
+  .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be repeated; of a recipe, in the " +
+    "model that it trains", collectOverride);
+
 /** What `--without` and `--no-fuse` ask for. */
 export interface LeftOut {
   readonly fuse: boolean;
@@ -76,7 +82,7 @@ export const printJsonValue = (value: unknown): void =>
   void process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
 
 /** Option parser, called once a use: `depth=6`, `distilled=true`, `widths=[1,2]` as header parameters. */
-export function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {
+function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {
   const match = /^([A-Za-z_]\w*)\s*=(.+)$/s.exec(text);
   const [, name, value] = match ?? [];
   if (name === undefined || value === undefined) throw new InvalidArgumentError("Expected NAME=VALUE.");

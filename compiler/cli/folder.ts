@@ -18,8 +18,8 @@ const ELSEWHERE = "choose another --out, or replace all of it with --force";
 /** Files that show a folder to be somebody's project: never replaced, not even by force. */
 const PROJECT_MARKS = ["package.json", ".git", "node_modules"];
 
-/** Of a model, and of a recipe: one of them shows a folder to be a compiled module. */
-const MANIFESTS = ["manifest.json", "training.json"];
+/** The file that shows a folder to be a compiled model or recipe. */
+const MANIFEST = "manifest.json";
 
 /** Relative paths, with `/`, of all files below `folder`, sorted. */
 function filesBelow(folder: string): string[] {
@@ -31,7 +31,7 @@ function filesBelow(folder: string): string[] {
 
 /** Whether deitc writes files of this relative path. */
 const isOurs = (path: string): boolean =>
-  ["index.js", "index.d.ts", "src/index.ts", ...MANIFESTS].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
+  ["index.js", "index.d.ts", "src/index.ts", MANIFEST].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
 
 /** Refuses to replace what is not a compiled module. @throws CommandError */
 function checkReplaceable(folder: string, shown: string, force: boolean): void {
@@ -49,7 +49,7 @@ function checkReplaceable(folder: string, shown: string, force: boolean): void {
   if (foreign !== undefined) {
     throw new CommandError(`${shown}: contains ${foreign}, which deitc did not write`, ELSEWHERE);
   }
-  if (files.length > 0 && !MANIFESTS.some((name) => files.includes(name))) {
+  if (files.length > 0 && !files.includes(MANIFEST)) {
     throw new CommandError(`${shown}: is not a compiled module`, ELSEWHERE);
   }
 }

@@ -1,53 +1,14 @@
-/** @file What predict, bench and verify share: a model from a folder or a `.deit` file, and its weights' options. */
-import { statSync } from "node:fs";
+/** @file What predict, bench and verify share: which model, its weights and its adapter. */
 import { InvalidArgumentError, type Command } from "commander";
 import type { FamilyName, Manifest } from "../../runtime/manifest.js";
 import { TARGET_NAMES } from "../targets/index.js";
 import type { LoadOptions } from "../../runtime/node/module.js";
-import type { ModuleDefinition } from "../../runtime/session.js";
-import type { Compiled } from "../pipeline.js";
-import { named, wholeNumber } from "./command.js";
-import { CommandError, UsageError } from "./exit.js";
-
-/** A module ready to be loaded. */
-interface OpenedModel {
-  readonly definition: ModuleDefinition;
-  /** Where it was compiled just now. */
-  readonly compiled?: Compiled;
-  /** What it took to compile, or to read the folder. */
-  readonly seconds: number;
-}
-
-/** The module of a compiled model as it lies in memory. */
-export function definitionOf({ manifest, wgsl }: Pick<Compiled, "manifest" | "wgsl">): ModuleDefinition {
-  return {
-    manifest,
-    wgsl: (family, kernel) => {
-      const text = wgsl.get(`${family}/${kernel}`);
-      return text === undefined
-        ? Promise.reject(new CommandError(`there is no kernel ${family}/${kernel}`))
-        : Promise.resolve(text);
-    },
-  };
-}
-
-/** A folder that `deitc compile` wrote, or a `.deit` file, which is compiled in memory. */
-export async function openModel(path: string, target?: string): Promise<OpenedModel> {
-  const start = performance.now();
-  const seconds = (): number => (performance.now() - start) / 1000;
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    if (target !== undefined) throw new UsageError("--target chooses a model of a .deit file; a folder holds one");
-    const { openModule } = await import("../../runtime/node/module.js");
-    return { definition: await openModule(path), seconds: seconds() };
-  }
-  const { compileFile } = await import("./source.js");
-  const compiled = await compileFile(path, target);
-  return { definition: definitionOf(compiled), compiled, seconds: seconds() };
-}
+import type { Selection } from "./artifact.js";
+import { named, wholeNumber, withSelection } from "./command.js";
+import { UsageError } from "./exit.js";
 
 /** Options of every command that runs a model. */
-export interface RunOptions {
-  readonly target?: string;
+export interface RunOptions extends Selection {
   readonly weights?: string;
   readonly randomWeights?: boolean;
   readonly seed: number;
@@ -59,8 +20,7 @@ export interface RunOptions {
 
 /** Adds the options of `RunOptions`. */
 export const withRunOptions = (command: Command): Command =>
-  command
-    .option("--target <model>", "the model to use, if the .deit file has several")
+  withSelection(command)
     .option("--weights <file>", "a checkpoint: .safetensors, .pth, .pt, .th or .bin")
     .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
     .option("--allow-head-mismatch", "keep the initial values of a classifier whose class count differs")

@@ -3,8 +3,7 @@
  * while they run. This file is both ends: the thread's entry, and the class that talks to it.
  */
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
-import type { Manifest } from "../../runtime/manifest.js";
-import type { TrainingManifest } from "../../runtime/training.js";
+import type { Artifact } from "../../runtime/artifact.js";
 import type { ModuleText } from "../emit/print.js";
 import { CompilerBug } from "../ir/invariant.js";
 
@@ -19,8 +18,8 @@ export class Printer {
     this.#worker.unref();
   }
 
-  /** The module of a manifest, as `printModule` or `printRecipe` gives it. */
-  print(manifest: Manifest | TrainingManifest): Promise<ModuleText> {
+  /** The module of a manifest, as `printModule` gives it. */
+  print(manifest: Artifact): Promise<ModuleText> {
     const worker = this.#worker;
     worker.ref();
     return new Promise<ModuleText>((resolve, reject) => {
@@ -41,10 +40,9 @@ export class Printer {
 
 if (!isMainThread && parentPort) {
   const port = parentPort;
-  const emitting = Promise.all([import("../emit/module.js"), import("../emit/recipe.js"), import("ts-morph")]);
-  port.on("message", (manifest: Manifest | TrainingManifest) => {
-    void emitting.then(([{ printModule }, { printRecipe }]) =>
-      "graphs" in manifest ? printRecipe(manifest) : printModule(manifest)).then(
+  const emitting = Promise.all([import("../emit/module.js"), import("ts-morph")]);
+  port.on("message", (manifest: Artifact) => {
+    void emitting.then(([{ printModule }]) => printModule(manifest)).then(
       (text) => port.postMessage({ text } satisfies Answer),
       (error: unknown) => port.postMessage({ error: String(error) } satisfies Answer),
     );

@@ -1,75 +1,12 @@
-/** @file What train and eval share: a recipe from a folder or a `.deit` file, and the options of both. */
-import { statSync } from "node:fs";
-import { dirname } from "node:path";
+/** @file The options that train and eval share. */
 import { InvalidArgumentError, type Command } from "commander";
 import type { FamilyName } from "../../runtime/manifest.js";
-import type { TrainingDefinition } from "../../runtime/train/engine.js";
-import type { CompiledRecipe } from "../train/compile.js";
-import { wholeNumber } from "./command.js";
-import { CommandError, DiagnosticsError, UsageError } from "./exit.js";
+import type { Selection } from "./artifact.js";
+import { wholeNumber, withSelection } from "./command.js";
 import { families } from "./model.js";
 
-/** A recipe ready to be trained. */
-export interface OpenedRecipe {
-  readonly definition: TrainingDefinition;
-  /** Folder that the paths in the recipe start from. */
-  readonly base: string;
-  /** What it took to compile, or to read the folder. */
-  readonly seconds: number;
-}
-
-/** The recipe of a compiled one as it lies in memory. */
-export function definitionOf({ manifest, wgsl }: Pick<CompiledRecipe, "manifest" | "wgsl">): TrainingDefinition {
-  return {
-    manifest,
-    wgsl: (graph, family, kernel) => {
-      const text = wgsl.get(`${graph}/${family}/${kernel}`);
-      return text === undefined
-        ? Promise.reject(new CommandError(`there is no kernel ${graph}/${family}/${kernel}`))
-        : Promise.resolve(text);
-    },
-  };
-}
-
-/** Compiles one recipe of a file. @throws DiagnosticsError */
-export async function compileRecipeFile(file: string, target: string | undefined): Promise<CompiledRecipe> {
-  const { readProgram, refuse, verifiesPasses } = await import("./source.js");
-  const [program, { compileRecipe }] = await Promise.all([readProgram(file), import("../train/compile.js")]);
-  const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
-  refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${file} was not compiled\n`, []);
-  return compiled;
-}
-
-/** `FILE:NAME` as its parts; a path with a colon of its own stays whole. @throws UsageError for two names */
-export function recipeParts(
-  path: string, target: string | undefined,
-): { readonly file: string; readonly target?: string } {
-  const [, file, name] = /^(.+\.deit):(\w+)$/.exec(path) ?? [];
-  if (file === undefined || name === undefined) return { file: path, ...(target === undefined ? {} : { target }) };
-  if (target !== undefined && target !== name) {
-    throw new UsageError(`two targets are given at once: ${name} and ${target}`);
-  }
-  return { file, target: name };
-}
-
-/** A folder that `deitc compile` wrote, or a `.deit` file (`FILE` or `FILE:NAME`), which is compiled in memory. */
-export async function openRecipePath(path: string, target?: string): Promise<OpenedRecipe> {
-  const start = performance.now();
-  const seconds = (): number => (performance.now() - start) / 1000;
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    if (target !== undefined) throw new UsageError("--target chooses a recipe of a .deit file; a folder holds one");
-    const { openRecipe } = await import("../../runtime/node/train/module.js");
-    return { definition: await openRecipe(path), base: ".", seconds: seconds() };
-  }
-  const named = recipeParts(path, target);
-  const compiled = await compileRecipeFile(named.file, named.target);
-  return { definition: definitionOf(compiled), base: dirname(named.file), seconds: seconds() };
-}
-
 /** Options of every command that runs a recipe. */
-export interface RecipeOptions {
-  readonly target?: string;
+export interface RecipeOptions extends Selection {
   readonly data?: string;
   readonly evalData?: string;
   readonly weights?: Readonly<Record<string, string>>;
@@ -95,8 +32,7 @@ function collectWeights(text: string, before: Readonly<Record<string, string>> =
 
 /** Adds the options of `RecipeOptions`. */
 export const withRecipeOptions = (command: Command): Command =>
-  command
-    .option("--target <recipe>", "the recipe to use, if the .deit file has several")
+  withSelection(command)
     .option("--data <path>", "path of the training data (default: the recipe's)")
     .option("--eval-data <path>", "path of the evaluation data (default: the recipe's)")
     .option("--weights <name=file>", "the checkpoint that a model starts from; may be repeated", collectWeights)

@@ -1,8 +1,8 @@
-/** @file From a path on the command line to a checked program or a compiled model; all mistakes become one fault. */
+/** @file From a path on the command line to a checked program; all mistakes become one fault. */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
 import { loadProgram } from "../../dsl/resolve.js";
-import type { Compiled, CompileOptions } from "../pipeline.js";
+import type { CompileOptions } from "../pipeline.js";
 import { DiagnosticsError } from "./exit.js";
 import { nodeHost, type NodeHost } from "./host.js";
 import { modelsFolder } from "./package.js";
@@ -25,22 +25,15 @@ export async function readProgram(file: string): Promise<Program> {
 }
 
 /** Whether compilers look over their graphs after every pass: where a bug of a pass is to be found. */
-export const verifiesPasses = (): boolean => process.env["DEITC_DEBUG"] === "1";
+const verifiesPasses = (): boolean => process.env["DEITC_DEBUG"] === "1";
 
-/** Compiles one model of a file. @throws DiagnosticsError */
-export async function compileFile(
-  file: string, target: string | undefined, options: CompileOptions = {},
-): Promise<Compiled> {
-  const [program, { compileModel }] = await Promise.all([readProgram(file), import("../pipeline.js")]);
-  return compileProgram(program, target, options, compileModel);
-}
-
-/** Compiles one model of a program that is read already. @throws DiagnosticsError */
-export function compileProgram(
-  program: Program, target: string | undefined, options: CompileOptions,
-  compileModel: typeof import("../pipeline.js").compileModel,
-): Compiled {
-  const { compiled, diagnostics } = compileModel(program, target, { verify: verifiesPasses(), ...options });
+/** What a compiler makes of a program, with the passes verified where that is asked for. @throws DiagnosticsError */
+export function compiledOr<Result, Options extends CompileOptions>(
+  program: Program, target: string | undefined, options: Options,
+  compile: (program: Program, target: string | undefined, options: Options) =>
+    { readonly compiled?: Result; readonly diagnostics: readonly Diagnostic[] },
+): Result {
+  const { compiled, diagnostics } = compile(program, target, { ...options, verify: verifiesPasses() });
   refuse(diagnostics);
   if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
   return compiled;

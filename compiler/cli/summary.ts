@@ -1,5 +1,5 @@
 /** @file What `deitc explain FILE` prints of a model: its header, its kernels, and every fusion taken and refused. */
-import type { FamilyName, Step } from "../../runtime/manifest.js";
+import type { FamilyName, Manifest, Step } from "../../runtime/manifest.js";
 import { showShape } from "../ir/dim.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, CompiledGraph } from "../pipeline.js";
@@ -8,13 +8,11 @@ import { familyNamed } from "../../runtime/families.js";
 
 const ROW_LIMIT = 120;
 
-/** Everything about a compiled model that fits a few screens. */
-export function summaryText(compiled: Compiled, names: readonly FamilyName[]): string {
-  return [
-    headText(compiled), ...names.map((name) => stepsText(compiled, name)), fusedText(compiled), refusedText(compiled),
-    rulesText(compiled),
-  ].join("\n");
-}
+/** Everything about a model that fits a few screens. @param compiled as it was just compiled, where it was */
+export const summaryText = (manifest: Manifest, names: readonly FamilyName[], compiled?: Compiled): string => [
+  headText(manifest, compiled?.model), ...names.map((name) => stepsText(manifest, name)),
+  ...(compiled ? [fusedText(compiled), refusedText(compiled), rulesText(compiled)] : []),
+].join("\n");
 
 /** What the compiler decided about one graph of several. */
 export const decisionsText = (graph: CompiledGraph, name: string): string => [
@@ -22,16 +20,16 @@ export const decisionsText = (graph: CompiledGraph, name: string): string => [
   refusedText(graph), rulesText(graph),
 ].join("\n");
 
-function headText({ manifest, model }: Compiled): string {
+function headText(manifest: Manifest, model: Compiled["model"] | undefined): string {
   const trained = manifest.parameters.filter((p) => p.trained);
   const tensors = [
     ...manifest.inputs.map((t) => ["input", t] as const), ...manifest.outputs.map((t) => ["output", t] as const)
   ];
   const rows = [
-    ...[...model.header].map(([name, value]) => ["", name, headerValue(value)]),
+    ...[...model?.header ?? []].map(([name, value]) => ["", name, headerValue(value)]),
     ...tensors.map(([kind, t]) => [kind, t.name, `${t.dtype} ${showShape(t.shape)}`]),
   ];
-  const doc = manifest.doc === "" ? "" : `${manifest.doc}\n`;
+  const doc = manifest.doc === undefined ? "" : `${manifest.doc}\n`;
   const count = showCount(parameterCount(manifest));
   return `${manifest.name}: ${count} parameters in ${trained.length} tensors\n${doc}${table(rows)}`;
 }
@@ -44,7 +42,7 @@ function headerValue(value: unknown): string {
   return "kind" in value ? String(value.kind) : "";
 }
 
-function stepsText({ manifest }: Compiled, name: FamilyName): string {
+function stepsText(manifest: Manifest, name: FamilyName): string {
   const { programs, kernels } = familyNamed(manifest, name);
   const row = (program: string, { path, kernel, flops, bytes }: Step): string[] => [
     program, path, kernels[kernel]?.name ?? "", showNumber((flops.b + flops.c) / 1e6),

@@ -9,7 +9,8 @@ import type { Tensor } from "../ir/op.js";
 import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
 import type { Compiled } from "../pipeline.js";
 import { randomInputs } from "./inputs.js";
-import { definitionOf, loadOptions, type RunOptions } from "./model.js";
+import { moduleOf } from "./artifact.js";
+import { loadOptions, type RunOptions } from "./model.js";
 import { withStatus } from "./progress.js";
 import { familyOfTarget } from "../pipeline.js";
 import { targetNamed } from "../targets/index.js";
@@ -58,7 +59,7 @@ interface Setting extends Required<Pick<VerifyOptions, "batch" | "tolerance">> {
 
 /** Verifies a model. @param compile it again without some optimizations: to find the one at fault */
 export async function verifyOn(
-  compiled: Compiled, compile: (without: readonly Optimization[]) => Compiled, options: VerifyOptions,
+  compiled: Compiled, compile: (without: readonly Optimization[]) => Promise<Compiled>, options: VerifyOptions,
 ): Promise<Verification> {
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
@@ -84,10 +85,10 @@ export async function verifyOn(
 
 /** The smallest optimization without which the family's numbers are right. */
 async function culpritOf(
-  compile: (without: readonly Optimization[]) => Compiled, family: FamilyName, setting: Setting,
+  compile: (without: readonly Optimization[]) => Promise<Compiled>, family: FamilyName, setting: Setting,
 ): Promise<Optimization | "none"> {
   for (const name of OPTIMIZATIONS) {
-    const again = await verifyFamily(compile([name]), family, setting);
+    const again = await verifyFamily(await compile([name]), family, setting);
     if (again.every((tensor) => !tensor.wrong)) return name;
   }
   return "none";
@@ -133,7 +134,7 @@ async function runModule(
   const weights = options.weights === undefined && !options.randomWeights
     ? { weights: await unsettledWeights(module.manifest, seed) } : loadOptions({ ...options, seed }, []);
   const session: Session = await withStatus(`loading ${family}`, () =>
-    load(definitionOf(module), { ...weights, device, batch, family, poison: true }));
+    load(moduleOf(module), { ...weights, device, batch, family, poison: true }));
   try {
     const outputs = await withStatus("running", () => session.infer(inputs));
     return { outputs, parameters: await session.readParameters() };

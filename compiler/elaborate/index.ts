@@ -10,7 +10,7 @@ import type { Preprocess } from "../../runtime/manifest.js";
 import { evaluate } from "./evaluate.js";
 import { Session, type BlockInstance } from "./frame.js";
 import { FUNCTIONS as COMPILE_TIME } from "./functions.js";
-import { instantiate } from "./instantiate.js";
+import { instantiate, type Instance } from "./instantiate.js";
 import { LimitReached } from "./limits.js";
 import { LIST_OPS } from "./list_ops.js";
 import { preprocessOf } from "./preprocess.js";
@@ -72,18 +72,26 @@ export function elaborateModel(program: Program, target: string | undefined, opt
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
   const session = new Session(options.ops, evaluate);
-  const values = new Map(Object.entries(options.overrides ?? {}).map(([name, plain]): [string, Value] =>
-    [name, fromPlain(plain)]));
-  const instance = withinLimits(() =>
-    instantiate(session, { model: chosen, values, path: "", training: options.training, frozen: false }));
+  const instance = withinLimits(() => instantiate(session, {
+    model: chosen, values: valuesOf(options.overrides), path: "", training: options.training, frozen: false,
+  }));
+  return elaborationOf(session, chosen.declaration, instance);
+}
+
+/** Values of header parameters as the language has them. */
+export const valuesOf = (overrides: Overrides = {}): ReadonlyMap<string, Value> =>
+  new Map(Object.entries(overrides).map(([name, plain]) => [name, fromPlain(plain)]));
+
+/** What a run of a model in a session of its own has come to. */
+export function elaborationOf(session: Session, declaration: ast.Model, instance: Instance | undefined): Elaboration {
   const preprocess = instance && preprocessOf(instance.frame, instance.header);
   const { diagnostics } = session;
   if (diagnostics.length > 0 || !instance) return { diagnostics };
-  const { name, doc } = chosen.declaration;
   const { header, outputs, frame } = instance;
   const model: ElaboratedModel = {
-    name: name.text, doc, graph: graphOf(session, outputs), header, instances: session.instances,
-    inputDocs: frame.inputDocs, outputDocs: frame.outputDocs, ...(preprocess ? { preprocess } : {}),
+    name: declaration.name.text, doc: declaration.doc, graph: graphOf(session, outputs), header,
+    instances: session.instances, inputDocs: frame.inputDocs, outputDocs: frame.outputDocs,
+    ...(preprocess ? { preprocess } : {}),
   };
   return { model, diagnostics };
 }

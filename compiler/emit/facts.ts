@@ -1,6 +1,7 @@
 /**
  * @file What the generated module says of its model: types, shapes and counts, as TypeScript text.
  */
+import type { Artifact } from "../../runtime/artifact.js";
 import type { DType, Manifest, Preprocess, Size, TensorInfo } from "../../runtime/manifest.js";
 import { showShape } from "../ir/dim.js";
 import { invariant } from "../ir/invariant.js";
@@ -26,14 +27,22 @@ export function tensorDoc(info: TensorInfo): string {
 }
 
 /** Names the generated text itself refers to: a class of one of them would stand in its own way. */
-const TAKEN = new Set([
-  "Float32Array", "InferOptions", "Int32Array", "LoadOptions", "Preprocess", "Profile", "Promise", "Session",
-  "Symbol", "URL",
-]);
+const TAKEN: readonly string[] = [
+  "AsyncGenerator", "Evaluation", "Float32Array", "InferOptions", "Int32Array", "LoadOptions", "Preprocess", "Profile",
+  "Promise", "Run", "Session", "Symbol", "Trainer", "TrainerOptions", "TrainingEvent", "TrainingOutcome", "URL",
+];
 
-/** The class's name: the manifest's, with `Model` in front where that is taken or no name. */
-export const moduleClass = ({ className }: Manifest): string =>
-  /^[A-Za-z]\w*$/.test(className) && !TAKEN.has(className) ? className : `Model${className}`;
+/** The classes of a module: `deit_b` becomes `DeitB`, or `ModelDeitB` where that is taken or no name. */
+export function classesOf(artifact: Artifact): { readonly model: string; readonly recipe?: string } {
+  const recipe = "settings" in artifact ? className(artifact.name, "Recipe", TAKEN) : undefined;
+  const model = className(artifact.graphs.infer.name, "Model", [...TAKEN, recipe ?? ""]);
+  return recipe === undefined ? { model } : { model, recipe };
+}
+
+function className(name: string, prefix: string, taken: readonly string[]): string {
+  const own = name.split("_").filter(Boolean).map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join("");
+  return /^[A-Za-z]\w*$/.test(own) && !taken.includes(own) ? own : `${prefix}${own}`;
+}
 
 /** A property name, quoted where the language asks for it. */
 export const key = (name: string): string => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name));

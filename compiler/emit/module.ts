@@ -1,17 +1,21 @@
 /**
- * @file The typed module of a compiled model, built as ts-morph structures and printed three ways: TypeScript, the
- * JavaScript that TypeScript's transpiler makes of it, and declarations. Nothing is type-checked here (that alone would
+ * @file The typed module of what was compiled: a class that infers, and for a recipe one that trains as well. It is
+ * built as ts-morph structures and printed three ways: TypeScript, the JavaScript that TypeScript's transpiler makes of
+ * it, and declarations. Nothing is type-checked here (that alone would
  * take longer than the whole compile); the tests check the text under `tsc --strict`.
  */
 import type {
   ClassDeclarationStructure, InterfaceDeclarationStructure, MethodDeclarationStructure, PropertyDeclarationStructure,
   StatementStructures,
 } from "ts-morph";
+import type { Artifact } from "../../runtime/artifact.js";
 import type { Manifest, TensorInfo } from "../../runtime/manifest.js";
+import type { TrainingManifest } from "../../runtime/training.js";
 import {
-  arrayType, classCount, key, moduleClass, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc,
+  arrayType, classCount, classesOf, key, parameterCount, preprocessValue, shapesType, shapesValue, tensorDoc,
 } from "./facts.js";
-import { declared, imports, printThreeWays, RUNTIME, safe, type ModuleText, type Morph } from "./print.js";
+import { declared, imports, printThreeWays, RUNTIME, safe, type ModuleText, type Morph, type Part } from "./print.js";
+import { recipePart } from "./recipe.js";
 
 export type { ModuleText } from "./print.js";
 
@@ -59,8 +63,7 @@ function statics(morph: Morph, manifest: Manifest): PropertyDeclarationStructure
   ];
 }
 
-function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[] {
-  const name = moduleClass(manifest);
+function methods(morph: Morph, manifest: Manifest, name: string): MethodDeclarationStructure[] {
   const method = (structure: Omit<MethodDeclarationStructure, "kind">): MethodDeclarationStructure => ({
     kind: morph.StructureKind.Method, ...structure,
   });
@@ -70,8 +73,8 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
       name: "load", isStatic: true, isAsync: true, returnType: `Promise<${name}>`,
       parameters: [{ name: "options", type: "LoadOptions" }],
       statements: [
-        `const definition = await openModule(new URL("./", import.meta.url));`,
-        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(definition, options));`,
+        `const definition = await openArtifact(new URL("./", import.meta.url));`,
+        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(inferenceOf(definition), options));`,
       ],
       docs: [[
         "Loads the model onto an adapter. Batch, weights and adapter are chosen here, without compiling again.",
@@ -105,14 +108,13 @@ function methods(morph: Morph, manifest: Manifest): MethodDeclarationStructure[]
   ];
 }
 
-function modelClass(morph: Morph, manifest: Manifest): ClassDeclarationStructure {
-  const name = moduleClass(manifest);
+function modelClass(morph: Morph, manifest: Manifest, name: string): ClassDeclarationStructure {
   const session = `Session<${name}Inputs, ${name}Outputs>`;
   return {
     kind: morph.StructureKind.Class,
     name,
     isExported: true,
-    docs: [safe(manifest.doc === "" ? `The model \`${manifest.name}\`.` : manifest.doc)],
+    docs: [safe(manifest.doc ?? `The model \`${manifest.name}\`.`)],
     properties: [
       ...statics(morph, manifest),
       {
@@ -124,7 +126,7 @@ function modelClass(morph: Morph, manifest: Manifest): ClassDeclarationStructure
       scope: morph.Scope.Private, parameters: [{ name: "session", type: session }],
       statements: ["this.session = session;"],
     }],
-    methods: methods(morph, manifest),
+    methods: methods(morph, manifest, name),
   };
 }
 
@@ -134,18 +136,32 @@ const reexports = (morph: Morph): StatementStructures => ({
   namedExports: ["loadImages", "topK"],
 });
 
-/** Prints the module of a model. */
-export async function printModule(manifest: Manifest): Promise<ModuleText> {
+function modelPart(morph: Morph, manifest: Manifest, name: string): Part {
+  return {
+    values: ["inferenceOf", "load", "openArtifact"],
+    types: ["InferOptions", "LoadOptions", ...(manifest.preprocess ? ["Preprocess"] : []), "Profile", "Session"],
+    others: [
+      tensorsInterface(morph, `${name}Inputs`, `Inputs of \`${name}.infer\`.`, manifest.inputs),
+      tensorsInterface(morph, `${name}Outputs`, `Outputs of \`${name}.infer\`.`, manifest.outputs),
+    ],
+    classes: [modelClass(morph, manifest, name)],
+  };
+}
+
+/** Prints the module of a model or a recipe. */
+export async function printModule(artifact: Artifact): Promise<ModuleText> {
   const morph = await import("ts-morph");
-  const name = moduleClass(manifest);
-  const tensors = [
-    tensorsInterface(morph, `${name}Inputs`, `Inputs of \`${name}.infer\`.`, manifest.inputs),
-    tensorsInterface(morph, `${name}Outputs`, `Outputs of \`${name}.infer\`.`, manifest.outputs),
+  const { model, recipe } = classesOf(artifact);
+  const parts = [
+    modelPart(morph, artifact.graphs.infer, model),
+    ...(recipe === undefined ? [] : [recipePart(morph, artifact as TrainingManifest, recipe)]), // it has a class
   ];
-  const model = modelClass(morph, manifest);
-  const types = ["InferOptions", "LoadOptions", ...(manifest.preprocess ? ["Preprocess"] : []), "Profile", "Session"];
-  return printThreeWays(morph, `${manifest.name}, compiled by deitc ${manifest.compiler}`, {
-    ts: [imports(morph, ["load", "openModule"], types), reexports(morph), ...tensors, model],
-    dts: [imports(morph, [], types), reexports(morph), ...tensors, declared(morph, model)],
+  const sorted = (of: (part: Part) => readonly string[]): string[] => [...new Set(parts.flatMap(of))].sort();
+  const [values, types] = [sorted((part) => part.values), sorted((part) => part.types)];
+  const others = parts.flatMap((part) => part.others);
+  const classes = parts.flatMap((part) => part.classes);
+  return printThreeWays(morph, `${artifact.name}, compiled by deitc ${artifact.compiler}`, {
+    ts: [imports(morph, values, types), reexports(morph), ...others, ...classes],
+    dts: [imports(morph, [], types), reexports(morph), ...others, ...classes.map((one) => declared(morph, one))],
   });
 }

@@ -14,6 +14,14 @@ export interface ModuleText {
   readonly dts: string;
 }
 
+/** What of the runtime a part of a module uses, and what it declares. */
+export interface Part {
+  readonly values: readonly string[];
+  readonly types: readonly string[];
+  readonly others: readonly StatementStructures[];
+  readonly classes: readonly ClassDeclarationStructure[];
+}
+
 export const RUNTIME = "deitc/runtime";
 
 /** A comment's end inside a documentation text would end the comment that holds it. */

@@ -2,17 +2,7 @@
 import type { ClassDeclarationStructure, MethodDeclarationStructure, StatementStructures } from "ts-morph";
 import type { TrainingManifest } from "../../runtime/training.js";
 import { key } from "./facts.js";
-import { declared, imports, printThreeWays, safe, type ModuleText, type Morph } from "./print.js";
-
-/** Names the generated text itself refers to. */
-const TAKEN = new Set([
-  "AsyncGenerator", "Evaluation", "Promise", "Run", "Symbol", "Trainer", "TrainerOptions", "TrainingEvent",
-  "TrainingOutcome", "URL",
-]);
-
-/** The class's name: the manifest's, with `Recipe` in front where that is taken or no name. */
-const recipeClass = ({ className }: TrainingManifest): string =>
-  /^[A-Za-z]\w*$/.test(className) && !TAKEN.has(className) ? className : `Recipe${className}`;
+import { safe, type Morph, type Part } from "./print.js";
 
 function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
   const method = (structure: Omit<MethodDeclarationStructure, "kind">): MethodDeclarationStructure => ({
@@ -23,7 +13,7 @@ function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
       name: "open", isStatic: true, isAsync: true, returnType: `Promise<${name}>`,
       parameters: [{ name: "options", type: "TrainerOptions", hasQuestionToken: true }],
       statements: [
-        `const definition = await openRecipe(new URL("./", import.meta.url));`,
+        `const definition = recipeOf(await openArtifact(new URL("./", import.meta.url)));`,
         `return new ${name}(await openTrainer(definition, options));`,
       ],
       docs: [[
@@ -63,8 +53,7 @@ function methods(morph: Morph, name: string): MethodDeclarationStructure[] {
   ];
 }
 
-function recipeStructure(morph: Morph, manifest: TrainingManifest): ClassDeclarationStructure {
-  const name = recipeClass(manifest);
+function recipeClass(morph: Morph, manifest: TrainingManifest, name: string): ClassDeclarationStructure {
   const recipe = JSON.stringify(manifest.name);
   const models = manifest.models.map((model) => [key(model.name), JSON.stringify(model.model)] as const);
   const fixed = { kind: morph.StructureKind.Property, isStatic: true, isReadonly: true } as const;
@@ -90,16 +79,14 @@ function recipeStructure(morph: Morph, manifest: TrainingManifest): ClassDeclara
   };
 }
 
-/** Prints the module of a recipe. */
-export async function printRecipe(manifest: TrainingManifest): Promise<ModuleText> {
-  const morph = await import("ts-morph");
-  const structure = recipeStructure(morph, manifest);
-  const types = ["Evaluation", "Trainer as Run", "TrainerOptions", "TrainingEvent", "TrainingOutcome"];
+/** The class that trains, which is the module's `Trainer` as well. */
+export function recipePart(morph: Morph, manifest: TrainingManifest, name: string): Part {
   const alias: StatementStructures = {
-    kind: morph.StructureKind.ExportDeclaration, namedExports: [{ name: recipeClass(manifest), alias: "Trainer" }],
+    kind: morph.StructureKind.ExportDeclaration, namedExports: [{ name, alias: "Trainer" }],
   };
-  return printThreeWays(morph, `${manifest.name}, compiled by deitc ${manifest.compiler}`, {
-    ts: [imports(morph, ["openRecipe", "openTrainer"], types), structure, alias],
-    dts: [imports(morph, [], types), declared(morph, structure), alias],
-  });
+  return {
+    values: ["openArtifact", "openTrainer", "recipeOf"],
+    types: ["Evaluation", "Trainer as Run", "TrainerOptions", "TrainingEvent", "TrainingOutcome"],
+    others: [alias], classes: [recipeClass(morph, manifest, name)],
+  };
 }

@@ -8,21 +8,18 @@ import type { ModelInfo, StateInfo, TrainingManifest } from "../../runtime/train
 import { digestOf } from "../emit/digest.js";
 import { printGraph, type Graph } from "../ir/graph.js";
 import { OPS } from "../ops/index.js";
-import { className, compileGraph, graphManifest, type CompiledGraph } from "../pipeline.js";
-import type { Optimization } from "../optimizations.js";
-import { VERSION } from "../emit/version.js";
+import {
+  compileElaborated, compileGraph, graphManifest, type Compiled, type CompiledGraph, type CompileOptions,
+} from "../pipeline.js";
+import { FORMAT, VERSION } from "../emit/version.js";
 import { evaluationGraph } from "./evaluation.js";
 import { prepareForward, RANDOM } from "./forward.js";
 import { elaborateRecipe, type ElaboratedRecipe } from "./recipe.js";
 import { accumulationGraphs, scalarInput, trainingGraph, type StepOptions, type TrainingGraph } from "./step.js";
 
-export interface RecipeCompileOptions {
-  /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
-  readonly without?: readonly Optimization[];
+export interface RecipeCompileOptions extends CompileOptions {
   /** False updates every parameter by kernels of its own. Default true. */
   readonly lanes?: boolean;
-  /** Looks over every graph after every pass, and throws a CompilerBug if it is invalid. */
-  readonly verify?: boolean;
   /** Names of tensors that a program of its own brings to the loss besides images, labels and targets. */
   readonly others?: readonly string[];
 }
@@ -32,16 +29,17 @@ export interface CompiledRecipe {
   /** Shader text by `GRAPH/FAMILY/KERNEL`. */
   readonly wgsl: ReadonlyMap<string, string>;
   readonly recipe: ElaboratedRecipe;
-  readonly graphs: Readonly<Partial<Record<GraphName, CompiledGraph>>>;
+  readonly graphs: Readonly<Partial<Record<GraphName, CompiledGraph>>> & { readonly infer: Compiled };
 }
 
 type GraphName = keyof TrainingManifest["graphs"];
+type StepName = Exclude<GraphName, "infer">;
 
 /** Compiles one recipe of a program for training. @param target its name, where the file has several. */
 export function compileRecipe(
   program: Program, target: string | undefined, options: RecipeCompileOptions = {},
 ): { readonly compiled?: CompiledRecipe; readonly diagnostics: readonly Diagnostic[] } {
-  const { recipe, diagnostics } = elaborateRecipe(program, target, { ops: OPS, others: options.others ?? [] });
+  const { recipe, diagnostics } = elaborateRecipe(program, target, { ops: OPS, ...options });
   return recipe ? { compiled: compiledRecipe(recipe, options), diagnostics } : { diagnostics };
 }
 
@@ -50,21 +48,23 @@ export function compiledRecipe(recipe: ElaboratedRecipe, options: RecipeCompileO
   const how: StepOptions = { prepare: prepareForward, lanes: options.lanes !== false, gradientNorm: true };
   const steps: Partial<Record<GraphName, TrainingGraph>> = recipe.settings.accumulate === 1
     ? { train: trainingGraph(recipe, how) } : accumulationGraphs(recipe, how);
-  const sources = new Map<GraphName, Graph>(
-    Object.entries(steps).map(([name, { graph }]) => [name as GraphName, graph])); // its keys are graphs' names
+  const sources = new Map<StepName, Graph>(
+    Object.entries(steps).map(([name, { graph }]) => [name as StepName, graph])); // its keys are graphs' names
   sources.set("evaluate", evaluationGraph(recipe).graph);
-  const graphs: Partial<Record<GraphName, CompiledGraph>> = {};
-  const manifests: Partial<Record<GraphName, Manifest>> = {};
-  const wgsl = new Map<string, string>();
+  const title = (name: GraphName): string => `${recipe.name}, ${name}`;
+  const infer = compileElaborated(recipe.model, title("infer"), options);
+  const others: Partial<Record<StepName, CompiledGraph>> = {};
+  const manifests: Partial<Record<GraphName, Manifest>> = { infer: infer.manifest };
   for (const [name, graph] of sources) {
-    const compiled = compileGraph(graph, `${recipe.name}, ${name}`, {
-      without: options.without ?? [], verify: options.verify === true,
-    });
-    graphs[name] = compiled;
+    const compiled = compileGraph(graph, title(name), options);
+    others[name] = compiled;
     manifests[name] = graphManifest(recipe.name, compiled);
-    for (const [kernel, text] of compiled.wgsl) wgsl.set(`${name}/${kernel}`, text);
   }
-  const manifest = manifestOf(recipe, Object.values(steps), manifests as TrainingManifest["graphs"], // evaluate is set
+  const graphs = { infer, ...others };
+  const wgsl = new Map(Object.entries(graphs).flatMap(([name, compiled]) =>
+    [...compiled.wgsl].map(([kernel, text]) => [`${name}/${kernel}`, text] as const)));
+  const manifest = manifestOf(recipe, Object.values(steps),
+    manifests as TrainingManifest["graphs"], // infer and evaluate are set
     digestOf([...sources.values()].map(printGraph).join("\n")));
   return { manifest, wgsl, recipe, graphs };
 }
@@ -78,7 +78,7 @@ function manifestOf(
   const scalars = new Map(steps.flatMap((step) => step.scalars).map((one) => [scalarInput(one), one]));
   const { name, doc, settings, classes } = recipe;
   return {
-    format: 1, compiler: VERSION, name, className: className(name), doc, states, graphs, data,
+    format: FORMAT, compiler: VERSION, name, doc, states, graphs, data,
     scalars: [...scalars.values()],
     randoms: inputs.filter((input) => input.startsWith(RANDOM))
       .map((input) => ({ input, stream: input.slice(RANDOM.length) })),

@@ -33,7 +33,7 @@ interface EvaluationGraph {
 /** The evaluated model of a recipe in inference, with its loss and accuracy. */
 export function evaluationGraph(recipe: ElaboratedRecipe): EvaluationGraph {
   const { classes } = recipe;
-  const { builder, graph } = reopen(recipe.evaluation);
+  const { builder, graph } = reopen(recipe.model.graph);
   const prediction = predictionOf(graph.outputs);
   if (classes === undefined || !prediction) return { graph, data: [...graph.inputs.keys()] };
   const ops = makeOps(builder, { path: "evaluation" });

@@ -25,6 +25,8 @@ export interface Member {
   /** The checkpoint it starts from. */
   readonly weights?: string;
   readonly overrides: readonly OverrideRecord[];
+  /** Plain values that beat all overrides (the command line's). */
+  readonly values: ReadonlyMap<string, Value>;
   readonly span: ast.Span;
 }
 
@@ -36,8 +38,13 @@ const isModel = (d: Declared | undefined): d is Declared<ast.Model> => d?.declar
 /** Members of the schema that stand for a header parameter of the same name in every trained model that has it. */
 const HEADER_MEMBERS: readonly string[] = ["drop_path"];
 
-/** The models of a recipe in order; reports names that are none. */
-export function membersOfRecipe(all: ReadonlyMap<string, RecipeMember>, values: RecipeValues): Member[] {
+/**
+ * The models of a recipe in order; reports names that are none.
+ * @param plain values for the header of the model that is evaluated
+ */
+export function membersOfRecipe(
+  all: ReadonlyMap<string, RecipeMember>, values: RecipeValues, plain: ReadonlyMap<string, Value> = new Map(),
+): Member[] {
   const found: Member[] = [];
   let first = true;
   for (const at of all.values()) {
@@ -53,9 +60,11 @@ export function membersOfRecipe(all: ReadonlyMap<string, RecipeMember>, values: 
     }
     const weights = member.weights && interpolate(frame, member.weights);
     const name = member.name.text;
+    const isEvaluated = first && !member.frozen;
     found.push({
-      name, model, frozen: member.frozen, path: first && !member.frozen ? "" : name, span: member.span,
-      overrides: overridesOf(at, member, model, all, values), ...(weights === undefined ? {} : { weights }),
+      name, model, frozen: member.frozen, path: isEvaluated ? "" : name, span: member.span,
+      values: isEvaluated ? plain : new Map(), overrides: overridesOf(at, member, model, all, values),
+      ...(weights === undefined ? {} : { weights }),
     });
     first = first && member.frozen;
   }
@@ -81,7 +90,8 @@ function overridesOf(at: RecipeMember, member: ast.InstanceMember, model: Declar
 }
 
 const runOf = (member: Member, training: boolean): Omit<Instantiation, "inputs" | "caller"> => ({
-  model: member.model, overrides: member.overrides, path: member.path, training, frozen: member.frozen,
+  model: member.model, overrides: member.overrides, values: member.values, path: member.path, training,
+  frozen: member.frozen,
 });
 
 /** A model on inputs of its own, as for inference; undefined after diagnostics. */

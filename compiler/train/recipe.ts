@@ -10,7 +10,9 @@ import { checkData } from "./data.js";
 import { differentiate } from "./differentiate.js";
 import { evaluate } from "../elaborate/evaluate.js";
 import { Session } from "../elaborate/frame.js";
-import { graphOf, withinLimits } from "../elaborate/index.js";
+import {
+  elaborationOf, graphOf, valuesOf, withinLimits, type ElaboratedModel, type Elaboration, type Overrides,
+} from "../elaborate/index.js";
 import type { Instance } from "../elaborate/instantiate.js";
 import { topological, type Graph, type Node, type Parameter } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
@@ -38,8 +40,8 @@ export interface ElaboratedRecipe {
   readonly training: Graph;
   /** Outputs of the evaluated model where the loss first calls it. */
   readonly predictions: ReadonlyMap<string, Node>;
-  /** The evaluated model as for inference: its inputs and all its outputs. */
-  readonly evaluation: Graph;
+  /** The evaluated model as for inference. */
+  readonly model: ElaboratedModel;
 }
 
 /** What a recipe is elaborated with. */
@@ -47,6 +49,8 @@ export interface RecipeOptions {
   readonly ops: ReadonlyMap<string, OpRecord>;
   /** Names of tensors that a program of its own brings to the loss besides images, labels and targets. */
   readonly others?: readonly string[];
+  /** Values of header parameters of the model that is evaluated, stronger than the text's. */
+  readonly overrides?: Overrides;
 }
 
 /** A recipe, absent when there is a diagnostic. */
@@ -62,10 +66,35 @@ export function elaborateRecipe(
   const chosen = choose(program, target);
   if ("code" in chosen) return { diagnostics: [chosen] };
   const [training, evaluation] = [new Session(options.ops, evaluate), new Session(options.ops, evaluate)];
-  const made = withinLimits(() => build(chosen, training, evaluation, options.others ?? []));
+  const made = withinLimits(() => build(chosen, training, evaluation, options));
   const found = [training, evaluation].flatMap((session) => session.diagnostics);
   const diagnostics = found.filter((d, i) => found.findIndex((e) => sameFault(d, e)) === i);
   return made && diagnostics.length === 0 ? { recipe: made, diagnostics } : { diagnostics };
+}
+
+/**
+ * One model of a recipe by itself, as for inference: under its own paths, so that its checkpoints load.
+ * @param member its name in the recipe; the model that is evaluated unless given
+ */
+export function elaborateMember(
+  program: Program, target: string | undefined, member: string | undefined, options: RecipeOptions,
+): Elaboration {
+  const chosen = choose(program, target);
+  if ("code" in chosen) return { diagnostics: [chosen] };
+  const session = new Session(options.ops, evaluate);
+  const all = membersOf(chosen);
+  const values = valuesOf(options.overrides);
+  const members = membersOfRecipe(all, new RecipeValues(session, chosen.declaration, all));
+  const one = members.find(({ name, frozen }) => (member === undefined ? !frozen : name === member));
+  if (!one) {
+    const { path } = program.entry;
+    const of = (one: string): string => `${chosen.declaration.name.text}.${one}`;
+    const [name, known] = [of(member ?? "student"), members.map((other) => of(other.name))];
+    if (session.diagnostics.length > 0) return { diagnostics: session.diagnostics };
+    return { diagnostics: [diagnose("unknown_target", { name, path, known }, chosen.declaration.name.span)] };
+  }
+  const instance = withinLimits(() => evaluated(session, { ...one, values, path: "", frozen: false }));
+  return elaborationOf(session, one.model.declaration, instance);
 }
 
 /** The training graph and the evaluation graph find the same mistakes of a model. */
@@ -91,7 +120,7 @@ interface Draft {
 }
 
 function build(
-  chosen: Declared<ast.Recipe>, session: Session, other: Session, others: readonly string[],
+  chosen: Declared<ast.Recipe>, session: Session, other: Session, { others = [], overrides }: RecipeOptions,
 ): ElaboratedRecipe | undefined {
   const recipe = chosen.declaration;
   const all = membersOf(chosen);
@@ -100,7 +129,7 @@ function build(
   const lacks = (member: string, example: string): void => session.report(
     diagnose("missing_member", { recipe: recipe.name.text, member, example }, recipe.name.span));
   const read = settingsOf(values, lacks);
-  const members = membersOfRecipe(all, values);
+  const members = membersOfRecipe(all, values, valuesOf(overrides));
   const student = members.find((member) => !member.frozen);
   const loss = all.get("loss");
   if (!student) lacks("student", "student: NAME_OF_A_MODEL");
@@ -108,7 +137,8 @@ function build(
   const model = student && evaluated(other, student);
   if (!read || !student || !loss || !model || other.diagnostics.length > 0) return undefined;
   const forward = forwardOf(draft, members, student, loss, model, other.inputs);
-  if (!forward) return undefined;
+  const { model: evaluation } = elaborationOf(other, student.model.declaration, model);
+  if (!forward || !evaluation) return undefined;
   checkData({
     values, loss, inputs: forward.graph.inputs, student: student.span, modelInputs: other.inputs,
     preprocess: preparationOf(model), classes: forward.classes, others,
@@ -117,7 +147,7 @@ function build(
     name: recipe.name.text, doc: recipe.doc, settings: read.settings, optimizer: read.optimizer,
     instances: members.map((member) => describeInstance(member, member === student ? model : undefined)),
     training: undecayed(draft, forward.graph, read.settings.noWeightDecay),
-    predictions: forward.predictions, evaluation: graphOf(other, model.outputs),
+    predictions: forward.predictions, model: evaluation,
     ...(forward.classes === undefined ? {} : { classes: forward.classes }),
   };
 }

@@ -2,21 +2,20 @@
 export * from "../index.js";
 export { listAdapters, openAdapter, openDevice } from "./adapters.js";
 export type { AdapterListing, AdapterOptions, AdapterReport, AdapterType } from "./adapters.js";
-export { load, openModule } from "./module.js";
+export { openArtifact } from "./artifact.js";
+export { load } from "./module.js";
 export type { LoadOptions } from "./module.js";
 export type { TrainerOptions } from "./train/trainer.js";
 export type { TrainingEvent, TrainingOutcome } from "../train/loop.js";
 export type { Evaluation } from "../train/metrics.js";
 export type { TrainingDefinition } from "../train/engine.js";
+export { recipeOf } from "../training.js";
 
 /** A training run: see `openTrainer`. */
 export type { Trainer } from "./train/trainer.js";
 /** Opens a compiled recipe with its data, folder and device. What trains is loaded when it is asked for. */
 export const openTrainer: typeof import("./train/trainer.js").Trainer.open = async (...given) =>
   (await import("./train/trainer.js")).Trainer.open(...given);
-/** The recipe that `deitc compile` wrote into a folder. @throws FileError */
-export const openRecipe = async (folder: string | URL): ReturnType<typeof import("./train/module.js").openRecipe> =>
-  (await import("./train/module.js")).openRecipe(folder);
 
 // sharp takes longer to load than everything else together: it comes with the first image.
 type Images = typeof import("./images.js");

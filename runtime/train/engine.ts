@@ -1,4 +1,5 @@
 /** @file A recipe on a device: the step engine that the training loop drives. */
+import type { Definition } from "../artifact.js";
 import type { Batch } from "../data/loader.js";
 import { chooseFamily, type Device } from "../device.js";
 import { InputError, OutOfMemoryError } from "../errors.js";
@@ -22,11 +23,7 @@ import { traceStep } from "./trace.js";
 export type GraphName = keyof TrainingGraphs;
 
 /** A compiled recipe as its generated code hands it over. */
-export interface TrainingDefinition {
-  readonly manifest: TrainingManifest;
-  /** Text of `kernels/<graph>/<family>/<kernel>.wgsl`. */
-  readonly wgsl: (graph: GraphName, family: FamilyName, kernel: string) => Promise<string>;
-}
+export type TrainingDefinition = Definition<TrainingManifest>;
 
 /** How a recipe is put onto a device. */
 export interface EngineOptions {

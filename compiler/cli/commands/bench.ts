@@ -3,11 +3,13 @@ import { Command } from "commander";
 import type { Device } from "../../../runtime/device.js";
 import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
 import type { Profile } from "../../../runtime/profile.js";
-import type { ModuleDefinition, Session } from "../../../runtime/session.js";
+import type { ModuleDefinition } from "../../../runtime/artifact.js";
+import type { Session } from "../../../runtime/session.js";
 import { examples, printJsonValue, wholeNumber, wholeNumbers, type Finish } from "../command.js";
 import { Exit, UsageError } from "../exit.js";
 import { randomInputs } from "../inputs.js";
-import { families, loadOptions, openModel, withRunOptions, type RunOptions } from "../model.js";
+import { openModel } from "../artifact.js";
+import { families, loadOptions, withRunOptions, type RunOptions } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { showNumber, table } from "../table.js";
 import { familyNamed } from "../../../runtime/families.js";
@@ -22,7 +24,7 @@ interface Options extends RunOptions {
 export const benchCommand = (finish: Finish): Command =>
   withRunOptions(new Command("bench")
     .description("Measures a model on an adapter: images/s, GFLOP/s, and ms per kernel.")
-    .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
+    .argument("<model>", "FILE.deit, FILE.deit:NAME, or a folder that deitc compile wrote")
     .option("--batch <list>", "batch sizes, separated by commas", wholeNumbers, [1])
     .option("--family <list>", "kernel families side by side: scalar,wide,tiled (default: the adapter's)", families)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
@@ -54,7 +56,7 @@ interface Measured {
 async function bench(path: string, options: Options): Promise<void> {
   if (options.batch.length === 0) throw new UsageError("--batch is empty");
   const notes: string[] = [];
-  const { definition } = await openModel(path, options.target);
+  const { definition } = await openModel(path, options);
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../../runtime/node/adapters.js"), import("../../../runtime/device.js"),
   ]);

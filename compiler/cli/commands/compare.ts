@@ -3,14 +3,14 @@ import type { EvaluateOptions, Figures, Subject, TokenPair } from "../../../runt
 import type { BrokenImage, Dataset } from "../../../runtime/data/loader.js";
 import type { Device } from "../../../runtime/device.js";
 import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
-import type { ModuleDefinition, Session } from "../../../runtime/session.js";
+import type { ModuleDefinition } from "../../../runtime/artifact.js";
+import type { Session } from "../../../runtime/session.js";
 import { printJsonValue } from "../command.js";
 import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } from "../comparison.js";
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
-import { definitionOf, openModel } from "../model.js";
 import { Progress, withStatus } from "../progress.js";
-import { recipeParts } from "../recipe.js";
+import { moduleOf, openModel, type Selection } from "../artifact.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
 /** A model on the command line. */
@@ -22,8 +22,7 @@ export interface ModelArgument {
   readonly weights: string;
 }
 
-interface CompareOptions {
-  readonly target?: string;
+interface CompareOptions extends Selection {
   /** See `openDataset`. */
   readonly data: string;
   readonly limit?: number;
@@ -75,8 +74,7 @@ async function compileAll(
 ): Promise<readonly Candidate[]> {
   const candidates: Candidate[] = [];
   for (const argument of given) {
-    const { file, target } = recipeParts(argument.model, given.length === 1 ? options.target : undefined);
-    const { definition, compiled } = await openModel(file, target);
+    const { definition, compiled } = await openModel(argument.model, given.length === 1 ? options : {});
     const { manifest } = definition;
     const name = argument.name ?? manifest.name;
     if (candidates.some((other) => other.name === name)) {
@@ -88,7 +86,7 @@ async function compileAll(
       const { layersFound, layersNamed, withTokens } = await import("../../inspect/tokens.js");
       const layers = options.tokens ? layersNamed(compiled.model, options.tokens) : layersFound(compiled.model);
       const tapped = layers ? withTokens(compiled, layers) : undefined;
-      if (tapped) [kept, tokens] = [definitionOf(tapped.module), tapped.tokens];
+      if (tapped) [kept, tokens] = [moduleOf(tapped.module), tapped.tokens];
     }
     candidates.push({ ...found, name, tokens, definition: kept, argument });
   }

@@ -1,28 +1,39 @@
-/** @file `deitc compile`: a model to a folder that a program can import. */
+/** @file `deitc compile`: a model or a recipe to a folder that a program can import. */
 import { join } from "node:path";
 import { Command } from "commander";
 import type { Program } from "../../../dsl/program.js";
 import { TARGET_NAMES } from "../../targets/index.js";
-import { parameterCount } from "../../emit/facts.js";
+import type { CompiledArtifact } from "../../artifact.js";
+import { classesOf, parameterCount } from "../../emit/facts.js";
+import type { Manifest } from "../../../runtime/manifest.js";
 import type { Compiled, PassRecord } from "../../pipeline.js";
 import type { Optimization } from "../../optimizations.js";
 import {
-  collectOverride, examples, leftOut, named, printJsonValue, withLeftOut, type Finish,
+  examples, leftOut, named, printJsonValue, withLeftOut, withSelection, type Finish, type LeftOut,
 } from "../command.js";
+import { compileModelOf, compileProgram, pathParts, type Selection } from "../artifact.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { stepCounts } from "../model.js";
-import type { CompileOptions as Options } from "./compile_options.js";
 import { Printer } from "../printer.js";
 import { showSeconds } from "../progress.js";
 import { showBytes, showCount, table } from "../table.js";
 
+interface Options extends LeftOut, Selection {
+  readonly out?: string;
+  readonly watch?: boolean;
+  readonly verify?: boolean;
+  readonly adapter?: string;
+  readonly dump?: string | true;
+  readonly time?: boolean;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
 export const compileCommand = (finish: Finish): Command =>
-  withLeftOut(new Command("compile")
+  withLeftOut(withSelection(new Command("compile")
     .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
-    .argument("<file>", "the .deit file")
-    .option("--target <name>", "the model or recipe to compile, if the file has several")
+    .argument("<file>", "FILE.deit or FILE.deit:NAME"))
     .option("--out <folder>", "the folder to write (default: out/<name>)", named("A folder's name"))
-    .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be repeated", collectOverride)
     .option("--watch", "compile again whenever a source changes")
     .option("--verify", "compare the kernels with the interpreter on an adapter, and write nothing if one is wrong")
     .option("--adapter <name>", "the adapter of --verify: a part of its name, gpu, lavapipe or swiftshader",
@@ -41,70 +52,74 @@ export const compileCommand = (finish: Finish): Command =>
       else finish(await compileOnce(file, options));
     });
 
-/** Compiles and writes; the program tells a watcher what to watch. @throws DiagnosticsError */
-async function compileOnce(file: string, options: Options): Promise<ExitCode> {
+/** Compiles and writes. @throws DiagnosticsError */
+async function compileOnce(path: string, options: Options): Promise<ExitCode> {
   const start = performance.now();
   const { readProgram } = await import("../source.js");
+  const { file, selection } = selected(path, options);
   const program = await readProgram(file);
   const printer = new Printer();
   try {
-    return await compileRead(program, printer, options, start);
+    return await compileRead(program, printer, selection, start);
   } finally {
     await printer.end();
   }
 }
 
-/** A recipe is meant where it is named, or where the file declares no model. */
-const isRecipe = ({ models, recipes }: Program, target: string | undefined): boolean =>
-  (target === undefined ? models.length === 0 && recipes.length > 0
-    : recipes.some(({ declaration }) => declaration.name.text === target));
+/** The file, and the options with the target that the path names. */
+function selected(path: string, options: Options): { readonly file: string; readonly selection: Options } {
+  const { file, target } = pathParts(path, options.target);
+  return { file, selection: target === undefined ? options : { ...options, target } };
+}
 
+/** @param options with the target that the path names */
 async function compileRead(
   program: Program, printer: Printer, options: Options, start: number,
 ): Promise<ExitCode> {
-  if (isRecipe(program, options.target)) {
-    const { compileRecipeRead } = await import("./compile_recipe.js");
-    await compileRecipeRead(program, printer, options, start);
-    return Exit.done;
-  }
-  const [{ compileProgram }, { compileModel }, { emitModule }, { writeFolder }] = await Promise.all([
-    import("../source.js"), import("../../pipeline.js"), import("../../emit/index.js"), import("../folder.js"),
+  const [{ emitArtifact }, { writeFolder }] = await Promise.all([
+    import("../../emit/index.js"), import("../folder.js"),
   ]);
-  const compile = (without: readonly Optimization[]): Compiled =>
-    compileProgram(program, options.target, { overrides: options.set ?? {}, without }, compileModel);
-  const compiled = compile(leftOut(options));
-  if (options.verify && !(await isVerified(compiled, compile, options))) return Exit.device;
+  const compiled = await compileProgram(program, options, { without: leftOut(options) });
+  const compile = (without: readonly Optimization[]): Promise<Compiled> =>
+    compileModelOf(program, options, { without });
+  if (options.verify && !(await isVerified(compiled.graphs.infer, compile, options))) return Exit.device;
   const emitting = performance.now();
-  const files = await emitModule(compiled, (manifest) => printer.print(manifest));
+  const files = await emitArtifact(compiled, (manifest) => printer.print(manifest));
   const writing = performance.now();
   const out = options.out ?? join("out", compiled.manifest.name);
   const written = await writeFolder(out, files, options.force ?? false);
   const end = performance.now();
+  const several = Object.keys(compiled.graphs).length > 1;
   const passes = [
-    ...compiled.passes.map(({ name, ms }) => ({ name, ms })),
+    ...Object.entries(compiled.graphs).flatMap(([graph, made]) =>
+      made.passes.map(({ name, ms }) => ({ name: several ? `${graph}: ${name}` : name, ms }))),
     { name: "emit", ms: writing - emitting }, { name: "write", ms: end - writing },
   ];
   if (options.dump !== undefined) await writeDump(options.dump === true ? `${out}.dump` : options.dump, compiled);
   const bytes = [...files.values()].reduce((n, text) => n + Buffer.byteLength(text), 0);
+  const { parameters, kernels } = summary(compiled);
   if (options.json) {
-    const told = { out, written, ms: end - start, files: files.size, bytes, ...summary(compiled) };
+    const told = { out, written, ms: end - start, files: files.size, bytes, parameters, kernels };
     printJsonValue(options.time ? { ...told, passes } : told);
     return Exit.done;
   }
   if (options.time) process.stdout.write(table(passes.map(({ name, ms }) => [name, `${ms.toFixed(1)} ms`]), [1]));
-  const { parameters, kernels } = summary(compiled);
+  const { model, recipe } = classesOf(compiled.manifest);
+  const counts = (graph: string): string =>
+    Object.entries(kernels[graph] ?? {}).map(([name, n]) => `${n} ${name}`).join(", ");
+  const step = kernels["train"] ? "train" : "gather";
   process.stdout.write(
-    `${out}: ${written}, ${compiled.manifest.className} with ${showCount(parameters)} parameters, ` +
-    `${Object.entries(kernels).map(([name, n]) => `${n} ${name}`).join(", ")} kernels per forward pass, ` +
-    `${files.size} files, ${showBytes(bytes)}, ` +
-    `${showSeconds((end - start) / 1000)}\n`,
+    `${out}: ${written}, ${recipe === undefined ? model : `recipe ${recipe} of model ${model}`} with ` +
+    `${showCount(parameters)} parameters, ${counts("infer")} kernels per forward pass, ` +
+    (recipe === undefined ? "" : `${counts(step)} per training pass, `) +
+    `${files.size} files, ${showBytes(bytes)}, ${showSeconds((end - start) / 1000)}\n`,
   );
   return Exit.done;
 }
 
 /** Whether the kernels are right on the adapter; tells what is wrong where they are not. */
 async function isVerified(
-  compiled: Compiled, compile: (without: readonly Optimization[]) => Compiled, options: Options,
+  compiled: Compiled, compile: (without: readonly Optimization[]) => Promise<Compiled>, options: Options,
 ): Promise<boolean> {
   const [{ verifyOn }, { report }] = await Promise.all([import("../verification.js"), import("./verify.js")]);
   const found = await verifyOn(compiled, compile, options);
@@ -114,30 +129,44 @@ async function isVerified(
   return isRight;
 }
 
-function summary({ manifest }: Compiled): { parameters: number; kernels: Readonly<Record<string, number>> } {
-  return { parameters: parameterCount(manifest), kernels: stepCounts(manifest) };
+/** Trained parameters, and dispatches by graph and family. */
+function summary({ manifest: { graphs } }: CompiledArtifact): {
+  readonly parameters: number; readonly kernels: Readonly<Record<string, Readonly<Record<string, number>>>>;
+} {
+  const kernels = Object.fromEntries(Object.entries(graphs).map(([name, graph]: [string, Manifest]) =>
+    [name, stepCounts(graph)]));
+  return { parameters: parameterCount(graphs.infer), kernels };
 }
 
-/** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
-async function writeDump(folder: string, compiled: Compiled): Promise<void> {
+/**
+ * `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the drawings; of several
+ * graphs with the graph's name in front.
+ */
+async function writeDump(folder: string, { manifest, graphs }: CompiledArtifact): Promise<void> {
   const { writeFileSync } = await import("node:fs");
   const [{ drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
     import("../../inspect/svg.js"), import("../folder.js"),
   ]);
   makeFolder(folder);
-  let before: string | undefined;
-  compiled.passes.forEach((pass: PassRecord, i) => {
-    const text = pass.dump();
-    const name = `${String(i + 1).padStart(2, "0")}-${pass.name.replaceAll(" ", "-")}.txt`;
-    writeFileSync(join(folder, name), text === before ? "unchanged\n" : text);
-    before = text;
-  });
-  writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
-  for (const family of TARGET_NAMES) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
+  const several = Object.keys(graphs).length > 1;
+  for (const [graph, compiled] of Object.entries(graphs)) {
+    const at = (name: string): string => join(folder, several ? `${graph}-${name}` : name);
+    let before: string | undefined;
+    compiled.passes.forEach((pass: PassRecord, i) => {
+      const text = pass.dump();
+      const name = `${String(i + 1).padStart(2, "0")}-${pass.name.replaceAll(" ", "-")}.txt`;
+      writeFileSync(at(name), text === before ? "unchanged\n" : text);
+      before = text;
+    });
+    const drawn = { ...compiled, manifest: { name: several ? `${manifest.name}, ${graph}` : manifest.name } };
+    writeFileSync(at("graph.svg"), drawGraph(drawn));
+    for (const family of TARGET_NAMES) writeFileSync(at(`plan-${family}.svg`), drawPlan(drawn, family));
+  }
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */
-async function watchAndCompile(file: string, options: Options): Promise<never> {
+async function watchAndCompile(path: string, options: Options): Promise<never> {
+  const { file, selection } = selected(path, options);
   const [{ statSync }, { readProgram, sourceHost }] = await Promise.all([import("node:fs"), import("../source.js")]);
   const host = sourceHost();
   const printer = new Printer();
@@ -150,7 +179,7 @@ async function watchAndCompile(file: string, options: Options): Promise<never> {
       const program = await readProgram(file);
       watched = program.sources.map((source) => host.fileOf(source.path));
       before = stamp();
-      await compileRead(program, printer, options, start);
+      await compileRead(program, printer, selection, start);
     } catch (error) {
       if (!(error instanceof DiagnosticsError)) throw error;
       reportFault(error);

@@ -1,12 +1,11 @@
 /** @file `deitc eval`: a recipe's checkpoint on the recipe's data, or models on any, alone or against each other. */
-import { existsSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
 import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError } from "../exit.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
-import { openRecipePath, recipeParts, withRecipeOptions, type RecipeOptions } from "../recipe.js";
+import { isRecipe, openRecipe } from "../artifact.js";
+import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
 interface Options extends RecipeOptions {
@@ -89,22 +88,12 @@ async function evaluate(path: string | undefined, checkpoint: string | undefined
   await compareModels(compared, { ...options, data, tokens: tokens === true ? undefined : tokens });
 }
 
-/** A recipe is meant where it is named, or where nothing is and there is one; else a model. */
-async function isRecipe(path: string, wanted: string | undefined): Promise<boolean> {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return !existsSync(join(path, "manifest.json"));
-  const { file, target } = recipeParts(path, wanted);
-  const { readProgram } = await import("../source.js");
-  const { recipes } = await readProgram(file);
-  return target === undefined ? recipes.length > 0
-    : recipes.some(({ declaration }) => declaration.name.text === target);
-}
-
 async function evaluateRecipe(path: string, checkpoint: string, options: Options): Promise<void> {
   const foreign = MODEL_OPTIONS.find((name) => options[name] !== undefined);
   if (foreign !== undefined) {
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
-  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const recipe = await withStatus("compiling", () => openRecipe(path, options));
   const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);

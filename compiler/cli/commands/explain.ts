@@ -1,28 +1,26 @@
 /** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model or a recipe. */
-import type { ExplainOptions } from "./explain_options.js";
 import { Command } from "commander";
-import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
+import type { FamilyName } from "../../../runtime/manifest.js";
+import { isTraining } from "../../../runtime/training.js";
+import type { CompiledArtifact } from "../../artifact.js";
 import type { OpRecord } from "../../ir/op.js";
-import type { Compiled } from "../../pipeline.js";
-import type { Program } from "../../../dsl/program.js";
-import { examples, printJsonValue, type Finish } from "../command.js";
+import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
+import { examples, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
-import { families, stepCounts } from "../model.js";
-import { showAffine, showBytes, table } from "../table.js";
-import { familyNamed } from "../../../runtime/families.js";
-import { parameterBytes } from "../../../runtime/memory.js";
+import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
+import { families } from "../model.js";
+import { readProgram } from "../source.js";
+import { table } from "../table.js";
 
-/** What of a model or recipe is shown. */
 export const explainCommand = (finish: Finish): Command =>
-  new Command("explain")
+  withSelection(new Command("explain")
     .description(
       "Explains an op, an error code, a model or a recipe: its kernels, what was fused and what was not, its memory.",
     )
-    .argument("<what>", "an op's name, an error code, or FILE.deit or FILE.deit:NAME (its recipe, where it has one)")
-    .option("--target <name>", "the model or recipe to explain, if the file has several")
+    .argument("<what>", "an op's name, an error code, FILE.deit, FILE.deit:NAME, or a compiled folder"))
     .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
     .option("--kernel <name>",
-      "print the WGSL of kernels whose name or path contains this; for a recipe, GRAPH/FAMILY/KERNEL")
+      "print the WGSL of kernels whose name or path contains this, or of GRAPH/FAMILY/KERNEL")
     .option("--memory",
       "bytes on the device as a function of the batch B; for a recipe, what the backward pass keeps")
     .option("--parameters",
@@ -52,6 +50,7 @@ async function explainName(what: string): Promise<string | undefined> {
   const builtin = FUNCTIONS.get(what);
   if (builtin) return `${builtin.name}${builtin.signature}\n\nComputed while the model is compiled.\n`;
   if (isCode(what)) return `error[${what}]\n\n${messages[what].explain}\n`;
+  if (isFolder(what)) return undefined;
   const near = suggest(
     what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes",
   );
@@ -72,107 +71,58 @@ function explainOp(op: OpRecord): string {
   return `${op.name}${op.signature}\n\n${op.doc}\n\n${table(rows)}`;
 }
 
-/** A recipe is meant where it is named, or where the file has but one; else a model. */
-const isRecipe = ({ models, recipes }: Program, target: string | undefined): boolean =>
-  (target === undefined ? recipes.length === 1 || (models.length === 0 && recipes.length > 0)
-    : recipes.some(({ declaration }) => declaration.name.text === target));
-
 async function explainFile(path: string, options: ExplainOptions): Promise<string> {
-  const [{ compileProgram, readProgram, refuse }, { recipeParts }] = await Promise.all([
-    import("../source.js"), import("../recipe.js"),
-  ]);
-  const { file, target } = recipeParts(path, options.target);
-  const program = await readProgram(file);
-  if (isRecipe(program, target)) {
+  const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
+  if (options.svg !== undefined) await draw(options.svg, compiledOf(explained, "--svg"), options.family);
+  if (options.kernel !== undefined) return kernelTexts(explained, options.kernel, options.family);
+  if (isTraining(explained.manifest)) {
     const { explainRecipe } = await import("./explain_recipe.js");
-    return explainRecipe(program, target, options);
+    return explainRecipe(explained, explained.manifest, options);
   }
-  const known = [...program.recipes, ...program.models].map(({ declaration }) => declaration.name.text);
-  if (target !== undefined && !known.includes(target)) {
-    const { diagnose } = await import("../../../dsl/diagnostics.js");
-    const start = { source: program.entry, start: 0, end: 0 };
-    refuse([diagnose("unknown_target", { name: target, path: program.entry.path, known }, start)]);
-  }
-  const { compileModel } = await import("../../pipeline.js");
-  return explainModel(compileProgram(program, target, {}, compileModel), options);
+  const { explainModel } = await import("./explain_model.js");
+  return explainModel(explained, options);
 }
 
-async function explainModel(compiled: Compiled, options: ExplainOptions): Promise<string> {
-  if (options.svg !== undefined) await draw(options.svg, compiled, options.family);
-  if (options.json) {
-    printJsonValue(forJson(compiled));
-    return "";
-  }
-  if (options.kernel !== undefined) return kernelText(compiled, options.kernel, options.family);
-  if (options.memory) return options.family.map((name) => memoryText(compiled.manifest, name)).join("\n");
-  if (options.parameters) return parametersText(compiled.manifest);
-  const { summaryText } = await import("../summary.js");
-  return summaryText(compiled, options.family);
+async function compileFile(path: string, options: ExplainOptions): Promise<Explained> {
+  const { file, target } = pathParts(path, options.target);
+  const program = await readProgram(file);
+  const compiled = await compileProgram(program, target === undefined ? options : { ...options, target });
+  const { lossText } = await import("./explain_recipe.js");
+  return { ...definitionOf(compiled), compiled, loss: lossText(program, compiled.manifest.name) };
 }
 
-async function draw(folder: string, compiled: Compiled, names: readonly FamilyName[]): Promise<void> {
+async function draw(
+  folder: string, { manifest, graphs }: CompiledArtifact, names: readonly FamilyName[],
+): Promise<void> {
   const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
     import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
   ]);
   makeFolder(folder);
-  writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
-  for (const name of names) writeFileSync(join(folder, `plan-${name}.svg`), drawPlan(compiled, name));
+  const all = Object.entries(graphs);
+  for (const [name, graph] of all) {
+    const [prefix, title] = all.length > 1 ? [`${name}-`, `${manifest.name}, ${name}`] : ["", manifest.name];
+    const drawn = { ...graph, manifest: { name: title } };
+    writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(drawn));
+    for (const family of names) writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan(drawn, family));
+  }
 }
 
-function kernelText({ manifest, wgsl }: Compiled, part: string, names: readonly FamilyName[]): string {
-  const texts = names.flatMap((name) => {
-    const family = familyNamed(manifest, name);
-    const steps = [...family.programs.prepare, ...family.programs.run];
-    const wanted = family.kernels.filter((kernel, i) =>
-      kernel.name.includes(part) || steps.some((step) => step.kernel === i && step.path.includes(part)));
-    return wanted.map(
-      (kernel) => `// kernels/${name}/${kernel.name}.wgsl\n${wgsl.get(`${name}/${kernel.name}`) ?? ""}`
-    );
-  });
-  if (texts.length > 0) return texts.join("\n");
-  throw new CommandError(`no kernel has \`${part}\` in its name or path`, "`deitc explain FILE` lists the kernels");
+/** The texts of the kernels that are meant: one by its whole name, else all with a part of their name or of a path. */
+async function kernelTexts(
+  { manifest, wgsl }: Explained, part: string, names: readonly FamilyName[],
+): Promise<string> {
+  const all = graphsOf(manifest).flatMap(([graph, made]) => Object.entries(made.families).flatMap(([name, family]) =>
+    family.kernels.map((kernel, i) => {
+      const steps = [...family.programs.prepare, ...family.programs.run].filter((step) => step.kernel === i);
+      return { graph, family: name, kernel: kernel.name, paths: steps.map(({ path }) => path) };
+    })));
+  const exact = all.filter(({ graph, family, kernel }) => `${graph}/${family}/${kernel}` === part);
+  const found = exact.length > 0 ? exact : all.filter(({ graph, family, kernel, paths }) =>
+    names.includes(family) && [`${graph}/${family}/${kernel}`, ...paths].some((text) => text.includes(part)));
+  if (found.length === 0) {
+    throw new CommandError(`no kernel has \`${part}\` in its name or path`, "`deitc explain FILE` lists the kernels");
+  }
+  const texts = await Promise.all(found.map(async ({ graph, family, kernel }) =>
+    `// kernels/${graph}/${family}/${kernel}.wgsl\n${await wgsl(graph, family, kernel)}`));
+  return texts.join("\n");
 }
-
-const add = (sizes: readonly Size[]): Size => sizes.reduce((x, y) => ({ b: x.b + y.b, c: x.c + y.c }), { b: 0, c: 0 });
-
-/** Bytes by kind, affine in B, and at a few batches. */
-function memoryText(manifest: Manifest, name: FamilyName): string {
-  const family = familyNamed(manifest, name);
-  const slots = (kind: "activation" | "derived"): Size =>
-    add(family.slots.filter((s) => s.kind === kind).map((s) => s.bytes));
-  const bytes = (shape: readonly Size[]): Size =>
-    shape.reduce((n, d) => ({ b: n.b * d.c + n.c * d.b, c: n.c * d.c }), { b: 0, c: 4 });
-  const parameters = { b: 0, c: manifest.parameters.reduce((n, p) => n + parameterBytes(p), 0) };
-  const rows: [string, Size][] = [
-    ["parameters", parameters], ["derived from parameters", slots("derived")], ["activations", slots("activation")],
-    ["inputs", add(manifest.inputs.map((t) => bytes(t.shape)))],
-    ["outputs", add(manifest.outputs.map((t) => bytes(t.shape)))],
-  ];
-  rows.push(["peak", add(rows.map(([, size]) => size))]);
-  const at = [1, 8, 64];
-  const cells = rows.map(
-    ([label, size]) => [label, showAffine(size), ...at.map((batch) => showBytes(size.b * batch + size.c))],
-  );
-  const used = family.slots.reduce((n, slot) => n + slot.tensors.length, 0);
-  return `${manifest.name}, ${name}: ${used} tensors share ${family.slots.length} slots\n` +
-    table([["", "bytes", ...at.map((batch) => `B = ${batch}`)], ...cells], [1, 2, 3, 4]);
-}
-
-function parametersText({ parameters }: Manifest): string {
-  return table(parameters.map((p) => {
-    const kind = p.trained ? (p.decay ? "" : "no decay") : "buffer";
-    return [p.path, `[${p.shape.join(", ")}]`, p.initializer.kind, kind];
-  }));
-}
-
-function forJson({ manifest, fusion, firings }: Compiled): unknown {
-  return {
-    model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
-    kernels: fusion.kernels.map(
-      ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) }),
-    ),
-    stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
-    rules: Object.fromEntries(firings), steps: stepCounts(manifest),
-  };
-}
-

@@ -3,13 +3,12 @@ import type { Program } from "../../../dsl/program.js";
 import { membersOf } from "../../../dsl/recipe.js";
 import type { FamilyName, Size } from "../../../runtime/manifest.js";
 import type { Argument, CallSetting, Count, TrainingManifest } from "../../../runtime/training.js";
+import type { CompiledArtifact } from "../../artifact.js";
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
-import { CommandError, DiagnosticsError } from "../exit.js";
-import type { ExplainOptions } from "./explain_options.js";
-import { MEMORY_KINDS, passImages, passOf, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
-import { refuse, verifiesPasses } from "../source.js";
+import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
+import { MEMORY_KINDS, passImages, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
 import { decisionsText } from "../summary.js";
 import { showAffine, showBytes, showCount, showNumber, table } from "../table.js";
 
@@ -17,34 +16,30 @@ import { showAffine, showBytes, showCount, showNumber, table } from "../table.js
 const SLOTS_SHOWN = 20;
 const NAMES_SHOWN = 3;
 const SLOT_COLUMNS = ["slot", "bytes", "", "kept", "all its tensors in turn"];
-const KERNELS_LISTED = 40;
 
-/** The text, or nothing where it was printed as JSON. @throws DiagnosticsError, CommandError */
-export async function explainRecipe(
-  program: Program, target: string | undefined, options: ExplainOptions,
-): Promise<string> {
-  const { compileRecipe } = await import("../../train/compile.js");
-  const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
-  refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
-  const loss = lossText(program, compiled.manifest.name);
-  if (options.svg !== undefined) await draw(options.svg, compiled, options.family);
-  if (options.kernel !== undefined) return kernelText(compiled, options.kernel, options.family);
+/** The text, or nothing where it was printed as JSON. */
+export function explainRecipe(explained: Explained, manifest: TrainingManifest, options: ExplainOptions): string {
+  const { compiled, loss = "" } = explained;
   if (options.json) {
-    printJsonValue(forJson(compiled, loss, options.family));
+    printJsonValue(forJson(recipeOf(explained, "--json"), loss, options.family));
     return "";
   }
-  if (options.memory) return options.family.map((name) => memoryText(compiled, name)).join("\n");
-  if (options.parameters) return statesText(compiled.manifest);
-  const graphs = graphsOf(compiled);
-  return [
-    headText(compiled, loss), dispatchesText(compiled), ...graphs.map(([name, graph]) => decisionsText(graph, name)),
-  ].join("\n");
+  if (options.memory) {
+    return options.family.map((name) => memoryText(recipeOf(explained, "--memory"), name)).join("\n");
+  }
+  if (options.parameters) return statesText(manifest);
+  const decisions = compiled ? trainingGraphs(compiled).map(([name, graph]) => decisionsText(graph, name)) : [];
+  return [headText(manifest, loss), dispatchesText(manifest), ...decisions].join("\n");
 }
 
-/** The graphs by name, in the order in which they are used. */
-const graphsOf = ({ graphs }: CompiledRecipe): (readonly [keyof CompiledRecipe["graphs"], CompiledGraph])[] =>
-  (["train", "gather", "apply", "evaluate"] as const).flatMap((name) => {
+/** The recipe as it was just compiled. */
+function recipeOf(explained: Explained, what: string): CompiledRecipe {
+  return compiledOf(explained, what) as CompiledRecipe; // its manifest is a recipe's
+}
+
+/** The graphs of training by name, in the order in which they are used. */
+const trainingGraphs = ({ graphs }: CompiledArtifact): (readonly [string, CompiledGraph])[] =>
+  ["train", "gather", "apply", "evaluate"].flatMap((name) => {
     const graph = graphs[name];
     return graph ? [[name, graph] as const] : [];
   });
@@ -52,7 +47,7 @@ const graphsOf = ({ graphs }: CompiledRecipe): (readonly [keyof CompiledRecipe["
 // ---- Facts ----
 
 /** The loss as the file has it. */
-function lossText(program: Program, name: string): string {
+export function lossText(program: Program, name: string): string {
   const recipe = program.recipes.find(({ declaration }) => declaration.name.text === name);
   const span = recipe && membersOf(recipe).get("loss")?.member.span;
   return span?.source.text.slice(span.start, span.end).replace(/\s+/gu, " ").trim() ?? "";
@@ -72,7 +67,7 @@ const showCall = ({ name, arguments: given }: CallSetting): string =>
 const elements = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 
 /** Pairs of words about the recipe. */
-function factsOf({ manifest }: CompiledRecipe, loss: string): [string, string][] {
+function factsOf(manifest: TrainingManifest, loss: string): [string, string][] {
   const { settings, states, models } = manifest;
   const trained = states.filter((state) => state.trained);
   const undecayed = trained.filter(({ decay }) => !decay);
@@ -93,7 +88,7 @@ function factsOf({ manifest }: CompiledRecipe, loss: string): [string, string][]
     ["precision", settings.precision], ["seed", String(settings.seed)],
     ["no decay", undecayed.length === 0 ? "none" : `${count(undecayed)} parameters in ${undecayed.length} tensors: ` +
       endsOf(undecayed.map(({ path }) => path))],
-    ["loss", loss],
+    ...(loss === "" ? [] : [["loss", loss] as [string, string]]),
   ];
 }
 
@@ -101,9 +96,9 @@ function factsOf({ manifest }: CompiledRecipe, loss: string): [string, string][]
 const endsOf = (paths: readonly string[]): string =>
   [...new Set(paths.map((path) => path.replace(/(?<=^|\.)\d+(?=\.)/gu, "*")))].join(", ");
 
-function headText(recipe: CompiledRecipe, loss: string): string {
-  const { name, doc } = recipe.manifest;
-  return `${name}: a recipe\n${doc === "" ? "" : `${doc}\n`}${table(factsOf(recipe, loss))}`;
+function headText(manifest: TrainingManifest, loss: string): string {
+  const { name, doc } = manifest;
+  return `${name}: a recipe\n${doc === "" ? "" : `${doc}\n`}${table(factsOf(manifest, loss))}`;
 }
 
 // ---- Dispatches ----
@@ -120,28 +115,28 @@ interface Dispatches {
   readonly bytes: number;
 }
 
-function dispatchesOf({ manifest }: CompiledRecipe): Dispatches[] {
+function dispatchesOf(manifest: TrainingManifest): Dispatches[] {
   const images = passImages(manifest);
-  return Object.entries(manifest.graphs).flatMap(([graph, made]: [string, TrainingManifest["graphs"]["train"]]) =>
-    (made === undefined ? [] : Object.entries(made.families).map(([family, { programs, kernels, copies }]) => {
+  return graphsOf(manifest).flatMap(([graph, made]) =>
+    Object.entries(made.families).map(([family, { programs, kernels, copies }]) => {
       const sum = (sizes: readonly Size[]): number => sizes.reduce((n, { b, c }) => n + b * images + c, 0);
       return {
-        graph, family: family as FamilyName, // its keys are families' names
-        prepare: programs.prepare.length, run: programs.run.length, copies: copies.length, kernels: kernels.length,
-        flops: sum(programs.run.map(({ flops }) => flops)), bytes: sum(programs.run.map(({ bytes }) => bytes)),
+        graph, family, prepare: programs.prepare.length, run: programs.run.length, copies: copies.length,
+        kernels: kernels.length, flops: sum(programs.run.map(({ flops }) => flops)),
+        bytes: sum(programs.run.map(({ bytes }) => bytes)),
       };
-    })));
+    }));
 }
 
-function dispatchesText(recipe: CompiledRecipe): string {
+function dispatchesText(manifest: TrainingManifest): string {
   const head = ["graph", "family", "dispatches", "prepare", "copies", "kernels", "MFLOP", "MiB"];
-  const rows = dispatchesOf(recipe).map((row) => [
+  const rows = dispatchesOf(manifest).map((row) => [
     row.graph, row.family, String(row.run), String(row.prepare), String(row.copies), String(row.kernels),
     showNumber(row.flops / 1e6), showNumber(row.bytes / 2 ** 20),
   ]);
-  const images = passImages(recipe.manifest);
-  const how = passOf(recipe) === "train" ? "`train` is a step"
-    : `a step is ${recipe.manifest.settings.accumulate} times \`gather\`, then \`apply\``;
+  const images = passImages(manifest);
+  const how = manifest.graphs.train ? "`train` is a step"
+    : `a step is ${manifest.settings.accumulate} times \`gather\`, then \`apply\``;
   return `Dispatches: ${how}; \`prepare\` runs once after the parameters are changed from outside ` +
     `(figures at ${images} images)\n${table([head, ...rows], [2, 3, 4, 5, 6, 7])}`;
 }
@@ -201,51 +196,15 @@ function slotRow({ index, bytes, kept, tensors }: ActivationSlot, images: number
   return [String(index), showAffine(bytes), showBytes(atBatch(bytes, images)), tensor, names];
 }
 
-// ---- Kernels, drawings, JSON ----
+// ---- JSON ----
 
 /** Kernels as `GRAPH/FAMILY/KERNEL`, and the paths of what they compute. */
-function kernelsOf({ manifest }: CompiledRecipe): { id: string; name: string; family: string; paths: string[] }[] {
-  return Object.entries(manifest.graphs).flatMap(([graph, made]: [string, TrainingManifest["graphs"]["train"]]) =>
-    (made === undefined ? [] : Object.entries(made.families).flatMap(([family, { kernels, programs }]) =>
-      kernels.map(({ name }, i) => ({
-        id: `${graph}/${family}/${name}`, name, family,
-        paths: [...programs.prepare, ...programs.run].filter(({ kernel }) => kernel === i).map(({ path }) => path),
-      })))));
-}
-
-/** The text of the one kernel that is meant: by its whole name, else by a part of its name or of a path. */
-function kernelText(recipe: CompiledRecipe, part: string, families: readonly FamilyName[]): string {
-  const all = kernelsOf(recipe);
-  const shown = all.filter(({ family }) => families.some((name) => name === family));
-  const exact = all.filter(({ id }) => id === part);
-  const named = shown.filter(({ name }) => name === part);
-  const parts = shown.filter(({ id, paths }) => id.includes(part) || paths.some((path) => path.includes(part)));
-  const found = [exact, named, parts].find((list) => list.length > 0) ?? [];
-  const [only, more] = found;
-  if (only === undefined) {
-    throw new CommandError(`no kernel has \`${part}\` in its name or path`,
-      "`deitc explain FILE --json` lists the kernels; --family chooses which are looked at");
-  }
-  if (more !== undefined) {
-    const left = found.length - KERNELS_LISTED;
-    const names = found.slice(0, KERNELS_LISTED).map(({ id }) => `    ${id}\n`).join("");
-    const rest = left > 0 ? `    and ${left} more` : "";
-    throw new CommandError(`\`${part}\` is in the name or path of ${found.length} kernels`,
-      `name one of them\n${names}${rest}`.trimEnd());
-  }
-  return `// kernels/${only.id}.wgsl\n${recipe.wgsl.get(only.id) ?? ""}`;
-}
-
-async function draw(folder: string, recipe: CompiledRecipe, families: readonly FamilyName[]): Promise<void> {
-  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
-  ]);
-  makeFolder(folder);
-  for (const [name, graph] of graphsOf(recipe)) {
-    const drawn = { ...graph, manifest: { name: `${recipe.manifest.name}, ${name}` } };
-    writeFileSync(join(folder, `${name}-graph.svg`), drawGraph(drawn));
-    for (const family of families) writeFileSync(join(folder, `${name}-plan-${family}.svg`), drawPlan(drawn, family));
-  }
+function kernelsOf(manifest: TrainingManifest): { id: string; family: string; paths: string[] }[] {
+  return graphsOf(manifest).flatMap(([graph, made]) => Object.entries(made.families)
+    .flatMap(([family, { kernels, programs }]) => kernels.map(({ name }, i) => ({
+      id: `${graph}/${family}/${name}`, family,
+      paths: [...programs.prepare, ...programs.run].filter(({ kernel }) => kernel === i).map(({ path }) => path),
+    }))));
 }
 
 function forJson(recipe: CompiledRecipe, loss: string, families: readonly FamilyName[]): unknown {
@@ -263,15 +222,15 @@ function forJson(recipe: CompiledRecipe, loss: string, families: readonly Family
   });
   return {
     recipe: manifest.name, doc: manifest.doc, models: manifest.models, settings: manifest.settings, loss,
-    data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(recipe),
-    graphs: Object.fromEntries(graphsOf(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
+    data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(manifest),
+    graphs: Object.fromEntries(trainingGraphs(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
       kernels: fusion.kernels.map(
         ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
       stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
       held: refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
       rules: Object.fromEntries(firings),
     }])),
-    kernels: kernelsOf(recipe).filter(({ family }) => families.some((name) => name === family))
+    kernels: kernelsOf(manifest).filter(({ family }) => families.some((name) => name === family))
       .map(({ id, paths: computed }) => ({ id, paths: computed })),
     memory,
   };

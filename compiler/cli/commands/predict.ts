@@ -7,7 +7,8 @@ import type { Session } from "../../../runtime/session.js";
 import { parameterCount } from "../../emit/facts.js";
 import { examples, printJsonValue, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, UsageError } from "../exit.js";
-import { loadOptions, openModel, weightsWords, withRunOptions, type RunOptions } from "../model.js";
+import { openModel } from "../artifact.js";
+import { loadOptions, weightsWords, withRunOptions, type RunOptions } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { showCount, table } from "../table.js";
 
@@ -42,7 +43,7 @@ const MOST_SHAPES = 1000;
 export const predictCommand = (finish: Finish): Command =>
   withRunOptions(new Command("predict")
     .description("Classifies images with a compiled model, or with a .deit file compiled on the fly.")
-    .argument("<model>", "a folder that deitc compile wrote, or a .deit file")
+    .argument("<model>", "FILE.deit, FILE.deit:NAME, or a folder that deitc compile wrote")
     .argument("[images...]", "JPEG, PNG or WebP files")
     .option("--generated-photo", "classify a generated photo (depends on --seed)")
     .option("--generated-shapes <n>", "classify n generated shapes that training never sees (depends on --seed)",
@@ -73,7 +74,7 @@ async function predict(path: string, images: readonly string[], options: Options
   }
   const notes: string[] = [];
   const how = loadOptions(options, notes);
-  const { definition, seconds: compiling } = await openModel(path, options.target);
+  const { definition, seconds: compiling } = await openModel(path, options);
   const { manifest } = definition;
   const { preprocess, output, classes } = imageModel(manifest);
   const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));

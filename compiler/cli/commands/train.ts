@@ -6,7 +6,8 @@ import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop
 import { amount, examples, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
 import { showSeconds, withStatus } from "../progress.js";
-import { openRecipePath, withRecipeOptions, type OpenedRecipe, type RecipeOptions } from "../recipe.js";
+import { openRecipe, type OpenedRecipe } from "../artifact.js";
+import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import { table } from "../table.js";
 
 interface Options extends RecipeOptions {
@@ -45,7 +46,7 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: Options): Promise<void> {
-  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const recipe = await withStatus("compiling", () => openRecipe(path, options));
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   using interrupt = onInterrupt(() => say("\nstopping after this step; press Ctrl-C again to quit immediately"));

@@ -6,8 +6,10 @@ import type { Compiled } from "../../pipeline.js";
 import {
   amount, examples, leftOut, printJsonValue, wholeNumber, withLeftOut, type Finish, type LeftOut,
 } from "../command.js";
+import { compileModelOf, pathParts } from "../artifact.js";
 import { Exit, type ExitCode } from "../exit.js";
 import { families, withRunOptions, type RunOptions } from "../model.js";
+import { readProgram } from "../source.js";
 import { table } from "../table.js";
 import { TOLERANCE, verifyOn, type Verification } from "../verification.js";
 
@@ -22,7 +24,7 @@ export const verifyCommand = (finish: Finish): Command =>
     .description(
       "Runs every kernel of a model on an adapter and compares each stored tensor with the interpreter's float64."
     )
-    .argument("<file>", "the .deit file")
+    .argument("<model>", "FILE.deit or FILE.deit:NAME; of a recipe, the model that it trains")
     .option("--batch <n>", "images", wholeNumber(1), 1)
     .option("--family <list>", "kernel families: scalar,wide,tiled (default: the adapter's)", families)
     .option("--tolerance <x>", "largest relative error allowed", amount, TOLERANCE)))
@@ -32,14 +34,13 @@ export const verifyCommand = (finish: Finish): Command =>
     ))
     .action(async (file: string, options: Options) => finish(await verify(file, options)));
 
-async function verify(file: string, options: Options): Promise<ExitCode> {
-  const [{ compileProgram, readProgram }, { compileModel }] = await Promise.all([
-    import("../source.js"), import("../../pipeline.js"),
-  ]);
+async function verify(path: string, options: Options): Promise<ExitCode> {
+  const { file, target } = pathParts(path, options.target);
   const program = await readProgram(file);
-  const compile = (without: readonly Optimization[]): Compiled =>
-    compileProgram(program, options.target, { without }, compileModel);
-  const found = await verifyOn(compile(leftOut(options)), compile, options);
+  const selection = { ...options, ...(target === undefined ? {} : { target }) };
+  const compile = (without: readonly Optimization[]): Promise<Compiled> =>
+    compileModelOf(program, selection, { without });
+  const found = await verifyOn(await compile(leftOut(options)), compile, options);
   if (options.json) printJsonValue(found);
   else process.stdout.write(report(found));
   return found.wrong > 0 ? Exit.device : Exit.done;

@@ -1,7 +1,6 @@
 /** @file Training in Node: a recipe on its device, data, schedule, control loop, checkpoints, records and report. */
 export { Trainer } from "./trainer.js";
 export type { TrainerOptions } from "./trainer.js";
-export { openRecipe } from "./module.js";
 export { openData } from "./datasets.js";
 export type { DataOptions, RecipeData } from "./datasets.js";
 export { DeviceEngine } from "../../train/engine.js";

@@ -1,0 +1,94 @@
+/**
+ * @file Compiles what a name stands for: a model, a recipe, or one model of a recipe; for a folder, or for inference
+ * alone.
+ */
+import { diagnose, type Diagnostic } from "../dsl/diagnostics.js";
+import type { Program } from "../dsl/program.js";
+import type { Artifact } from "../runtime/artifact.js";
+import type { TrainingManifest } from "../runtime/training.js";
+import { FORMAT, VERSION } from "./emit/version.js";
+import { OPS } from "./ops/index.js";
+import {
+  compileElaborated, compileModel, titleOf, type Compiled, type CompiledGraph, type CompileOptions,
+} from "./pipeline.js";
+import { compileRecipe, type CompiledRecipe, type RecipeCompileOptions } from "./train/compile.js";
+import { elaborateMember } from "./train/recipe.js";
+
+/** What a name on the command line stands for. */
+export type Target =
+  | { readonly kind: "model"; readonly name: string }
+  | { readonly kind: "recipe"; readonly name: string }
+  /** `RECIPE.MEMBER`: a model as a recipe has it, with the overrides given there. */
+  | { readonly kind: "member"; readonly recipe: string; readonly name: string };
+
+/** A model or a recipe, compiled. */
+export interface CompiledArtifact {
+  readonly manifest: Artifact | TrainingManifest;
+  /** Shader text by `GRAPH/FAMILY/KERNEL`. */
+  readonly wgsl: ReadonlyMap<string, string>;
+  /** By name. */
+  readonly graphs: Readonly<Record<string, CompiledGraph>> & { readonly infer: Compiled };
+  /** Where it is a recipe. */
+  readonly recipe?: CompiledRecipe["recipe"];
+}
+
+/**
+ * What `name` stands for in the entry file of a program. Without a name: the file's recipe, else its model, where there
+ * is just one.
+ */
+export function targetOf(program: Program, name: string | undefined): Target | Diagnostic {
+  const [models, recipes] = [program.models, program.recipes].map((list) => list.map((d) => d.declaration.name.text));
+  const known = [...recipes ?? [], ...models ?? []];
+  const start = { source: program.entry, start: 0, end: 0 };
+  const { path } = program.entry;
+  if (name === undefined) {
+    const [only, more] = (recipes ?? []).length > 0 ? recipes ?? [] : models ?? [];
+    if (only === undefined || more !== undefined) return diagnose("ambiguous_target", { path, known }, start);
+    return { kind: recipes?.includes(only) ? "recipe" : "model", name: only };
+  }
+  const [recipe, member, more] = name.split(".");
+  if (recipes?.includes(name)) return { kind: "recipe", name };
+  if (models?.includes(name)) return { kind: "model", name };
+  if (recipe !== undefined && member !== undefined && more === undefined && recipes?.includes(recipe)) {
+    return { kind: "member", recipe, name: member };
+  }
+  return diagnose("unknown_target", { name, path, known }, start);
+}
+
+/** Compiles all of what `name` stands for. */
+export function compileArtifact(
+  program: Program, name: string | undefined, options: RecipeCompileOptions = {},
+): { readonly compiled?: CompiledArtifact; readonly diagnostics: readonly Diagnostic[] } {
+  const target = targetOf(program, name);
+  if ("code" in target) return { diagnostics: [target] };
+  if (target.kind === "recipe") {
+    const { compiled, diagnostics } = compileRecipe(program, target.name, options);
+    return compiled ? { compiled, diagnostics } : { diagnostics };
+  }
+  const { compiled: infer, diagnostics } = compileInference(program, name, options);
+  if (!infer) return { diagnostics };
+  const { model, manifest } = infer;
+  return {
+    compiled: {
+      manifest: { format: FORMAT, compiler: VERSION, name: model.name, doc: model.doc, graphs: { infer: manifest } },
+      wgsl: new Map([...infer.wgsl].map(([kernel, text]) => [`infer/${kernel}`, text])),
+      graphs: { infer },
+    },
+    diagnostics,
+  };
+}
+
+/** Compiles the model that `name` stands for, of a recipe the one that it trains, for inference. */
+export function compileInference(
+  program: Program, name: string | undefined, options: CompileOptions = {},
+): { readonly compiled?: Compiled; readonly diagnostics: readonly Diagnostic[] } {
+  const target = targetOf(program, name);
+  if ("code" in target) return { diagnostics: [target] };
+  if (target.kind === "model") return compileModel(program, target.name, options);
+  const [recipe, member] = target.kind === "recipe" ? [target.name] : [target.recipe, target.name];
+  const { model, diagnostics } = elaborateMember(program, recipe, member, {
+    ops: OPS, ...(options.overrides ? { overrides: options.overrides } : {}),
+  });
+  if (!model) return { diagnostics };
+  return { compiled: compileElaborated(model, titleOf(model, program), options), diagnostics };
+}

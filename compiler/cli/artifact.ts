@@ -1,0 +1,149 @@
+/**
+ * @file From what a command line names to a compiled model or recipe: `FILE.deit`, `FILE.deit:NAME` (a model, a recipe,
+ * or `RECIPE.MEMBER`, a model as a recipe has it), or a folder that `deitc compile` wrote. All commands mean the same.
+ */
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
+import { diagnose } from "../../dsl/diagnostics.js";
+import type { Program } from "../../dsl/program.js";
+import type { Artifact, Definition } from "../../runtime/artifact.js";
+import type { ModuleDefinition } from "../../runtime/artifact.js";
+import type { TrainingDefinition } from "../../runtime/train/engine.js";
+import type { CompiledArtifact } from "../artifact.js";
+import type { Overrides } from "../elaborate/index.js";
+import type { Compiled } from "../pipeline.js";
+import type { RecipeCompileOptions } from "../train/compile.js";
+import { CommandError, UsageError } from "./exit.js";
+import { compiledOr, readProgram } from "./source.js";
+
+/** Which declaration of a file is meant, and with which values in the header of its model. */
+export interface Selection {
+  readonly target?: string;
+  readonly set?: Overrides;
+}
+
+/** The parts of `FILE:NAME`; a path with a colon of its own stays whole. @throws UsageError for two names */
+export function pathParts(
+  path: string, target: string | undefined,
+): { readonly file: string; readonly target: string | undefined } {
+  const [, file, name] = /^(.+\.deit):(\w+(?:\.\w+)?)$/.exec(path) ?? [];
+  if (file === undefined || name === undefined) return { file: path, target };
+  if (target !== undefined && target !== name) {
+    throw new UsageError(`two targets are given at once: ${name} and ${target}`);
+  }
+  return { file, target: name };
+}
+
+export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** The compiled folder at a path. @throws UsageError with a selection: what it holds was chosen when it was compiled */
+export async function openFolder(path: string, { target, set }: Selection): Promise<Definition> {
+  if (target !== undefined) throw new UsageError("--target chooses from a .deit file; a compiled folder holds one");
+  if (set !== undefined) {
+    throw new UsageError("--set changes a header when a .deit file is compiled; this folder is compiled already",
+      "name the .deit file, or compile it again with --set");
+  }
+  const { openArtifact } = await import("../../runtime/node/artifact.js");
+  return openArtifact(path);
+}
+
+const optionsOf = ({ set }: Selection, more: RecipeCompileOptions = {}): RecipeCompileOptions =>
+  ({ ...more, ...(set === undefined ? {} : { overrides: set }) });
+
+/** Compiles what is named of a program that is read already. @throws DiagnosticsError */
+export async function compileProgram(
+  program: Program, selection: Selection, options: RecipeCompileOptions = {},
+): Promise<CompiledArtifact> {
+  const { compileArtifact } = await import("../artifact.js");
+  return compiledOr(program, selection.target, optionsOf(selection, options), compileArtifact);
+}
+
+/** Compiles the model that is named, of a recipe the one that it trains, for inference. @throws DiagnosticsError */
+export async function compileModelOf(
+  program: Program, selection: Selection, options: RecipeCompileOptions = {},
+): Promise<Compiled> {
+  const { compileInference } = await import("../artifact.js");
+  return compiledOr(program, selection.target, optionsOf(selection, options), compileInference);
+}
+
+/** What was compiled, as it lies in memory. */
+export const definitionOf = <A extends Artifact>(
+  { manifest, wgsl }: { readonly manifest: A; readonly wgsl: ReadonlyMap<string, string> },
+): Definition<A> => ({ manifest, wgsl: (graph, family, kernel) => textOf(wgsl, `${graph}/${family}/${kernel}`) });
+
+/** The same of one graph alone. */
+export const moduleOf = ({ manifest, wgsl }: Pick<Compiled, "manifest" | "wgsl">): ModuleDefinition =>
+  ({ manifest, wgsl: (family, kernel) => textOf(wgsl, `${family}/${kernel}`) });
+
+function textOf(wgsl: ReadonlyMap<string, string>, name: string): Promise<string> {
+  const text = wgsl.get(name);
+  return text === undefined ? Promise.reject(new CommandError(`there is no kernel ${name}`)) : Promise.resolve(text);
+}
+
+/** A model ready to be loaded. */
+interface OpenedModel {
+  readonly definition: ModuleDefinition;
+  /** Where it was compiled just now. */
+  readonly compiled?: Compiled;
+  /** What it took to compile, or to read the folder. */
+  readonly seconds: number;
+}
+
+/** The model that a path names, of a recipe the one that it trains. */
+export async function openModel(path: string, selection: Selection = {}): Promise<OpenedModel> {
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  if (isFolder(path)) {
+    const { inferenceOf } = await import("../../runtime/artifact.js");
+    return { definition: inferenceOf(await openFolder(path, selection)), seconds: seconds() };
+  }
+  const { file, target } = pathParts(path, selection.target);
+  const compiled = await compileModelOf(await readProgram(file), { ...selection, ...named(target) });
+  return { definition: moduleOf(compiled), compiled, seconds: seconds() };
+}
+
+/** A recipe ready to be trained. */
+export interface OpenedRecipe {
+  readonly definition: TrainingDefinition;
+  /** Folder that the paths in the recipe start from. */
+  readonly base: string;
+  /** What it took to compile, or to read the folder. */
+  readonly seconds: number;
+}
+
+/** The recipe that a path names. @throws InputError for a compiled model, DiagnosticsError */
+export async function openRecipe(path: string, selection: Selection = {}): Promise<OpenedRecipe> {
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  const { recipeOf } = await import("../../runtime/training.js");
+  if (isFolder(path)) return { definition: recipeOf(await openFolder(path, selection)), base: ".", seconds: seconds() };
+  const { file, target } = pathParts(path, selection.target);
+  const program = await readProgram(file);
+  await refuseUnlessRecipe(program, target);
+  const compiled = await compileProgram(program, { ...selection, ...named(target) });
+  return { definition: recipeOf(definitionOf(compiled)), base: dirname(file), seconds: seconds() };
+}
+
+/** Whether a path names a recipe; what it names instead can be evaluated as a model. */
+export async function isRecipe(path: string, wanted: string | undefined): Promise<boolean> {
+  if (isFolder(path)) {
+    const { isTraining } = await import("../../runtime/training.js");
+    return isTraining((await openFolder(path, named(wanted))).manifest);
+  }
+  const { file, target } = pathParts(path, wanted);
+  const { targetOf } = await import("../artifact.js");
+  const found = targetOf(await readProgram(file), target);
+  return "kind" in found && found.kind === "recipe";
+}
+
+async function refuseUnlessRecipe(program: Program, target: string | undefined): Promise<void> {
+  const [{ targetOf }, { refuse }] = await Promise.all([import("../artifact.js"), import("./source.js")]);
+  const found = targetOf(program, target);
+  if ("code" in found) return refuse([found]);
+  if (found.kind === "recipe") return;
+  const known = program.recipes.map(({ declaration }) => declaration.name.text);
+  const span = { source: program.entry, start: 0, end: 0 };
+  refuse([diagnose("not_a_recipe", { name: found.name, path: program.entry.path, known }, span)]);
+}
+
+const named = (target: string | undefined): Selection => (target === undefined ? {} : { target });

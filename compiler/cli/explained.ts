@@ -1,0 +1,32 @@
+/** @file What `deitc explain` tells of a file or a compiled folder: what its texts are made from. */
+import type { Artifact, Definition } from "../../runtime/artifact.js";
+import type { FamilyName, Manifest } from "../../runtime/manifest.js";
+import type { CompiledArtifact } from "../artifact.js";
+import type { Selection } from "./artifact.js";
+import { CommandError } from "./exit.js";
+
+/** What of a model or recipe is shown. */
+export interface ExplainOptions extends Selection {
+  readonly family: readonly FamilyName[];
+  readonly kernel?: string;
+  readonly memory?: boolean;
+  readonly parameters?: boolean;
+  readonly svg?: string;
+  readonly json?: boolean;
+}
+
+/** What is explained: as it was just compiled, or a folder, of which less is known. */
+export interface Explained extends Definition {
+  readonly compiled?: CompiledArtifact;
+  /** The loss of a recipe as its file has it. */
+  readonly loss?: string;
+}
+
+/** What only a `.deit` file tells: a folder has the kernels, and not how they came about. @throws CommandError */
+export function compiledOf({ compiled, manifest }: Explained, what: string): CompiledArtifact {
+  if (compiled) return compiled;
+  throw new CommandError(`${what} needs the source of ${manifest.name}, not a compiled folder`, "name the .deit file");
+}
+
+/** The graphs of an artifact by name. */
+export const graphsOf = ({ graphs }: Artifact): (readonly [string, Manifest])[] => Object.entries(graphs);
