@@ -2,7 +2,7 @@
 import type { LoadOptions } from "../dsl/resolve.js";
 import { FUNCTIONS } from "./elaborate/index.js";
 import { OPS } from "./ops/index.js";
-import { RECIPE_CALLS } from "./train/vocabulary/index.js";
+import { RECIPE_CALLS } from "./train/vocabulary.js";
 
 export { renderDiagnostic, renderDiagnostics, diagnosticJson } from "../dsl/diagnostics.js";
 export type { Diagnostic, DiagnosticJson } from "../dsl/diagnostics.js";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import test from "ava";
 import { InputError } from "../runtime/errors.js";
 import type { Pixels } from "../runtime/image/resize.js";
-import { augment, sortAugmentations, type PixelStep } from "../runtime/train/augment.js";
+import { augment, sortAugmentations, type Augmentation } from "../runtime/train/augment.js";
 import { Draws, repeatOrder } from "../runtime/train/draws.js";
 import { eraseBoxes } from "../runtime/train/erase.js";
 import { cutBox, drawMix, mixImages, softTargets } from "../runtime/train/mix.js";
@@ -160,10 +160,10 @@ test("draws have the distributions they are named for", (t) => {
 const grid: Pixels = { data: Uint8Array.from({ length: 12 * 10 * 3 }, (_, i) => (i * 7) % 251), width: 12, height: 10 };
 
 /** What steps make of the grid, as bytes: normalization is undone. */
-function stepped(pixels: readonly PixelStep[], size: number, position = 0): number[] {
+function stepped(pixels: readonly Augmentation[], size: number, position = 0): number[] {
   const target = new Float32Array(3 * size * size);
   const draws = new Draws({ seed: 1, stream: 1, step: 1 }, position);
-  augment(grid, { pixels, erase: [], mean: [0, 0, 0], std: [1, 1, 1], size }, draws, target);
+  augment(grid, { pixels, numbers: [], mean: [0, 0, 0], std: [1, 1, 1], size }, draws, target);
   return [...target].map((value) => Math.round(value * 255));
 }
 
@@ -175,7 +175,7 @@ test("crops and flips move the right pixels", (t) => {
       return inside ? image.data[((top + y) * image.width + column) * 3 + c] ?? 0 : 0;
     })));
   t.deepEqual(stepped([{ kind: "center_crop", size: 8 }], 8), plane(grid, 2, 1, 8));
-  const flip: PixelStep = { kind: "horizontal_flip", probability: 1 };
+  const flip: Augmentation = { kind: "horizontal_flip", probability: 1 };
   t.deepEqual(stepped([{ kind: "center_crop", size: 8 }, flip], 8), plane(grid, 2, 1, 8, true));
   const seen = new Set<string>();
   for (let position = 0; position < 60; position++) {
@@ -208,7 +208,7 @@ test("an augment list is sorted, and nonsense refused", (t) => {
     { kind: "random_erase", probability: 0.25, mode: "pixel", count: 1 },
     { kind: "mixup", alpha: 0.8, probability: 1, switch: 0.5 }, { kind: "label_smoothing", amount: 0.1 },
   ]);
-  t.deepEqual([sorted.pixels.length, sorted.erase.length, sorted.repeat, sorted.smoothing], [1, 1, 3, 0.1]);
+  t.deepEqual([sorted.pixels.length, sorted.numbers.length, sorted.repeat, sorted.smoothing], [1, 1, 3, 0.1]);
   t.deepEqual(sorted.mix, { mixup: 0.8, cutmix: 0, probability: 1, switch: 0.5 });
   t.throws(() => sortAugmentations([{ kind: "normalize", ...half }, { kind: "horizontal_flip", probability: 1 }]), {
     instanceOf: InputError,

@@ -9,7 +9,7 @@ import { OPS } from "../compiler/ops/index.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
-import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary.js";
 
 export const opNames = builtins(OPS);
 

@@ -19,7 +19,7 @@ import { membersOf } from "../dsl/recipe.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
 import { parseSignature } from "../dsl/signature.js";
 import { editDistance, nearest, suggest } from "../dsl/suggest.js";
-import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary.js";
 
 const FOLDER = "test/language";
 /** Few, so that lists of known names in the golden texts do not change with every new op. */
@@ -46,7 +46,7 @@ test("the front end's codes are all covered by golden texts", (t) => {
   // Raised by the compiler (shapes, paths, gradients), by the command line, or below in this file.
   const elsewhere = new Set([
     "shape_mismatch", "rank_mismatch", "element_count", "symbolic_batch", "unnamed_parameters", "duplicate_path",
-    "tensor_condition", "bad_path", "no_gradient", "unknown_target", "ambiguous_target", "file_not_found", "random_in_inference", "too_large", "too_many",
+    "tensor_condition", "bad_path", "no_gradient", "unknown_target", "ambiguous_target", "not_a_recipe", "file_not_found", "random_in_inference", "too_large", "too_many",
   ]);
   const missing = Object.keys(messages).filter((code) => !elsewhere.has(code) && !shown.includes(`error[${code}]`));
   t.deepEqual(missing, []);
@@ -80,6 +80,7 @@ test("the messages of codes that the compiler raises", (t) => {
     diagnose("no_gradient", { path: "head_dist.weight", instance: "student", output: "logits_dist" }, span),
     diagnose("unknown_target", { name: "vitt", path: "m.deit", known: ["vit"] }, span),
     diagnose("ambiguous_target", { path: "m.deit", known: ["a", "b"] }, span),
+    diagnose("not_a_recipe", { name: "vit", path: "m.deit", known: ["a"] }, span),
     diagnose("too_many", { what: "loop turns", count: 1e9, limit: 4096 }, span),
   ];
   t.deepEqual(said.map(({ message, help }) => `${message} | ${help ?? ""}`), [
@@ -93,6 +94,7 @@ test("the messages of codes that the compiler raises", (t) => {
     "the loss does not depend on `head_dist.weight` of `student` | use the output `logits_dist` in the loss",
     "`m.deit` has no model or recipe `vitt` | did you mean `vit`?",
     "`m.deit` has several models or recipes | choose one with `--target`: `a` or `b`",
+    "`vit` of `m.deit` is a model, not a recipe | choose a recipe with `--target`: `a`",
     "1000000000 loop turns; the limit is 4096 | check the bound for a mistyped digit or unit",
   ]);
 });

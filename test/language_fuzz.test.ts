@@ -9,7 +9,7 @@ import { parse, parseExpression } from "../dsl/parse.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
 import { mix } from "./golden.js";
 import { HOSTILE } from "./hostile.js";
-import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary.js";
 
 for (const [name, [text, code]] of Object.entries(HOSTILE)) {
   test(`hostile: ${name}`, (t) => {

@@ -21,7 +21,7 @@ import { recognize, recognizeRules } from "../compiler/rewrite/rules/recognize.j
 import { simplify, simplifyRules } from "../compiler/rewrite/rules/simplify.js";
 import { loadProgram } from "../dsl/resolve.js";
 import { distance, exampleGraph, randomGraph, run } from "./random_graphs.js";
-import { RECIPE_CALLS } from "../compiler/train/vocabulary/index.js";
+import { RECIPE_CALLS } from "../compiler/train/vocabulary.js";
 
 const BOUND = 1e-12;
 const BATCHES = [1, 3];

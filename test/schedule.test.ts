@@ -59,7 +59,7 @@ test("step falls by its factor, constant stays", (t) => {
 });
 
 test("odd schedules give a warning, senseless ones are refused", (t) => {
-  const base = { kind: "cosine", lr: 5e-6, length: 30, warmup: 5 } as const;
+  const base = { kind: "cosine", lr: 5e-6, length: 30, warmup: 5, own: { min_lr: 1e-5 } } as const;
   t.regex(scheduleWarning(schedule({ ...base, own: { min_lr: 5e-6 } })) ?? "", /min_lr = 0\.000005 .* stays constant/u);
   t.regex(scheduleWarning(schedule({ ...base, own: { min_lr: 1e-5 } })) ?? "", /min_lr = 0\.00001 .* rises/u);
   t.regex(scheduleWarning(schedule({ ...base, lr: 1e-3, warmup: 30 })) ?? "", /warm-up of 30 epochs/u);
@@ -67,6 +67,6 @@ test("odd schedules give a warning, senseless ones are refused", (t) => {
   t.is(scheduleWarning(schedule({ ...base, lr: 1e-3 })), undefined);
   t.throws(() => schedule({ ...base, length: 0 }), { instanceOf: InputError });
   t.throws(() => schedule({ ...base, lr: Number.NaN }), { instanceOf: InputError });
-  t.throws(() => schedule({ kind: "step", lr: 1, length: 3, own: { every: 0 } }), { instanceOf: InputError });
+  t.throws(() => schedule({ kind: "step", lr: 1, length: 3, own: { every: 0, factor: 0.1 } }), { instanceOf: InputError });
   t.throws(() => schedule({ ...base, kind: "plateau" }), { instanceOf: InputError });
 });

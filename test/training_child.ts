@@ -51,7 +51,7 @@ export async function trainLinear(
   });
   const plan = {
     recipe: "linear", steps: 25, stepsPerEpoch: training.stepsPerEpoch, batch: 16, logEvery: 3, saveEvery: { steps: 2 },
-    schedule: schedule({ kind: "cosine", lr: 1e-3, length: 2.5, warmup: 0.5, stepping: "steps" }),
+    schedule: schedule({ kind: "cosine", lr: 1e-3, length: 2.5, warmup: 0.5, own: { min_lr: 1e-5 }, stepping: "steps" }),
   };
   for await (const event of train(plan, { engine, training, evaluation, store }, resumed)) {
     if (event.kind === "step") told(event.step);

@@ -3,9 +3,9 @@
  * for, and the size of the images it makes.
  */
 import type { RecipeValues } from "./members.js";
-import { showArgument, type CallFault } from "./vocabulary/record.js";
-import { AUGMENTATIONS, type AugmentationRecord, type Stage } from "./vocabulary/augmentations.js";
-import { SOURCES } from "./vocabulary/sources.js";
+import { showArgument, type CallFault } from "../../runtime/train/vocabulary/record.js";
+import { AUGMENTATIONS, type AugmentationRecord, type Stage } from "../../runtime/train/vocabulary/augmentations.js";
+import { SOURCES } from "../../runtime/train/vocabulary/sources.js";
 import type { CallSetting } from "./settings.js";
 
 /** An augmentation with its arguments. */

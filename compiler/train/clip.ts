@@ -7,7 +7,7 @@ import type { Ops } from "../ir/op.js";
 import { algebra, type Algebra } from "../ops/algebra.js";
 import { LANE_ROW } from "./lanes.js";
 import type { Arguments, CallSetting } from "./settings.js";
-import { numberOf, outside, type CallFault, type CallRecord } from "./vocabulary/record.js";
+import { numberOf, outside, type CallFault, type CallRecord } from "../../runtime/train/vocabulary/record.js";
 
 /** Gradients by the path of what they are of: a parameter or a lane. */
 export type Gradients = ReadonlyMap<string, Node>;

@@ -10,7 +10,7 @@ import { showType } from "../elaborate/values.js";
 import type { Node, TensorType } from "../ir/graph.js";
 import { checkSize, checkTargets } from "./augment.js";
 import type { RecipeValues } from "./members.js";
-import { SOURCES } from "./vocabulary/sources.js";
+import { SOURCES } from "../../runtime/train/vocabulary/sources.js";
 
 /** What the checks look at. */
 interface DataContext {

@@ -9,10 +9,10 @@ import { eachExpr } from "../../dsl/walk.js";
 import { checkScalar } from "../elaborate/arguments.js";
 import { Frame, type Session } from "../elaborate/frame.js";
 import { describe, isBroken, show, type Value } from "../elaborate/values.js";
-import { NORMALIZATION_NAMES, withNumbers } from "./normalizations.js";
+import { NORMALIZATION_NAMES, withNumbers } from "../../runtime/train/vocabulary/normalizations.js";
 import type { Argument, CallSetting, Count } from "./settings.js";
-import { CALLS } from "./vocabulary/index.js";
-import type { CallFault, CallRecord } from "./vocabulary/record.js";
+import { CALLS } from "./vocabulary.js";
+import type { CallFault, CallRecord } from "../../runtime/train/vocabulary/record.js";
 
 type ValueMember = ast.ValueMember;
 

@@ -7,7 +7,7 @@ import type { Algebra } from "../ops/algebra.js";
 import type { Arguments } from "./settings.js";
 import {
   listOf, numberOf, numbersIn, within, type CallFault, type CallRecord, type Range,
-} from "./vocabulary/record.js";
+} from "../../runtime/train/vocabulary/record.js";
 
 /** A number that the trainer gives anew at every optimizer step, a 0-d f32 input of the graph. */
 export type StepScalar =

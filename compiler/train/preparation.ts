@@ -9,7 +9,7 @@ import { isConstant, sameDim } from "../ir/dim.js";
 import { Session } from "../elaborate/frame.js";
 import type { Node } from "../ir/graph.js";
 import { evaluated, preparationOf, type Member } from "./instances.js";
-import type { Normalization } from "./normalizations.js";
+import type { Normalization } from "../../runtime/train/vocabulary/normalizations.js";
 
 /** What the data's images are normalized by: as the recipe's `augment` says, else as the evaluated model does. */
 export function normalizationOf(

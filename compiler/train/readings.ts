@@ -7,7 +7,7 @@ import { checkAugment } from "./augment.js";
 import type { RecipeValues } from "./members.js";
 import { OPTIMIZERS, type Optimizer } from "./optimizer.js";
 import type { CallSetting, RecipeSettings } from "./settings.js";
-import { SOURCES } from "./vocabulary/sources.js";
+import { SOURCES } from "../../runtime/train/vocabulary/sources.js";
 
 /** Settings and the optimizer they choose; undefined where a member is missing or broken, which has been reported. */
 export function settingsOf(

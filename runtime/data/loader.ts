@@ -216,7 +216,7 @@ export class TrainingLoader {
     samples.forEach(({ pixels, label }, i) => {
       const draws = new Draws({ seed, stream: streamOf("augment"), step: epoch }, start + i);
       const target = made.images.subarray(i * plane, (i + 1) * plane);
-      augment(pixels, { pixels: this.#how.pixels, erase: this.#how.erase, mean, std, size }, draws, target);
+      augment(pixels, { pixels: this.#how.pixels, numbers: this.#how.numbers, mean, std, size }, draws, target);
       made.labels[i] = label;
     });
     made.mask.fill(1);

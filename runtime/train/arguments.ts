@@ -7,7 +7,7 @@ const epochsOf = ({ value, unit }: Count, stepsPerEpoch: number): number =>
   (unit === "steps" ? value / stepsPerEpoch : value);
 
 /** The arguments of a call, read as what they have to be. */
-class Reader {
+export class Reader {
   readonly #call: CallSetting;
 
   constructor(call: CallSetting) {
@@ -48,6 +48,12 @@ class Reader {
     const value = this.#call.arguments[name];
     if (typeof value !== "object" || value === null || !("unit" in value)) throw this.#fail(name, "a time");
     return epochsOf(value, stepsPerEpoch);
+  }
+
+  /** A list of two numbers. */
+  pair(name: string): readonly [number, number] {
+    const [a = 0, b = 0] = this.numbers(name, 2);
+    return [a, b];
   }
 
   /** A list of so many numbers. */

@@ -5,7 +5,7 @@ import { roundHalfEven } from "../image/transform.js";
 import type { Draws } from "./draws.js";
 
 /** What a call of `random_erase` says. */
-export interface EraseOptions {
+interface EraseOptions {
   readonly probability: number;
   /** `pixel`: a standard normal number for each value; `rand`: one for each channel; `const`: zero. */
   readonly mode: "pixel" | "rand" | "const";

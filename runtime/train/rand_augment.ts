@@ -12,7 +12,7 @@ import {
 } from "./recolor.js";
 
 /** What a call of `rand_augment` says. */
-export interface RandAugmentOptions {
+interface RandAugmentOptions {
   /** Of 10. */
   readonly magnitude: number;
   /** Of the magnitude's normal distribution. */

@@ -3,7 +3,7 @@ import { InputError } from "../errors.js";
 import type { Preprocess } from "../manifest.js";
 import type { Count, TrainingManifest, TrainingSettings } from "../training.js";
 import { argumentsOf } from "./arguments.js";
-import { augmentationOf, type Augmentation } from "./augment.js";
+import { augmentationOf, sortAugmentations, type Augmentation } from "./augment.js";
 import { schedule, scheduleRecord, STEPPINGS, type Schedule } from "./schedule.js";
 
 /** Optimizer steps of a length; at least one. */
@@ -19,9 +19,12 @@ export function scheduleOf(settings: TrainingSettings, steps: number, stepsPerEp
     warmupLr: how.number("warmup_lr"),
   };
   const { name: kind } = settings.schedule;
-  const { own, times } = scheduleRecord(kind);
-  const read = (name: string): number => (times.includes(name) ? how.time(name, stepsPerEpoch) : how.number(name));
-  return schedule({ ...common, kind, own: Object.fromEntries(Object.keys(own).map((name) => [name, read(name)])) });
+  const { numbers, times } = scheduleRecord(kind);
+  const own = Object.fromEntries([
+    ...Object.keys(numbers).map((name) => [name, how.number(name)]),
+    ...times.map((name) => [name, how.time(name, stepsPerEpoch)]),
+  ]) as Readonly<Record<string, number>>;
+  return schedule({ ...common, kind, own });
 }
 
 /** How images are prepared: as the evaluated model says, normalized as the `augment` list says where it does. */
@@ -36,21 +39,21 @@ interface Preparation {
 export function preparationOf(manifest: TrainingManifest): Preparation {
   const notes: string[] = [];
   const augment = manifest.settings.augment.map(augmentationOf);
-  const stated = augment.find((one) => one.kind === "normalize");
+  const normalization = sortAugmentations(augment).normalize;
   const model = manifest.models.find(({ frozen }) => !frozen);
   const own = model?.preprocess ?? plainOf(manifest);
-  if (model?.preprocess === undefined && stated === undefined) {
+  if (model?.preprocess === undefined && normalization === undefined) {
     notes.push(`\`${model?.model}\` does not say how images are preprocessed: they have its size, with values from ` +
       "0 to 1");
   }
-  if (model?.preprocess !== undefined && stated !== undefined) {
+  if (model?.preprocess !== undefined && normalization !== undefined) {
     const { mean, std } = model.preprocess;
-    if (JSON.stringify([mean, std]) !== JSON.stringify([stated.mean, stated.std])) {
+    if (JSON.stringify([mean, std]) !== JSON.stringify([normalization.mean, normalization.std])) {
       const rest = "to use the trained model, give it the recipe's";
       notes.push(`the recipe does not normalize images as the \`preprocess\` of \`${model.model}\` does: ${rest}`);
     }
   }
-  const { mean, std } = stated ?? own;
+  const { mean, std } = normalization ?? own;
   return { preprocess: { ...own, mean, std }, augment, notes };
 }
 

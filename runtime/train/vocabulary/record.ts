@@ -1,8 +1,10 @@
 /**
  * @file A call of the recipe's vocabulary as a record, and how the arguments of one are checked. An optimizer, a
- * schedule, a clip, a source or an augmentation is one record; the language gets its signature from it.
+ * schedule, a clip, a source or an augmentation is one record: the language gets its signature from it, the compiler
+ * its checks, the trainer what it does. Records of what the trainer does are here, those of what becomes kernels
+ * (optimizers and clips) are the compiler's.
  */
-import type { Argument, Arguments } from "../settings.js";
+import type { Argument, Arguments } from "../../training.js";
 
 /** What is wrong with a call whose arguments are of the right types. */
 export interface CallFault {

@@ -1,13 +1,13 @@
 /**
  * @file The whole vocabulary of calls that recipes are written with, by family and name.
  */
-import type { CallFamily, RecipeCalls } from "../../../dsl/vocabulary.js";
-import { CLIPS } from "../clip.js";
-import { OPTIMIZERS } from "../optimizer.js";
-import { AUGMENTATIONS } from "./augmentations.js";
-import type { CallRecord } from "./record.js";
-import { SCHEDULES } from "./schedules.js";
-import { SOURCES } from "./sources.js";
+import type { CallFamily, RecipeCalls } from "../../dsl/vocabulary.js";
+import { CLIPS } from "./clip.js";
+import { OPTIMIZERS } from "./optimizer.js";
+import { AUGMENTATIONS } from "../../runtime/train/vocabulary/augmentations.js";
+import type { CallRecord } from "../../runtime/train/vocabulary/record.js";
+import { SCHEDULES } from "../../runtime/train/vocabulary/schedules.js";
+import { SOURCES } from "../../runtime/train/vocabulary/sources.js";
 
 /** Every call of every family by its name. */
 export const CALLS: Readonly<Record<CallFamily, ReadonlyMap<string, CallRecord>>> = {

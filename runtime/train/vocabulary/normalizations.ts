@@ -1,8 +1,8 @@
 /**
  * @file Normalizations of images that have a name.
  */
-import type { Preprocess } from "../../runtime/manifest.js";
-import type { CallSetting } from "../../runtime/training.js";
+import type { Preprocess } from "../../manifest.js";
+import type { CallSetting } from "../../training.js";
 
 export type Normalization = Pick<Preprocess, "mean" | "std">;
 

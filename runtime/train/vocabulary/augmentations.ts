@@ -1,9 +1,17 @@
 /**
- * @file The members of an `augment` list. What one does to an image or to a batch is under the same name in
- * `runtime/train/augment.ts`, what it does to a batch in `runtime/train/mix.ts`.
+ * @file The members of an `augment` list. A new one that changes images is a record here; how batches are mixed is in
+ * `runtime/train/mix.ts`. Source: torchvision, transforms; timm, transforms_factory.py.
  */
-import type { Arguments } from "../settings.js";
-import { NORMALIZATION_NAMES } from "../normalizations.js";
+import { crop, resize, type Pixels } from "../../image/resize.js";
+import { centreBox, shorterSideSize } from "../../image/transform.js";
+import type { Arguments } from "../../training.js";
+import type { Fill } from "../affine.js";
+import type { Reader } from "../arguments.js";
+import type { Draws } from "../draws.js";
+import { randomErase } from "../erase.js";
+import { flipped, jittered, randomCrop, randomResizedCrop, threeAugment } from "../pixels.js";
+import { randAugment } from "../rand_augment.js";
+import { NORMALIZATION_NAMES } from "./normalizations.js";
 import {
   COUNT, listOf, NOT_NEGATIVE, notYet, numberOf, numbersIn, oneOf, SHARE, within, type CallFault, type CallRecord,
 } from "./record.js";
@@ -28,13 +36,19 @@ export interface AugmentationRecord extends CallRecord {
   readonly stage: Stage;
   /** The side of the square image that it makes of one with side `side` (NaN for not known), or what is wrong. */
   side?(given: Arguments, side: number): number | CallFault;
+  /** Stage `pixels`: the image that comes of one. @param fill the colour of what has no pixels */
+  pixels?(image: Pixels, given: Reader, draws: Draws, fill: Fill): Pixels;
+  /** Stage `numbers`: changes a normalized image [3, side, side]. */
+  numbers?(image: Float32Array, side: number, given: Reader, draws: Draws): void;
 }
 
-const FILTERS = ["bicubic", "bilinear"];
-const flip = (name: string, doc: string): AugmentationRecord => ({
-  name, signature: "(probability = 0.5)", stage: "pixels", doc, check: (given) => within(name, given, {
-    probability: SHARE,
-  }),
+const FILTERS = ["bicubic", "bilinear"] as const;
+const MODES = ["constant", "reflect"] as const;
+const ERASED = ["pixel", "rand", "const"] as const;
+const flip = (name: string, across: boolean, doc: string): AugmentationRecord => ({
+  name, signature: "(probability = 0.5)", stage: "pixels", doc,
+  check: (given) => within(name, given, { probability: SHARE }),
+  pixels: (image, given, draws) => (draws.chance(given.number("probability")) ? flipped(image, across) : image),
 });
 const sideOf = (given: Arguments): number => numberOf(given["size"]);
 const mixing = (name: string, alpha: number, doc: string): AugmentationRecord => ({
@@ -58,21 +72,28 @@ const SIZES: readonly AugmentationRecord[] = [
     check: (given) => within("resize", given, { size: COUNT }) ?? oneOf("resize", given, "interpolation", FILTERS),
     // Of an image that is not known to be square, the longer side stays open.
     side: (given, side) => (Number.isNaN(side) ? NaN : sideOf(given)),
+    pixels(image, given) {
+      const to = shorterSideSize(image, given.number("size"));
+      return resize(image, to.width, to.height, given.word("interpolation", FILTERS));
+    },
   },
   {
     name: "center_crop", signature: "(size: int)", stage: "pixels", side: sideOf,
     doc: "Crops the centre of the image. Source: torchvision, CenterCrop.",
     check: (given) => within("center_crop", given, { size: COUNT }),
+    pixels: (image, given) => crop(image, centreBox(image, given.number("size"))),
   },
   {
     name: "random_crop", signature: '(size: int, pad = 4, mode = "constant")', stage: "pixels",
     doc: "Random crop of the padded image. Source: torchvision, RandomCrop.",
     check: (given) => within("random_crop", given, { size: COUNT, pad: { least: 0, whole: true } })
-      ?? oneOf("random_crop", given, "mode", ["constant", "reflect"]),
+      ?? oneOf("random_crop", given, "mode", MODES),
     side(given, side) {
       const [size, whole] = [sideOf(given), side + 2 * numberOf(given["pad"])];
       return whole < size ? { text: `a crop of ${size} pixels does not fit an image of ${whole} × ${whole}` } : size;
     },
+    pixels: (image, given, draws) => randomCrop(
+      image, given.number("size"), { pad: given.number("pad"), mode: given.word("mode", MODES) }, draws),
   },
   {
     name: "random_resized_crop", stage: "pixels", side: sideOf,
@@ -81,12 +102,15 @@ const SIZES: readonly AugmentationRecord[] = [
     check: (given) => within("random_resized_crop", given, { size: COUNT })
       ?? span("random_resized_crop", given, "scale") ?? span("random_resized_crop", given, "ratio")
       ?? oneOf("random_resized_crop", given, "interpolation", FILTERS),
+    pixels: (image, given, draws) => randomResizedCrop(image, given.number("size"), {
+      scale: given.pair("scale"), ratio: given.pair("ratio"), interpolation: given.word("interpolation", FILTERS),
+    }, draws),
   },
 ];
 
 const COLOURS: readonly AugmentationRecord[] = [
-  flip("horizontal_flip", "Mirrors left and right. Source: torchvision, RandomHorizontalFlip."),
-  flip("vertical_flip", "Mirrors top and bottom. Source: torchvision, RandomVerticalFlip."),
+  flip("horizontal_flip", true, "Mirrors left and right. Source: torchvision, RandomHorizontalFlip."),
+  flip("vertical_flip", false, "Mirrors top and bottom. Source: torchvision, RandomVerticalFlip."),
   {
     name: "color_jitter", signature: "(brightness = 0.3, contrast = 0.3, saturation = 0.3, hue = 0)", stage: "pixels",
     doc: "Changes brightness, contrast and saturation by factors around 1, in random order. " +
@@ -96,17 +120,26 @@ const COLOURS: readonly AugmentationRecord[] = [
       ?? (given["hue"] === 0 ? undefined
         : notYet("`hue`", "this version changes brightness, contrast and saturation", "write `hue = 0` or leave it out",
           "hue")),
+    pixels: (image, given, draws) => jittered(image, {
+      brightness: given.number("brightness"), contrast: given.number("contrast"),
+      saturation: given.number("saturation"),
+    }, draws),
   },
   {
     name: "rand_augment", signature: "(magnitude = 9, std = 0.5, increasing = true, layers = 2)", stage: "pixels",
     doc: "Random operations, from a set of fifteen. Source: Cubuk et al. 2020; timm, auto_augment.py.",
     check: (given) => within("rand_augment", given,
       { magnitude: { least: 0, most: 10 }, std: NOT_NEGATIVE, layers: { least: 0, whole: true } }),
+    pixels: (image, given, draws, fill) => randAugment(image, {
+      magnitude: given.number("magnitude"), std: given.number("std"), increasing: given.flag("increasing"),
+      layers: given.number("layers"),
+    }, draws, fill),
   },
   {
     name: "three_augment", signature: "(jitter = 0.3)", stage: "pixels",
     doc: "DeiT III's: one of grey, solarize and blur, then jitter. Source: Touvron et al. 2022.",
     check: (given) => within("three_augment", given, { jitter: NOT_NEGATIVE }),
+    pixels: (image, given, draws) => threeAugment(image, given.number("jitter"), draws),
   },
 ];
 
@@ -123,7 +156,10 @@ const NUMBERS: readonly AugmentationRecord[] = [
     name: "random_erase", signature: '(probability = 0.25, mode = "pixel", count = 1)', stage: "numbers",
     doc: "Erases boxes of a normalized image. Source: Zhong et al. 2020; timm, random_erasing.py.",
     check: (given) => within("random_erase", given, { probability: SHARE, count: COUNT })
-      ?? oneOf("random_erase", given, "mode", ["pixel", "rand", "const"]),
+      ?? oneOf("random_erase", given, "mode", ERASED),
+    numbers: (image, side, given, draws) => randomErase(image, side, {
+      probability: given.number("probability"), mode: given.word("mode", ERASED), count: given.number("count"),
+    }, draws),
   },
 ];
 

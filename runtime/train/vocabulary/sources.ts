@@ -1,0 +1,101 @@
+/**
+ * @file The data sets that a recipe names. A new one is a record here, and what reads it in `runtime/data/`.
+ */
+import { cifar10, cifar100 } from "../../data/cifar.js";
+import { imageFolder, type DataFiles, type Split } from "../../data/folder.js";
+import type { Dataset } from "../../data/loader.js";
+import { shapes } from "../../data/shapes.js";
+import { InputError } from "../../errors.js";
+import type { Arguments } from "../../training.js";
+import type { Reader } from "../arguments.js";
+import { COUNT, notYet, numberOf, within, type CallFault, type CallRecord } from "./record.js";
+
+/** What a data set is opened with. */
+export interface Request {
+  readonly given: Reader;
+  readonly files: DataFiles;
+  /** Which part of it, and whether the other part comes from elsewhere. */
+  readonly split: Split;
+  readonly apart: boolean;
+  /** Where it lies. Throws `InputError` for one whose call names no path. */
+  path(): string;
+  /** The recipe's. */
+  readonly seed: number;
+}
+
+/** A data set, with what is known of it before it is read. */
+interface SourceRecord extends CallRecord {
+  /** How many classes it has, where their number is fixed. */
+  readonly classes?: number;
+  /** The side of its square images in pixels, where all have the same. */
+  readonly side?: number;
+  /** How many images there are to train on, where their number is fixed. */
+  images?(given: Arguments): number;
+  /** Absent for one that cannot be read yet, which `check` says. */
+  open?(request: Request): Dataset | Promise<Dataset>;
+  /** What `NAME:TEXT` names on a command line: all of a data set's images that no training sees. */
+  heldOut?(files: DataFiles, text: string): Dataset | Promise<Dataset>;
+}
+
+/** Images in folders. Data of which the other part lies elsewhere is taken whole, unless it has a folder a part. */
+export async function openFolder(
+  files: DataFiles, root: string, { split, apart, seed }: Pick<Request, "split" | "apart" | "seed">,
+): Promise<Dataset> {
+  const names = new Set((await files.entries(root))?.filter((entry) => entry.folder).map(({ name }) => name));
+  const divided = names.has("train") || names.has("training");
+  if (!apart || divided) return imageFolder(files, root, { split, seed });
+  return imageFolder(files, root, { split: "train", valShare: 0 });
+}
+
+/** Seed of shapes that are drawn for an evaluation: a recipe's unless it says otherwise. */
+const SHAPES_SEED = 0;
+
+const workers = (owner: string) => (given: Arguments): CallFault | undefined =>
+  within(owner, given, { workers: COUNT });
+
+const SOURCE_RECORDS: readonly SourceRecord[] = [
+  {
+    name: "image_folder", signature: "(path, workers = 4)", check: workers("image_folder"),
+    doc: "Images in one folder per class, with or without folders for the splits above. Source: torchvision, " +
+      "ImageFolder.",
+    open: (request) => openFolder(request.files, request.path(), request),
+  },
+  {
+    name: "cifar10", signature: "(path)", classes: 10, side: 32, images: () => 50000,
+    doc: "CIFAR-10 in its binary form. Source: Krizhevsky 2009.",
+    open: ({ files, path, split }) => cifar10(files, path(), split),
+    heldOut: (files, path) => cifar10(files, path, "val"),
+  },
+  {
+    name: "cifar100", signature: "(path)", classes: 100, side: 32, images: () => 50000,
+    doc: "CIFAR-100 in its binary form. Source: Krizhevsky 2009.",
+    open: ({ files, path, split }) => cifar100(files, path(), split),
+    heldOut: (files, path) => cifar100(files, path, "val"),
+  },
+  {
+    name: "shards", signature: "(path, workers = 4)",
+    doc: "Images packed in archives that are read sequentially. Source: WebDataset.",
+    check: () => notYet("`shards(…)`", "this version reads images from folders",
+      "unpack them and write `image_folder(\"…\")`"),
+  },
+  {
+    name: "shapes", signature: "(seed = 0, train = 20000, test = 2000)", classes: 8, side: 32,
+    images: (given) => numberOf(given["train"]),
+    doc: "Bright shapes of eight kinds on a cluttered background, generated on the fly. Source: ours.",
+    check: (given) => within("shapes", given,
+      { seed: { least: 0, most: 2 ** 32 - 1, whole: true }, train: COUNT, test: COUNT }),
+    open: ({ given, split }) => shapes({
+      seed: given.number("seed"),
+      ...(split === "train" ? { split, length: given.number("train") }
+        : { split: "held-out", length: given.number("test") }),
+    }),
+    heldOut(_, text) {
+      const length = Number(text);
+      if (!Number.isSafeInteger(length) || length < 1) throw new InputError(`'${text}' is not a number of shapes`);
+      return shapes({ seed: SHAPES_SEED, split: "held-out", length });
+    },
+  },
+];
+
+/** Every data set by its name. */
+export const SOURCES: ReadonlyMap<string, SourceRecord> = new Map(SOURCE_RECORDS.map((one) => [one.name, one]));
