@@ -78,7 +78,9 @@ class Checker {
       this.extendsItself(recipe, scope);
     }
     const instances = instanceNames(recipe, scope);
-    const calls = this.callChecker(scope, instances);
+    // A base that was not read in full may have instances that the loss calls.
+    const calls = instances === undefined ? (expr: ast.Expr) => this.arguments(expr)
+      : this.callChecker(scope, instances);
     for (const member of recipe.members) {
       if (member.kind === "function") {
         this.header(member.params);
@@ -98,6 +100,7 @@ class Checker {
   /** The declaration `name` stands for, reported unless it is of the kind wanted. */
   private expect(name: ast.Name, wanted: Kind, scope: Declared["scope"], self?: string): Declared | undefined {
     const found = scope.lookup(name.text);
+    if (scope.missing(name.text)) return undefined;
     if (found === undefined) {
       const known = scope.names().filter((one) => one !== self && scope.lookup(one)?.declaration.kind === wanted);
       this.diagnostics.report(
@@ -207,7 +210,7 @@ class Checker {
       this.arguments(expr);
       if (expr.kind !== "call") return;
       const { text, span } = expr.callee;
-      if (instances.has(text)) return;
+      if (instances.has(text) || scope.missing(text)) return;
       const is = scope.lookup(text)?.declaration.kind;
       if (is === "block" || (is === undefined && this.opNames.has(text))) return;
       if (is === undefined) {
@@ -242,8 +245,8 @@ const baseOf = (declaration: ast.Declaration): ast.Name | undefined =>
   : declaration.kind === "recipe" ? declaration.base
   : undefined;
 
-/** Names of the models a recipe instantiates, its bases' included. */
-function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> {
+/** Names of the models a recipe instantiates, its bases' included; undefined if a base was not read in full. */
+function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> | undefined {
   const names = new Set<string>();
   const seen = new Set<ast.Declaration>();
   let current: Declared | undefined = { declaration: recipe, scope };
@@ -251,6 +254,7 @@ function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySe
     seen.add(current.declaration);
     for (const member of current.declaration.members) if (member.kind === "instance") names.add(member.name.text);
     const base: ast.Name | undefined = current.declaration.base;
+    if (base !== undefined && current.scope.missing(base.text)) return undefined;
     current = base === undefined ? undefined : current.scope.lookup(base.text);
   }
   return names;

@@ -46,12 +46,16 @@ interface Callables {
   readonly calls: RecipeCalls;
 }
 
-/** Checks every recipe of a program whose names and bases are known to be sound. */
-export function checkRecipes(all: readonly Declared[], callables: Callables, diagnostics: Diagnostics): void {
+/** Checks the recipes of a program whose names and bases are sound; the others count as heirs only. */
+export function checkRecipes(
+  all: readonly Declared[], isSound: (recipe: ast.Recipe) => boolean, callables: Callables, diagnostics: Diagnostics,
+): void {
   const recipes = all.filter(isRecipe);
   const heirs = (recipe: ast.Recipe): readonly Declared<ast.Recipe>[] =>
     recipes.filter((one) => one.declaration !== recipe && [...basesOf(one)].includes(recipe));
-  for (const one of recipes) new RecipeChecker(one, heirs(one.declaration), callables, diagnostics).check();
+  for (const one of recipes.filter(({ declaration }) => isSound(declaration))) {
+    new RecipeChecker(one, heirs(one.declaration), callables, diagnostics).check();
+  }
 }
 
 function* basesOf(recipe: Declared<ast.Recipe>): Iterable<ast.Recipe> {

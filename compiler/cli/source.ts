@@ -1,7 +1,7 @@
 /** @file From a path on the command line to a checked program or a compiled model; all mistakes become one fault. */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
-import { loadProgram } from "../../dsl/resolve.js";
+import { loadProgram, type Loaded } from "../../dsl/resolve.js";
 import type { Compiled, CompileOptions } from "../pipeline.js";
 import { DiagnosticsError } from "./exit.js";
 import { nodeHost, type NodeHost } from "./host.js";
@@ -15,10 +15,15 @@ export function refuse(diagnostics: readonly Diagnostic[]): void {
 /** File access relative to the current folder. */
 export const sourceHost = (): NodeHost => nodeHost(modelsFolder());
 
+/** Reads `file` and all it imports: what is sound of it, and what is wrong. */
+export async function readSources(file: string): Promise<Loaded> {
+  const { language } = await import("../index.js");
+  return loadProgram(file, sourceHost(), language());
+}
+
 /** Reads `file` and all it imports. @throws DiagnosticsError */
 export async function readProgram(file: string): Promise<Program> {
-  const { language } = await import("../index.js");
-  const { program, diagnostics } = loadProgram(file, sourceHost(), language());
+  const { program, diagnostics } = await readSources(file);
   refuse(diagnostics);
   if (!program) throw new DiagnosticsError(`error: ${file} cannot be read\n`, []);
   return program;
