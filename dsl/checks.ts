@@ -5,13 +5,21 @@
 import type * as ast from "./ast.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Declared } from "./program.js";
+import { nearest, suggest } from "./suggest.js";
 import { eachBodyExpr, eachExpr, eachParamExpr, eachRecordExpr, eachStatement } from "./walk.js";
 
+/** Which files of the library declare something of a kind: imports by name. */
+export type Shipped = (kind: ast.Declaration["kind"]) => ReadonlyMap<string, string>;
+
+/** What is known besides the program's own declarations. */
+interface Known {
+  readonly opNames: ReadonlySet<string>;
+  readonly shipped: Shipped;
+}
+
 /** Checks all declarations of a program. */
-export function checkDeclarations(
-  all: readonly Declared[], opNames: ReadonlySet<string>, diagnostics: Diagnostics
-): void {
-  const checker = new Checker(opNames, diagnostics);
+export function checkDeclarations(all: readonly Declared[], known: Known, diagnostics: Diagnostics): void {
+  const checker = new Checker(known, diagnostics);
   for (const one of all) checker.declaration(one);
   checkRecursion(all, diagnostics);
 }
@@ -37,8 +45,16 @@ const MOST_BASES = 64;
 /** Longest chain of blocks that call each other. */
 const MOST_CALLS = 200;
 
+/** What an unknown name may have been meant to be. */
+interface Unknown {
+  readonly kind: Kind;
+  readonly known: readonly string[];
+  readonly what: string;
+  readonly names: string;
+}
+
 class Checker {
-  constructor(private readonly opNames: ReadonlySet<string>, private readonly diagnostics: Diagnostics) {}
+  constructor(private readonly known: Known, private readonly diagnostics: Diagnostics) {}
 
   declaration({ declaration, scope }: Declared): void {
     const calls = this.callChecker(scope, new Set());
@@ -103,9 +119,7 @@ class Checker {
     if (scope.missing(name.text)) return undefined;
     if (found === undefined) {
       const known = scope.names().filter((one) => one !== self && scope.lookup(one)?.declaration.kind === wanted);
-      this.diagnostics.report(
-        "unknown_name", { name: name.text, known, what: wanted, names: `${wanted}s known here` }, name.span
-      );
+      this.unknown(name, { known, kind: wanted, what: wanted, names: `${wanted}s known here` });
       return undefined;
     }
     const is = found.declaration.kind;
@@ -113,6 +127,17 @@ class Checker {
     const notes = [{ text: `\`${name.text}\` is declared here`, span: found.declaration.name.span }];
     this.diagnostics.report("not_a_model", { name: name.text, is, wanted }, name.span, { notes });
     return undefined;
+  }
+
+  /** Reports an unknown name; one that the library has is advised to be imported. */
+  private unknown({ text, span }: ast.Name, { kind, known, ...words }: Unknown): void {
+    const shipped = this.known.shipped(kind);
+    const meant = shipped.has(text) ? text
+      : nearest(text, known) === undefined ? nearest(text, shipped.keys()) : undefined;
+    const help = meant === undefined ? suggest(text, known, words.names)
+      : `${meant === text ? "import it" : `did you mean \`${meant}\`? Import it`}: ` +
+        `\`import { ${meant} } from "${shipped.get(meant) ?? ""}"\``;
+    this.diagnostics.report("unknown_name", { name: text, known, help, ...words }, span);
   }
 
   /** Reports a cycle of `extends` that runs through `declaration`. */
@@ -212,13 +237,11 @@ class Checker {
       const { text, span } = expr.callee;
       if (instances.has(text) || scope.missing(text)) return;
       const is = scope.lookup(text)?.declaration.kind;
-      if (is === "block" || (is === undefined && this.opNames.has(text))) return;
+      if (is === "block" || (is === undefined && this.known.opNames.has(text))) return;
       if (is === undefined) {
         const blocks = scope.names().filter((one) => scope.lookup(one)?.declaration.kind === "block");
-        const values = {
-          name: text, known: [...blocks, ...instances, ...this.opNames], what: "block or op", names: "blocks and ops"
-        };
-        this.diagnostics.report("unknown_name", values, span);
+        const known = [...blocks, ...instances, ...this.known.opNames];
+        this.unknown(expr.callee, { known, kind: "block", what: "block or op", names: "blocks and ops" });
       } else {
         this.diagnostics.report(
           "not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops can be called" }, span

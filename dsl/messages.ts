@@ -297,10 +297,10 @@ export const messages = {
     help: `add \`${v.example}\``,
   })),
   unused_constant: entry("A recipe's own constants must be used by its loss or its other members.", (
-    v: { name: string; known: Iterable<string> }
+    v: { name: string; known: Iterable<string>; help?: string }
   ) => ({
     message: `\`${v.name}\` is never used`,
-    help: suggest(v.name, v.known, "known members"),
+    help: v.help ?? suggest(v.name, v.known, "known members"),
   })),
   frozen_without_weights: entry("A frozen model needs trained weights: random weights teach nothing.", (
     v: { name: string; model: string }

@@ -136,7 +136,7 @@ function unexpected(source: ast.Source, tokens: readonly IToken[], found: IToken
     ? { source, start: Math.max(0, end - 1), end }
     : { source, start: found.startOffset, end: t.endOf(found) };
   const notes = unclosed(source, tokens, index, expected);
-  const help = notes.length > 0 ? undefined : unexpectedHelp(found, expected, tokens[index - 1]);
+  const help = notes.length > 0 ? undefined : unexpectedHelp(found, expected, tokens, index);
   const values = { expected, found: foundWords(found, EOF), ...(help === undefined ? {} : { help }) };
   return diagnose("unexpected_token", values, span, { notes });
 }

@@ -150,13 +150,22 @@ class RecipeChecker {
       const meant = nearest(text, known);
       if (meant !== undefined) typos.add(meant);
       members.add(member);
-      this.diagnostics.report("unused_constant", { name: text, known }, span);
+      const help = meant === undefined ? this.argumentHelp(text) : undefined;
+      this.diagnostics.report("unused_constant", { name: text, known, ...(help === undefined ? {} : { help }) }, span);
     }
     for (const member of this.recipe.declaration.members) {
       const meant = member.kind === "function" ? nearest(member.name.text, ["loss"]) : undefined;
       if (meant !== undefined) typos.add(meant);
     }
     return { members, meant: typos };
+  }
+
+  /** A help for a member with the name of an argument of what stands in members. */
+  private argumentHelp(name: string): string | undefined {
+    const owners = Object.values(this.callables.calls).flatMap((calls) => Object.entries(calls)).filter(
+      ([, signature]) => parseSignature(`${signature} -> []`).params.some((param) => param.name.text === name));
+    return owners.length === 0 ? undefined
+      : `use it in the loss, or pass it to ${listNames(owners.map(([owner]) => owner), "or")}, as \`${name} = …\``;
   }
 
   private missing(typos: ReadonlySet<string>): void {

@@ -2,7 +2,7 @@
  * @file From an entry file to a Program: reads imports through a host, gives every file its names, checks declarations.
  */
 import type * as ast from "./ast.js";
-import { checkDeclarations } from "./checks.js";
+import { checkDeclarations, type Shipped } from "./checks.js";
 import { Diagnostics } from "./diagnostics.js";
 import type { Diagnostic } from "./diagnostics.js";
 import { parse } from "./parse.js";
@@ -26,6 +26,8 @@ export interface SourceHost {
   resolve(from: string | undefined, spec: string): { readonly path: string } | {
     readonly error: "outside" | "not_found"
   };
+  /** What may be imported from anywhere, as import statements spell it: for suggestions. */
+  library?(): readonly string[];
 }
 
 /** What a program may call. */
@@ -79,7 +81,8 @@ export function loadProgram(entryPath: string, host: SourceHost, options: LoadOp
   const { diagnostics } = loader;
   const all = loader.all();
   const broken = faultyIn(all, diagnostics.list());
-  checkDeclarations(all.filter(({ declaration }) => !broken.has(declaration)), options.opNames, diagnostics);
+  const whole = all.filter(({ declaration }) => !broken.has(declaration));
+  checkDeclarations(whole, { ...options, shipped: loader.shipped }, diagnostics);
   const unknown = unsoundIn(all, diagnostics.list());
   checkRecipes(all, (recipe) => !unknown.has(recipe), options, diagnostics);
   const found = diagnostics.list();
@@ -106,11 +109,18 @@ function programOf(
   };
 }
 
+/** A file of the library, and how it is imported. */
+interface Shelf {
+  readonly spec: string;
+  readonly declarations: readonly ast.Declaration[];
+}
+
 class Loader {
   readonly diagnostics = new Diagnostics();
   private readonly units = new Map<string, Unit | undefined>();
   private readonly read: ast.Source[] = [];
   private declarations = 0;
+  private library: readonly Shelf[] | undefined;
 
   constructor(private readonly host: SourceHost, private readonly options: LoadOptions) {}
 
@@ -165,6 +175,21 @@ class Loader {
     this.units.set(path, unit);
     return unit;
   }
+
+  /** Where the library declares something, by kind and name; read when a name is unknown, and once. */
+  readonly shipped: Shipped = (kind) => {
+    this.library ??= (this.host.library?.() ?? []).flatMap((spec) => {
+      const resolved = this.host.resolve(undefined, spec);
+      const found = "path" in resolved ? this.host.read(resolved.path) : undefined;
+      if (found === undefined || "error" in found) return [];
+      return [{ spec, declarations: parse({ path: spec, text: found.text }).file.declarations }];
+    });
+    // Of several files with a block of one name, those that hold blocks alone are meant to be imported.
+    const isBlocks = ({ declarations }: Shelf): boolean => declarations.every((one) => one.kind === "block");
+    const shelves = [...this.library.filter((one) => !isBlocks(one)), ...this.library.filter(isBlocks)];
+    return new Map(shelves.flatMap(({ spec, declarations }) =>
+      declarations.filter((one) => one.kind === kind).map(({ name }) => [name.text, spec] as const)));
+  };
 
   private unitOf(file: ast.File): Unit {
     const names = new Map<string, Declared>();
