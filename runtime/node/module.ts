@@ -67,7 +67,7 @@ export async function openModule(folder: string | URL): Promise<ModuleDefinition
   }
   if (!isManifest(manifest)) {
     throw new FileError("it is not a manifest of this version of deitc", {
-      file, fault: "not-recognized", help: "compile the model again with the deitc that is installed",
+      file, fault: "not_recognized", help: "compile the model again with the deitc that is installed",
     });
   }
   return { manifest, wgsl: (family, kernel) => readText(path.join(home, "kernels", family, `${kernel}.wgsl`)) };

@@ -1,8 +1,7 @@
-/** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model or a recipe. */
+/** @file `deitc explain`: a name, or everything that the compiler decided about a model or a recipe. */
 import type { ExplainOptions } from "./explain_options.js";
 import { Command } from "commander";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
-import type { OpRecord } from "../../ir/op.js";
 import type { Compiled } from "../../pipeline.js";
 import type { Program } from "../../../dsl/program.js";
 import { examples, printJsonValue, type Finish } from "../command.js";
@@ -16,9 +15,10 @@ import { parameterBytes } from "../../../runtime/memory.js";
 export const explainCommand = (finish: Finish): Command =>
   new Command("explain")
     .description(
-      "Explains an op, an error code, a model or a recipe: its kernels, what was fused and what was not, its memory.",
+      "Explains a name (an op, an error code, a part of recipes, or a block, model or recipe of the library), or a " +
+      "model or recipe of a file: its kernels, what was fused and what was not, its memory.",
     )
-    .argument("<what>", "an op's name, an error code, or FILE.deit or FILE.deit:NAME (its recipe, where it has one)")
+    .argument("<what>", "a name, or FILE.deit or FILE.deit:NAME (its recipe, where it has one)")
     .option("--target <name>", "the model or recipe to explain, if the file has several")
     .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
     .option("--kernel <name>",
@@ -30,47 +30,17 @@ export const explainCommand = (finish: Finish): Command =>
     .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
-      "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain models/deit_ti.deit --memory",
+      "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain adamw", "deitc explain layer_norm",
+      "deitc explain models/deit_ti.deit --memory",
       "deitc explain models/deit_ti.deit --kernel attn.qkv --family scalar,tiled",
       "deitc explain models/shapes.deit --memory", "deitc explain recipe.deit:hard --kernel train/tiled/matmul_head",
     ))
     .action(async (what: string, options: ExplainOptions) => {
-      const text = (await explainName(what)) ?? (await explainFile(what, options));
+      const isName = !/[./\\]/.test(what);
+      const text = isName ? (await import("./explain_name.js")).explainName(what) : await explainFile(what, options);
       if (text !== "") process.stdout.write(text);
       finish(Exit.done);
     });
-
-/** Text of an op or an error code; undefined for what can only be a file. */
-async function explainName(what: string): Promise<string | undefined> {
-  if (/[./\\]/.test(what)) return undefined;
-  const [{ OPS }, { FUNCTIONS }, { isCode, messages }, { suggest }] = await Promise.all([
-    import("../../ops/index.js"), import("../../elaborate/index.js"),
-    import("../../../dsl/messages.js"), import("../../../dsl/suggest.js"),
-  ]);
-  const op = OPS.get(what);
-  if (op) return explainOp(op);
-  const builtin = FUNCTIONS.get(what);
-  if (builtin) return `${builtin.name}${builtin.signature}\n\nComputed while the model is compiled.\n`;
-  if (isCode(what)) return `error[${what}]\n\n${messages[what].explain}\n`;
-  const near = suggest(
-    what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes",
-  );
-  throw new CommandError(`\`${what}\` is not an operation, an error code or a .deit file`, near);
-}
-
-function explainOp(op: OpRecord): string {
-  const gradients = new Map<unknown, string>([["none", "none"], ["expand", "from its expansion"]]);
-  const gradient = gradients.get(op.gradient) ?? "its own rule";
-  const computed = op.scalar ?? op.evaluate ?? op.fold;
-  const meaning = op.expand ? "defined by simpler ops" : computed ? "a reference in TypeScript" : "given by its kind";
-  const operands = ["a", "b", "c"].slice(0, Math.max(1, op.samples[0]?.inputs.length ?? 1));
-  const wgsl = op.wgsl?.(...operands);
-  const rows = [
-    ["kind", op.kind], ["meaning", meaning], ["gradient", gradient], ...(wgsl === undefined ? [] : [["WGSL", wgsl]]),
-    ...(op.internal ? [["", "created by the compiler; not callable from .deit files"]] : []),
-  ];
-  return `${op.name}${op.signature}\n\n${op.doc}\n\n${table(rows)}`;
-}
 
 /** A recipe is meant where it is named, or where the file has but one; else a model. */
 const isRecipe = ({ models, recipes }: Program, target: string | undefined): boolean =>

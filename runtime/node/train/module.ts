@@ -31,7 +31,7 @@ export async function openRecipe(folder: string | URL): Promise<TrainingDefiniti
   }
   if (!isTrainingManifest(manifest)) {
     throw new FileError("it is not a recipe of this version of deitc", {
-      file, fault: "not-recognized", help: "compile the recipe again with the deitc that is installed",
+      file, fault: "not_recognized", help: "compile the recipe again with the deitc that is installed",
     });
   }
   return {
