@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../emit/version.js";
+import { paintFor } from "./colour.js";
 import { benchCommand } from "./commands/bench.js";
 import { checkCommand } from "./commands/check.js";
 import { compileCommand } from "./commands/compile.js";
@@ -45,6 +46,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     .version(VERSION)
     .addHelpText("after", EXAMPLES)
     .exitOverride()
+    .configureOutput({
+      outputError: (text, print) => print(text.replace(/^error/u, (word) => paintFor(process.stderr)("error", word))),
+    })
     .showHelpAfterError("(see --help)");
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program));
   try {

@@ -6,7 +6,7 @@ import type { FamilyName } from "../../runtime/manifest.js";
 import type { TrainingDefinition } from "../../runtime/train/engine.js";
 import type { CompiledRecipe } from "../train/compile.js";
 import { wholeNumber } from "./command.js";
-import { CommandError, DiagnosticsError, UsageError } from "./exit.js";
+import { CommandError, UsageError } from "./exit.js";
 import { families } from "./model.js";
 
 /** A recipe ready to be trained. */
@@ -37,7 +37,7 @@ export async function compileRecipeFile(file: string, target: string | undefined
   const [program, { compileRecipe }] = await Promise.all([readProgram(file), import("../train/compile.js")]);
   const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
   refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${file} was not compiled\n`, []);
+  if (!compiled) throw new CommandError(`${file} was not compiled`);
   return compiled;
 }
 

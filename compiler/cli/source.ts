@@ -1,15 +1,15 @@
 /** @file From a path on the command line to a checked program or a compiled model; all mistakes become one fault. */
-import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
+import type { Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
 import { loadProgram, type Loaded } from "../../dsl/resolve.js";
 import type { Compiled, CompileOptions } from "../pipeline.js";
-import { DiagnosticsError } from "./exit.js";
+import { CommandError, DiagnosticsError } from "./exit.js";
 import { nodeHost, type NodeHost } from "./host.js";
 import { modelsFolder } from "./package.js";
 
 /** Throws a DiagnosticsError unless there is nothing to report. */
 export function refuse(diagnostics: readonly Diagnostic[]): void {
-  if (diagnostics.length > 0) throw new DiagnosticsError(renderDiagnostics(diagnostics), diagnostics);
+  if (diagnostics.length > 0) throw new DiagnosticsError(diagnostics);
 }
 
 /** File access relative to the current folder. */
@@ -25,7 +25,7 @@ export async function readSources(file: string): Promise<Loaded> {
 export async function readProgram(file: string): Promise<Program> {
   const { program, diagnostics } = await readSources(file);
   refuse(diagnostics);
-  if (!program) throw new DiagnosticsError(`error: ${file} cannot be read\n`, []);
+  if (!program) throw new CommandError(`${file} cannot be read`);
   return program;
 }
 
@@ -47,6 +47,6 @@ export function compileProgram(
 ): Compiled {
   const { compiled, diagnostics } = compileModel(program, target, { verify: verifiesPasses(), ...options });
   refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  if (!compiled) throw new CommandError(`${program.entry.path} was not compiled`);
   return compiled;
 }

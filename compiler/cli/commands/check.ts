@@ -1,10 +1,11 @@
 /** @file `deitc check`: reads and checks files without writing anything. */
 import { Command } from "commander";
-import type { Diagnostic } from "../../../dsl/diagnostics.js";
+import type { Diagnostic, Paint } from "../../../dsl/diagnostics.js";
 import type { Program } from "../../../dsl/program.js";
 import type { Loaded } from "../../../dsl/resolve.js";
 import type { ElaboratedRecipe } from "../../train/recipe.js";
 import type { Graph } from "../../ir/graph.js";
+import { paintFor } from "../colour.js";
 import { examples, printJsonValue, type Finish } from "../command.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { showCount } from "../table.js";
@@ -52,7 +53,7 @@ export const checkCommand = (finish: Finish): Command =>
     .action(async (files: string[], options: Options) => finish(await check(files, options)));
 
 async function check(files: readonly string[], options: Options): Promise<ExitCode> {
-  const [{ diagnosticJson, renderDiagnostics }, { readSources }] = await Promise.all([
+  const [{ diagnosticJson }, { readSources }] = await Promise.all([
     import("../../../dsl/diagnostics.js"), import("../source.js"),
   ]);
   const declarations: Checked[] = [];
@@ -61,10 +62,11 @@ async function check(files: readonly string[], options: Options): Promise<ExitCo
     const found = await checkFile(file, await readSources(file), options.target);
     declarations.push(...found.declarations);
     if (!options.json) {
-      process.stdout.write(linesOf(found).map((line) => `${file}: ${line}\n`).join(""));
+      const paint = paintFor(process.stdout);
+      process.stdout.write(linesOf(found, paint).map((line) => `${file}: ${line}\n`).join(""));
       if (found.diagnostics.length > 0) {
         if (diagnostics.length > 0) process.stderr.write("\n");
-        reportFault(new DiagnosticsError(renderDiagnostics(found.diagnostics), found.diagnostics));
+        reportFault(new DiagnosticsError(found.diagnostics));
       }
     }
     diagnostics.push(...found.diagnostics);
@@ -153,24 +155,24 @@ function factsOf({ instances, settings, classes }: ElaboratedRecipe): readonly s
 }
 
 /** A line a model and a recipe, one for all blocks. */
-function linesOf({ declarations, diagnostics }: CheckedFile): readonly string[] {
+function linesOf({ declarations, diagnostics }: CheckedFile, paint: Paint): readonly string[] {
   const isSoundBlock = ({ kind, status }: Checked): boolean => kind === "block" && status === "ok";
   const blocks = declarations.filter(isSoundBlock).map(({ name }) => name);
   const others = declarations.filter((one) => !isSoundBlock(one));
-  const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one)}`);
+  const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one, paint)}`);
   if (blocks.length > 0) {
-    lines.unshift(`block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}: names OK, shapes are checked in the ` +
-      "models that call them");
+    lines.unshift(`block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}: names ${paint("ok", "OK")}, shapes are checked in ` +
+      "the models that call them");
   }
   return lines.length === 0 && diagnostics.length === 0 ? ["no declarations"] : lines;
 }
 
-function said({ kind, status, parameters = 0, tensors = 0, facts = [] }: Checked): string {
-  if (status === "wrong") return "wrong";
+function said({ kind, status, parameters = 0, tensors = 0, facts = [] }: Checked, paint: Paint): string {
+  if (status === "wrong") return paint("error", "wrong");
   if (status === "unchecked") return "not checked, because something it uses is wrong";
   if (status === "base") return `a base, checked where another ${kind} extends it`;
   const count = `${showCount(parameters)} ${kind === "recipe" ? "trained parameters" : "parameters"} in ` +
     `${tensors} tensor${tensors === 1 ? "" : "s"}`;
   const [first, ...rest] = facts;
-  return ["OK", ...(first === undefined ? [] : [first]), count, ...rest].join(", ");
+  return [paint("ok", "OK"), ...(first === undefined ? [] : [first]), count, ...rest].join(", ");
 }

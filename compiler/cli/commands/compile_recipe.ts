@@ -6,7 +6,7 @@ import type { TrainingManifest } from "../../../runtime/training.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { leftOut, printJsonValue } from "../command.js";
 import type { CompileOptions as Options } from "./compile_options.js";
-import { DiagnosticsError, UsageError } from "../exit.js";
+import { CommandError, UsageError } from "../exit.js";
 import type { Printer } from "../printer.js";
 import { showSeconds } from "../progress.js";
 import { refuse, verifiesPasses } from "../source.js";
@@ -31,7 +31,7 @@ export async function compileRecipeRead(
     without: leftOut(options), verify: verifiesPasses(),
   });
   refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  if (!compiled) throw new CommandError(`${program.entry.path} was not compiled`);
   const emitting = performance.now();
   const files = await emitRecipe(compiled, (manifest) => printer.print(manifest));
   const { manifest } = compiled;

@@ -104,7 +104,7 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
   if (foreign !== undefined) {
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
-  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target), true);
   const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);

@@ -8,7 +8,7 @@ import { isCode, messages } from "../../../dsl/messages.js";
 import type { Declared } from "../../../dsl/program.js";
 import { parseSignature } from "../../../dsl/signature.js";
 import { textOf } from "../../../dsl/source.js";
-import { listNames, suggest } from "../../../dsl/suggest.js";
+import { listNames, nearest } from "../../../dsl/suggest.js";
 import { members, type Accepts, type CallFamily, type MemberRule } from "../../../dsl/vocabulary.js";
 import { signatureOf } from "../../elaborate/arguments.js";
 import { FUNCTIONS, type BuiltinFunction } from "../../elaborate/index.js";
@@ -57,9 +57,10 @@ export function explainName(name: string, library: Library = new Library()): str
     ...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages), ...Object.keys(RUN_CODES), ...Object.keys(members),
     ...calls.map(([, record]) => record.name), ...library.names(),
   ];
+  const near = nearest(name, known);
   throw new CommandError(
     `\`${name}\` is not an op, an error code, a part of recipes, a declaration of the library or a .deit file`,
-    suggest(name, known, "known names"),
+    near === undefined ? "`deitc explain --help` shows what can be explained" : `did you mean \`${near}\`?`,
   );
 }
 

@@ -6,7 +6,7 @@ import type { Argument, CallSetting, Count, TrainingManifest } from "../../../ru
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
-import { CommandError, DiagnosticsError } from "../exit.js";
+import { CommandError } from "../exit.js";
 import type { ExplainOptions } from "./explain_options.js";
 import { MEMORY_KINDS, passImages, passOf, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
 import { refuse, verifiesPasses } from "../source.js";
@@ -26,7 +26,7 @@ export async function explainRecipe(
   const { compileRecipe } = await import("../../train/compile.js");
   const { compiled, diagnostics } = compileRecipe(program, target, { verify: verifiesPasses() });
   refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  if (!compiled) throw new CommandError(`${program.entry.path} was not compiled`);
   const loss = lossText(program, compiled.manifest.name);
   if (options.svg !== undefined) await draw(options.svg, compiled, options.family);
   if (options.kernel !== undefined) return kernelText(compiled, options.kernel, options.family);

@@ -45,7 +45,7 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: Options): Promise<void> {
-  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target));
+  const recipe = await withStatus("compiling", () => openRecipePath(path, options.target), true);
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   using interrupt = onInterrupt(() => say("\nstopping after this step; press Ctrl-C again to quit immediately"));

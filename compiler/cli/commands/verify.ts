@@ -6,6 +6,7 @@ import type { Compiled } from "../../pipeline.js";
 import {
   amount, examples, leftOut, printJsonValue, wholeNumber, withLeftOut, type Finish, type LeftOut,
 } from "../command.js";
+import { paintFor } from "../colour.js";
 import { Exit, type ExitCode } from "../exit.js";
 import { families, withRunOptions, type RunOptions } from "../model.js";
 import { table } from "../table.js";
@@ -41,7 +42,12 @@ async function verify(file: string, options: Options): Promise<ExitCode> {
     compileProgram(program, options.target, { without }, compileModel);
   const found = await verifyOn(compile(leftOut(options)), compile, options);
   if (options.json) printJsonValue(found);
-  else process.stdout.write(report(found));
+  else {
+    const paint = paintFor(process.stdout);
+    // After the columns are laid out, which colours would be counted in.
+    const text = report(found).replace(/^(?:ok|WRONG)\b/gmu, (word) => paint(word === "ok" ? "ok" : "error", word));
+    process.stdout.write(text);
+  }
   return found.wrong > 0 ? Exit.device : Exit.done;
 }
 
