@@ -187,7 +187,7 @@ class Checker {
       const first = seen.get(name.text);
       if (first === undefined) seen.set(name.text, name);
       else {
-        const notes = [{ text: `\`${name.text}\` was first given here`, span: first.span }];
+        const notes = [{ text: `the first \`${name.text}\` is here`, span: first.span }];
         this.diagnostics.report("duplicate_name", { name: name.text, what }, name.span, { notes });
       }
     }

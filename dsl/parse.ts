@@ -157,5 +157,5 @@ function unclosed(source: ast.Source, tokens: readonly IToken[], index: number, 
   const span = { source, start: opener.startOffset, end: t.endOf(opener) };
   const at = next?.startOffset ?? source.text.length;
   if (positionOf(source, opener.startOffset).line === positionOf(source, at).line) return [];
-  return [{ text: `the \`${opener.image}\` that is still open`, span }];
+  return [{ text: `this \`${opener.image}\` is not closed`, span }];
 }

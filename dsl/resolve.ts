@@ -241,7 +241,7 @@ class Loader {
   private duplicate(unit: Unit, what: string, name: ast.Name, first: ast.Name): void {
     unit.missing.add(name.text);
     const [earlier, later] = name.span.start < first.span.start ? [name, first] : [first, name];
-    const notes = [{ text: `\`${name.text}\` was first given here`, span: earlier.span }];
+    const notes = [{ text: `the first \`${name.text}\` is here`, span: earlier.span }];
     this.diagnostics.report("duplicate_name", { name: name.text, what }, later.span, { notes });
   }
 
@@ -271,7 +271,7 @@ class Loader {
     for (const name of one.names) {
       const first = seen.get(name.text);
       if (first !== undefined || unit.names.has(name.text)) {
-        if (first !== undefined) this.duplicate(unit, "the import", name, first);
+        if (first !== undefined) this.duplicate(unit, "the name", name, first);
         else if (!unit.declared.some((d) => d.declaration.name.text === name.text)) {
           this.duplicateImport(name, unit, one);
         }
@@ -292,7 +292,7 @@ class Loader {
   private duplicateImport(name: ast.Name, unit: Unit, one: ast.Import): void {
     const earlier = unit.file.imports.slice(0, unit.file.imports.indexOf(one)).flatMap((other) => other.names);
     const first = earlier.find((other) => other.text === name.text);
-    if (first !== undefined) this.duplicate(unit, "the import", name, first);
+    if (first !== undefined) this.duplicate(unit, "the name", name, first);
   }
 
   /** The host's path of an import, or undefined with the error reported. */

@@ -61,7 +61,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
     doc: "Passes per optimizer step; their gradients are summed.",
     accepts: { is: "quantity", units: ["steps"] },
     example: "accumulate = 4 steps",
-    without: "1 steps, or as many as the device's memory makes necessary",
+    without: "1 step, or as many as the device's memory makes necessary",
   },
   length: {
     doc: "Length of the training, in epochs or optimizer steps.",

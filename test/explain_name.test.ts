@@ -82,7 +82,7 @@ test("what a member stands for without being stated is what the compiler takes",
   const settings = program && elaborateRecipe(program, "r", { ops: OPS }).recipe?.settings;
   t.truthy(settings);
   const said = (name: string): string => members[name]?.without ?? "";
-  t.true(said("accumulate").startsWith(`${settings?.accumulate ?? NaN} steps`));
+  t.true(said("accumulate").startsWith(`${settings?.accumulate ?? NaN} step, `));
   t.is(said("seed"), String(settings?.seed));
   t.is(said("precision"), settings?.precision ?? "");
   t.true(said("schedule").startsWith(`${settings?.schedule.name ?? ""}()`));

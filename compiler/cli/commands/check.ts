@@ -161,13 +161,15 @@ function linesOf({ declarations, diagnostics }: CheckedFile, paint: Paint): read
   const others = declarations.filter((one) => !isSoundBlock(one));
   const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one, paint)}`);
   if (blocks.length > 0) {
-    lines.unshift(`block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}: names ${paint("ok", "OK")}, shapes are checked in ` +
-      "the models that call them");
+    const names = `block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}`;
+    lines.unshift(`${names}: names ${paint("ok", "OK")}, shapes are checked in the models that call them`);
   }
   return lines.length === 0 && diagnostics.length === 0 ? ["no declarations"] : lines;
 }
 
-function said({ kind, status, parameters = 0, tensors = 0, facts = [] }: Checked, paint: Paint): string {
+function said(
+  { kind, status, parameters = 0, tensors = 0, facts = [] }: Checked, paint: Paint,
+): string {
   if (status === "wrong") return paint("error", "wrong");
   if (status === "unchecked") return "not checked, because something it uses is wrong";
   if (status === "base") return `a base, checked where another ${kind} extends it`;
