@@ -25,6 +25,10 @@ export interface File {
   readonly source: Source;
   readonly imports: readonly Import[];
   readonly declarations: readonly Declaration[];
+  /** Names of declarations that were not read, or not in full, because their text has syntax errors. */
+  readonly broken: ReadonlySet<string>;
+  /** Whether an error may hide a declaration or an import whose name is not known. */
+  readonly unclear: boolean;
 }
 
 export interface Import {

@@ -5,13 +5,21 @@
 import type * as ast from "./ast.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Declared } from "./program.js";
+import { nearest, suggest } from "./suggest.js";
 import { eachBodyExpr, eachExpr, eachParamExpr, eachRecordExpr, eachStatement } from "./walk.js";
 
+/** Which files of the library declare something of a kind: imports by name. */
+export type Shipped = (kind: ast.Declaration["kind"]) => ReadonlyMap<string, string>;
+
+/** What is known besides the program's own declarations. */
+interface Known {
+  readonly opNames: ReadonlySet<string>;
+  readonly shipped: Shipped;
+}
+
 /** Checks all declarations of a program. */
-export function checkDeclarations(
-  all: readonly Declared[], opNames: ReadonlySet<string>, diagnostics: Diagnostics
-): void {
-  const checker = new Checker(opNames, diagnostics);
+export function checkDeclarations(all: readonly Declared[], known: Known, diagnostics: Diagnostics): void {
+  const checker = new Checker(known, diagnostics);
   for (const one of all) checker.declaration(one);
   checkRecursion(all, diagnostics);
 }
@@ -37,8 +45,16 @@ const MOST_BASES = 64;
 /** Longest chain of blocks that call each other. */
 const MOST_CALLS = 200;
 
+/** What an unknown name may have been meant to be. */
+interface Unknown {
+  readonly kind: Kind;
+  readonly known: readonly string[];
+  readonly what: string;
+  readonly names: string;
+}
+
 class Checker {
-  constructor(private readonly opNames: ReadonlySet<string>, private readonly diagnostics: Diagnostics) {}
+  constructor(private readonly known: Known, private readonly diagnostics: Diagnostics) {}
 
   declaration({ declaration, scope }: Declared): void {
     const calls = this.callChecker(scope, new Set());
@@ -78,7 +94,9 @@ class Checker {
       this.extendsItself(recipe, scope);
     }
     const instances = instanceNames(recipe, scope);
-    const calls = this.callChecker(scope, instances);
+    // A base that was not read in full may have instances that the loss calls.
+    const calls = instances === undefined ? (expr: ast.Expr) => this.arguments(expr)
+      : this.callChecker(scope, instances);
     for (const member of recipe.members) {
       if (member.kind === "function") {
         this.header(member.params);
@@ -98,11 +116,10 @@ class Checker {
   /** The declaration `name` stands for, reported unless it is of the kind wanted. */
   private expect(name: ast.Name, wanted: Kind, scope: Declared["scope"], self?: string): Declared | undefined {
     const found = scope.lookup(name.text);
+    if (scope.missing(name.text)) return undefined;
     if (found === undefined) {
       const known = scope.names().filter((one) => one !== self && scope.lookup(one)?.declaration.kind === wanted);
-      this.diagnostics.report(
-        "unknown_name", { name: name.text, known, what: wanted, names: `${wanted}s known here` }, name.span
-      );
+      this.unknown(name, { known, kind: wanted, what: wanted, names: `${wanted}s known here` });
       return undefined;
     }
     const is = found.declaration.kind;
@@ -110,6 +127,17 @@ class Checker {
     const notes = [{ text: `\`${name.text}\` is declared here`, span: found.declaration.name.span }];
     this.diagnostics.report("not_a_model", { name: name.text, is, wanted }, name.span, { notes });
     return undefined;
+  }
+
+  /** Reports an unknown name; one that the library has is advised to be imported. */
+  private unknown({ text, span }: ast.Name, { kind, known, ...words }: Unknown): void {
+    const shipped = this.known.shipped(kind);
+    const meant = shipped.has(text) ? text
+      : nearest(text, known) === undefined ? nearest(text, shipped.keys()) : undefined;
+    const help = meant === undefined ? suggest(text, known, words.names)
+      : `${meant === text ? "import it" : `did you mean \`${meant}\`? Import it`}: ` +
+        `\`import { ${meant} } from "${shipped.get(meant) ?? ""}"\``;
+    this.diagnostics.report("unknown_name", { name: text, known, help, ...words }, span);
   }
 
   /** Reports a cycle of `extends` that runs through `declaration`. */
@@ -159,7 +187,7 @@ class Checker {
       const first = seen.get(name.text);
       if (first === undefined) seen.set(name.text, name);
       else {
-        const notes = [{ text: `\`${name.text}\` was first given here`, span: first.span }];
+        const notes = [{ text: `the first \`${name.text}\` is here`, span: first.span }];
         this.diagnostics.report("duplicate_name", { name: name.text, what }, name.span, { notes });
       }
     }
@@ -207,15 +235,13 @@ class Checker {
       this.arguments(expr);
       if (expr.kind !== "call") return;
       const { text, span } = expr.callee;
-      if (instances.has(text)) return;
+      if (instances.has(text) || scope.missing(text)) return;
       const is = scope.lookup(text)?.declaration.kind;
-      if (is === "block" || (is === undefined && this.opNames.has(text))) return;
+      if (is === "block" || (is === undefined && this.known.opNames.has(text))) return;
       if (is === undefined) {
         const blocks = scope.names().filter((one) => scope.lookup(one)?.declaration.kind === "block");
-        const values = {
-          name: text, known: [...blocks, ...instances, ...this.opNames], what: "block or op", names: "blocks and ops"
-        };
-        this.diagnostics.report("unknown_name", values, span);
+        const known = [...blocks, ...instances, ...this.known.opNames];
+        this.unknown(expr.callee, { known, kind: "block", what: "block or op", names: "blocks and ops" });
       } else {
         this.diagnostics.report(
           "not_a_model", { name: text, is, wanted: "block or op", help: "only blocks and ops can be called" }, span
@@ -242,8 +268,8 @@ const baseOf = (declaration: ast.Declaration): ast.Name | undefined =>
   : declaration.kind === "recipe" ? declaration.base
   : undefined;
 
-/** Names of the models a recipe instantiates, its bases' included. */
-function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> {
+/** Names of the models a recipe instantiates, its bases' included; undefined if a base was not read in full. */
+function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySet<string> | undefined {
   const names = new Set<string>();
   const seen = new Set<ast.Declaration>();
   let current: Declared | undefined = { declaration: recipe, scope };
@@ -251,6 +277,7 @@ function instanceNames(recipe: ast.Recipe, scope: Declared["scope"]): ReadonlySe
     seen.add(current.declaration);
     for (const member of current.declaration.members) if (member.kind === "instance") names.add(member.name.text);
     const base: ast.Name | undefined = current.declaration.base;
+    if (base !== undefined && current.scope.missing(base.text)) return undefined;
     current = base === undefined ? undefined : current.scope.lookup(base.text);
   }
   return names;

@@ -39,6 +39,12 @@ export interface Details {
   readonly chain?: readonly ChainLink[];
 }
 
+/** What a part of a printed text is, for whoever gives it a colour. */
+export type Tone = "error" | "message" | "place" | "gutter" | "caret" | "note" | "help" | "ok";
+/** Gives a text the look of its tone. */
+export type Paint = (tone: Tone, text: string) => string;
+const plain: Paint = (_, text) => text;
+
 /** Most diagnostics printed at once; the rest is counted. */
 const SHOWN = 20;
 /** Widest excerpt of a source line. */
@@ -94,7 +100,7 @@ const printable = (text: string): string =>
   text.replace(/\t/g, " ").replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\uFFFD");
 
 /** The line of a span with carets under it, cut to a window around the span when the line is very long. */
-function frame(span: Span, label: string | undefined): readonly string[] {
+function frame(span: Span, label: string | undefined, paint: Paint): readonly string[] {
   const { text } = span.source;
   const { line } = positionOf(span.source, span.start);
   const lineStart = span.start === 0 ? 0 : text.lastIndexOf("\n", span.start - 1) + 1;
@@ -108,29 +114,32 @@ function frame(span: Span, label: string | undefined): readonly string[] {
   const marked = [...printable(text.slice(span.start, Math.min(span.end, to)).trimEnd())].length;
   const gutter = String(line);
   const head = from > lineStart ? "…" : "";
-  const carets = " ".repeat(before + head.length) + "^".repeat(Math.max(1, marked));
+  const carets = "^".repeat(Math.max(1, marked)) + (label === undefined ? "" : ` ${label}`);
   return [
-    `${gutter} | ${head}${excerpt}${to < lineEnd ? "…" : ""}`,
-    `${" ".repeat(gutter.length)} | ${carets}${label === undefined ? "" : ` ${label}`}`,
+    `${paint("gutter", `${gutter} |`)} ${head}${excerpt}${to < lineEnd ? "…" : ""}`,
+    `${paint("gutter", `${" ".repeat(gutter.length)} |`)} ${" ".repeat(before + head.length)}${paint("caret", carets)}`,
   ];
 }
 
 /** The text form of one diagnostic, without a final newline. A span of an empty source names the file only. */
-export function renderDiagnostic(d: Diagnostic): string {
-  const lines = [`error[${d.code}]: ${printable(d.message)}`];
-  if (d.span.source.text === "") lines.push(`  ${d.span.source.path}`);
-  else lines.push(`  ${showPlace(d.span)}`, ...frame(d.span, d.label));
-  for (const note of d.notes) lines.push(`  note: ${printable(note.text)} (${showPlace(note.span)})`);
-  if (d.chain.length > 0) {
-    lines.push(`  in ${d.chain.map((link) => `${link.what} (${showLine(link.span)})`).join(", ")}`);
+export function renderDiagnostic(d: Diagnostic, paint: Paint = plain): string {
+  const lines = [`${paint("error", `error[${d.code}]`)}: ${paint("message", printable(d.message))}`];
+  if (d.span.source.text === "") lines.push(`  ${paint("place", d.span.source.path)}`);
+  else lines.push(`  ${paint("place", showPlace(d.span))}`, ...frame(d.span, d.label, paint));
+  for (const note of d.notes) {
+    lines.push(`  ${paint("note", `note: ${printable(note.text)} (${showPlace(note.span)})`)}`);
   }
-  if (d.help !== undefined) lines.push(`  help: ${printable(d.help)}`);
+  if (d.chain.length > 0) {
+    const links = d.chain.map((link) => `${link.what} (${showLine(link.span)})`).join(", ");
+    lines.push(`  ${paint("note", `in ${links}`)}`);
+  }
+  if (d.help !== undefined) lines.push(`  ${paint("help", `help: ${printable(d.help)}`)}`);
   return lines.join("\n");
 }
 
 /** All of them, a blank line between, the first twenty in full. */
-export function renderDiagnostics(diagnostics: readonly Diagnostic[]): string {
-  const shown = diagnostics.slice(0, SHOWN).map(renderDiagnostic);
+export function renderDiagnostics(diagnostics: readonly Diagnostic[], paint: Paint = plain): string {
+  const shown = diagnostics.slice(0, SHOWN).map((one) => renderDiagnostic(one, paint));
   const rest = diagnostics.length - SHOWN;
   if (rest > 0) shown.push(`… and ${rest} more error${rest === 1 ? "" : "s"}`);
   return shown.join("\n\n");

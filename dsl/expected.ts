@@ -2,6 +2,7 @@
  * @file What may stand at a place, in words: the parser's error texts, by rule and token.
  */
 import type { IParserErrorMessageProvider, IToken, TokenType } from "chevrotain";
+import { slipHelp } from "./slips.js";
 import * as t from "./tokens.js";
 
 /** Words for a missing token where its label alone would not say all that may stand there: by rule, then token. */
@@ -74,9 +75,13 @@ export function foundWords(found: IToken, eof: TokenType): string {
   return `\`${text}\``;
 }
 
-/** A fix for the slips people make, if this looks like one. */
-export function unexpectedHelp(found: IToken, expected: string, previous: IToken | undefined): string | undefined {
-  const type = found.tokenType;
+/** A fix for the slips people make, if this looks like one. @param index of `found` in `tokens` */
+export function unexpectedHelp(
+  found: IToken, expected: string, tokens: readonly IToken[], index: number,
+): string | undefined {
+  const [type, previous] = [found.tokenType, tokens[index - 1]];
+  const foreign = slipHelp(tokens, index, expected);
+  if (foreign !== undefined) return foreign;
   if (type === t.Import) return "imports go at the top of the file";
   if (type === t.Doc) return "a `///` comment documents the declaration, parameter or member after it; write `//` here";
   if (t.isReserved(found) && /^(a name|the name of|a parameter)/.test(expected)) {

@@ -31,6 +31,12 @@ const orUnits = (
 ): string => units.map((unit) => `\`${value} ${unit}\``).join(" or ");
 const units = (n: readonly string[]): string => n.join(" or ");
 
+/** What is done to things that are not given, such as arguments and members. */
+const TWICE: Readonly<Record<string, string>> = {
+  "the block": "declared", "the model": "declared", "the recipe": "declared", "the parameter": "declared",
+  "the name": "imported", "the result": "named",
+};
+
 /** Every error code with its message. */
 export const messages = {
   // Text
@@ -172,10 +178,10 @@ export const messages = {
       ? `\`${v.path}\` has no model and no recipe` : `\`${v.path}\` has several models or recipes`,
     help: v.known.length === 0 ? "declare a model" : `choose one with \`--target\`: ${listNames(v.known, "or")}`,
   })),
-  duplicate_name: entry("A name is given only once in a file, a header, a record and a call.", (
+  duplicate_name: entry("A name stands only once in a file, a header, a record and a call.", (
     v: { name: string; what: string }
   ) => ({
-    message: `${v.what} \`${v.name}\` is given twice`,
+    message: `${v.what} \`${v.name}\` is ${TWICE[v.what] ?? "given"} twice`,
     help: "rename or delete one of the two",
   })),
   shadows_op: entry("Blocks and imports must not reuse the name of a built-in op or function.", (
@@ -304,10 +310,10 @@ export const messages = {
     help: `add \`${v.example}\``,
   })),
   unused_constant: entry("A recipe's own constants must be used by its loss or its other members.", (
-    v: { name: string; known: Iterable<string> }
+    v: { name: string; known: Iterable<string>; help?: string }
   ) => ({
     message: `\`${v.name}\` is never used`,
-    help: suggest(v.name, v.known, "known members"),
+    help: v.help ?? suggest(v.name, v.known, "known members"),
   })),
   frozen_without_weights: entry("A frozen model needs trained weights: random weights teach nothing.", (
     v: { name: string; model: string }

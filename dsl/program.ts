@@ -15,6 +15,11 @@ export interface Scope {
   lookup(name: string): Declared | undefined;
   /** Every name, for suggestions. */
   names(): readonly string[];
+  /**
+   * Whether `name` stands, or may stand, for something whose own text or import has errors. Who uses it is not to
+   * blame, and cannot be checked in full.
+   */
+  missing(name: string): boolean;
 }
 
 /** The entry file with everything it imports. Declarations are those of the entry file itself, in source order. */

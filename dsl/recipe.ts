@@ -46,12 +46,16 @@ interface Callables {
   readonly calls: RecipeCalls;
 }
 
-/** Checks every recipe of a program whose names and bases are known to be sound. */
-export function checkRecipes(all: readonly Declared[], callables: Callables, diagnostics: Diagnostics): void {
+/** Checks the recipes of a program whose names and bases are sound; the others count as heirs only. */
+export function checkRecipes(
+  all: readonly Declared[], isSound: (recipe: ast.Recipe) => boolean, callables: Callables, diagnostics: Diagnostics,
+): void {
   const recipes = all.filter(isRecipe);
   const heirs = (recipe: ast.Recipe): readonly Declared<ast.Recipe>[] =>
     recipes.filter((one) => one.declaration !== recipe && [...basesOf(one)].includes(recipe));
-  for (const one of recipes) new RecipeChecker(one, heirs(one.declaration), callables, diagnostics).check();
+  for (const one of recipes.filter(({ declaration }) => isSound(declaration))) {
+    new RecipeChecker(one, heirs(one.declaration), callables, diagnostics).check();
+  }
 }
 
 function* basesOf(recipe: Declared<ast.Recipe>): Iterable<ast.Recipe> {
@@ -146,13 +150,22 @@ class RecipeChecker {
       const meant = nearest(text, known);
       if (meant !== undefined) typos.add(meant);
       members.add(member);
-      this.diagnostics.report("unused_constant", { name: text, known }, span);
+      const help = meant === undefined ? this.argumentHelp(text) : undefined;
+      this.diagnostics.report("unused_constant", { name: text, known, ...(help === undefined ? {} : { help }) }, span);
     }
     for (const member of this.recipe.declaration.members) {
       const meant = member.kind === "function" ? nearest(member.name.text, ["loss"]) : undefined;
       if (meant !== undefined) typos.add(meant);
     }
     return { members, meant: typos };
+  }
+
+  /** A help for a member with the name of an argument of what stands in members. */
+  private argumentHelp(name: string): string | undefined {
+    const owners = Object.values(this.callables.calls).flatMap((calls) => Object.entries(calls)).filter(
+      ([, signature]) => parseSignature(`${signature} -> []`).params.some((param) => param.name.text === name));
+    return owners.length === 0 ? undefined
+      : `use it in the loss, or pass it to ${listNames(owners.map(([owner]) => owner), "or")}, as \`${name} = …\``;
   }
 
   private missing(typos: ReadonlySet<string>): void {

@@ -2,12 +2,13 @@
  * @file From an entry file to a Program: reads imports through a host, gives every file its names, checks declarations.
  */
 import type * as ast from "./ast.js";
-import { checkDeclarations } from "./checks.js";
+import { checkDeclarations, type Shipped } from "./checks.js";
 import { Diagnostics } from "./diagnostics.js";
 import type { Diagnostic } from "./diagnostics.js";
 import { parse } from "./parse.js";
 import type { Declared, Program, Scope } from "./program.js";
 import { checkRecipes } from "./recipe.js";
+import { faultyIn, unsoundIn } from "./soundness.js";
 import type { RecipeCalls } from "./vocabulary.js";
 
 /** Why a source could not be had. */
@@ -25,6 +26,8 @@ export interface SourceHost {
   resolve(from: string | undefined, spec: string): { readonly path: string } | {
     readonly error: "outside" | "not_found"
   };
+  /** What may be imported from anywhere, as import statements spell it: for suggestions. */
+  library?(): readonly string[];
 }
 
 /** What a program may call. */
@@ -44,42 +47,80 @@ const MOST_DECLARATIONS = 2048;
 /** A file with the names it sees. */
 interface Unit {
   readonly file: ast.File;
+  readonly scope: Scope;
   readonly declared: readonly Declared[];
   readonly names: Map<string, Declared>;
+  /** Names of broken declarations and of imports that failed. */
+  readonly missing: Set<string>;
 }
 
-/** Reads `entryPath` and all it imports. `program` is there when nothing is wrong. */
-export function loadProgram(
-  entryPath: string, host: SourceHost, options: LoadOptions,
-): { readonly program?: Program; readonly diagnostics: readonly Diagnostic[] } {
+/** What can be had of an entry file and all it imports. */
+export interface Loaded {
+  /** There when nothing is wrong. */
+  readonly program?: Program;
+  /**
+   * There when the entry file could be read: the program with only those declarations that no error concerns, neither
+   * in themselves nor in what they use. They can be compiled and checked further, whatever is wrong elsewhere.
+   */
+  readonly sound?: Program;
+  /** The entry's declarations that are not in `sound`, as far as they were read. */
+  readonly leftOut: readonly LeftOut[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** A declaration with errors: in its own text, or else in something it uses. */
+export interface LeftOut {
+  readonly declaration: ast.Declaration;
+  readonly faulty: boolean;
+}
+
+/** Reads `entryPath` and all it imports, and checks what can be checked without shapes. */
+export function loadProgram(entryPath: string, host: SourceHost, options: LoadOptions): Loaded {
   const loader = new Loader(host, options);
   const entry = loader.entry(entryPath);
-  const diagnostics = loader.diagnostics;
-  if (diagnostics.empty) checkDeclarations(loader.all(), options.opNames, diagnostics);
-  if (diagnostics.empty) checkRecipes(loader.all(), options, diagnostics);
-  if (entry === undefined || !diagnostics.empty) return { diagnostics: diagnostics.list() };
-  return { program: programOf(entry, loader.sources()), diagnostics: [] };
+  const { diagnostics } = loader;
+  const all = loader.all();
+  const broken = faultyIn(all, diagnostics.list());
+  const whole = all.filter(({ declaration }) => !broken.has(declaration));
+  checkDeclarations(whole, { ...options, shipped: loader.shipped }, diagnostics);
+  const unknown = unsoundIn(all, diagnostics.list());
+  checkRecipes(all, (recipe) => !unknown.has(recipe), options, diagnostics);
+  const found = diagnostics.list();
+  if (entry === undefined) return { leftOut: [], diagnostics: found };
+  if (found.length === 0) {
+    const program = programOf(entry, loader.sources(), new Set());
+    return { program, sound: program, leftOut: [], diagnostics: [] };
+  }
+  const [faulty, unsound] = [faultyIn(all, found), unsoundIn(all, found)];
+  const leftOut = entry.declared.filter(({ declaration }) => unsound.has(declaration)).map(
+    ({ declaration }) => ({ declaration, faulty: faulty.has(declaration) }));
+  return { sound: programOf(entry, loader.sources(), unsound), leftOut, diagnostics: found };
 }
 
-function programOf(entry: Unit, sources: readonly ast.Source[]): Program {
+function programOf(
+  { file, declared, scope }: Unit, sources: readonly ast.Source[], without: ReadonlySet<ast.Declaration>,
+): Program {
   // The kind of a declaration decides its type.
-  const ofKind = <D extends ast.Declaration>(kind: D["kind"]): readonly Declared<D>[] =>
-    entry.declared.filter((one): one is Declared<D> => one.declaration.kind === kind);
+  const ofKind = <D extends ast.Declaration>(kind: D["kind"]): readonly Declared<D>[] => declared.filter(
+    (one): one is Declared<D> => one.declaration.kind === kind && !without.has(one.declaration));
   return {
-    entry: entry.file.source, scope: scopeOf(entry.file.source, entry.names), sources,
+    entry: file.source, scope, sources,
     blocks: ofKind<ast.Block>("block"), models: ofKind<ast.Model>("model"), recipes: ofKind<ast.Recipe>("recipe"),
   };
 }
 
-const scopeOf = (source: ast.Source, names: ReadonlyMap<string, Declared>): Scope => ({
-  source, lookup: (name) => names.get(name), names: () => [...names.keys()],
-});
+/** A file of the library, and how it is imported. */
+interface Shelf {
+  readonly spec: string;
+  readonly declarations: readonly ast.Declaration[];
+}
 
 class Loader {
   readonly diagnostics = new Diagnostics();
   private readonly units = new Map<string, Unit | undefined>();
   private readonly read: ast.Source[] = [];
   private declarations = 0;
+  private library: readonly Shelf[] | undefined;
 
   constructor(private readonly host: SourceHost, private readonly options: LoadOptions) {}
 
@@ -128,13 +169,38 @@ class Loader {
       return undefined;
     }
     this.diagnostics.addAll(diagnostics);
-    const names = new Map<string, Declared>();
-    const scope = scopeOf(source, names);
-    const unit: Unit = { file, declared: file.declarations.map((declaration) => ({ declaration, scope })), names };
+    const unit = this.unitOf(file);
     this.declareOwn(unit);
-    for (const one of file.imports) this.import(one, unit, diagnostics.length > 0, [...stack, path]);
+    for (const one of file.imports) this.import(one, unit, [...stack, path]);
     this.units.set(path, unit);
     return unit;
+  }
+
+  /** Where the library declares something, by kind and name; read when a name is unknown, and once. */
+  readonly shipped: Shipped = (kind) => {
+    this.library ??= (this.host.library?.() ?? []).flatMap((spec) => {
+      const resolved = this.host.resolve(undefined, spec);
+      const found = "path" in resolved ? this.host.read(resolved.path) : undefined;
+      if (found === undefined || "error" in found) return [];
+      return [{ spec, declarations: parse({ path: spec, text: found.text }).file.declarations }];
+    });
+    // Of several files with a block of one name, those that hold blocks alone are meant to be imported.
+    const isBlocks = ({ declarations }: Shelf): boolean => declarations.every((one) => one.kind === "block");
+    const shelves = [...this.library.filter((one) => !isBlocks(one)), ...this.library.filter(isBlocks)];
+    return new Map(shelves.flatMap(({ spec, declarations }) =>
+      declarations.filter((one) => one.kind === kind).map(({ name }) => [name.text, spec] as const)));
+  };
+
+  private unitOf(file: ast.File): Unit {
+    const names = new Map<string, Declared>();
+    const missing = new Set(file.broken);
+    const scope: Scope = {
+      source: file.source, lookup: (name) => names.get(name), names: () => [...names.keys()],
+      missing: (name) => !this.options.opNames.has(name)
+        && (missing.has(name) || (file.unclear && !names.has(name))),
+    };
+    const declared = file.declarations.map((declaration) => ({ declaration, scope }));
+    return { file, scope, declared, names, missing };
   }
 
   private reportUnread(path: string, error: ReadError, at: ast.Span): void {
@@ -160,20 +226,22 @@ class Loader {
     }
   }
 
-  private declareOwn({ file, declared, names }: Unit): void {
+  private declareOwn(unit: Unit): void {
+    const { file, declared, names } = unit;
     const imported = new Map(file.imports.flatMap((one) => one.names.map((name) => [name.text, name] as const)));
     for (const one of declared) {
       const { name, kind } = one.declaration;
       const other = names.get(name.text)?.declaration.name ?? imported.get(name.text);
-      if (other !== undefined) this.duplicate(`the ${kind}`, name, other);
+      if (other !== undefined) this.duplicate(unit, `the ${kind}`, name, other);
       else names.set(name.text, one);
       this.checkShadow(name, kind);
     }
   }
 
-  private duplicate(what: string, name: ast.Name, first: ast.Name): void {
+  private duplicate(unit: Unit, what: string, name: ast.Name, first: ast.Name): void {
+    unit.missing.add(name.text);
     const [earlier, later] = name.span.start < first.span.start ? [name, first] : [first, name];
-    const notes = [{ text: `\`${name.text}\` was first given here`, span: earlier.span }];
+    const notes = [{ text: `the first \`${name.text}\` is here`, span: earlier.span }];
     this.diagnostics.report("duplicate_name", { name: name.text, what }, later.span, { notes });
   }
 
@@ -183,8 +251,13 @@ class Loader {
     }
   }
 
-  /** Brings the names of one import in. @param broken whether the importing file has syntax errors. */
-  private import(one: ast.Import, unit: Unit, broken: boolean, stack: readonly string[]): void {
+  /** Brings the names of one import in. */
+  private import(one: ast.Import, unit: Unit, stack: readonly string[]): void {
+    this.bringIn(one, unit, stack);
+    for (const { text } of one.names) if (!unit.names.has(text)) unit.missing.add(text);
+  }
+
+  private bringIn(one: ast.Import, unit: Unit, stack: readonly string[]): void {
     const spec = one.from.parts.map((part) => (typeof part === "string" ? part : "{…}")).join("");
     const resolved = this.resolveImport(unit.file.source.path, spec, one);
     if (resolved === undefined) return;
@@ -198,7 +271,7 @@ class Loader {
     for (const name of one.names) {
       const first = seen.get(name.text);
       if (first !== undefined || unit.names.has(name.text)) {
-        if (first !== undefined) this.duplicate("the import", name, first);
+        if (first !== undefined) this.duplicate(unit, "the name", name, first);
         else if (!unit.declared.some((d) => d.declaration.name.text === name.text)) {
           this.duplicateImport(name, unit, one);
         }
@@ -207,8 +280,9 @@ class Loader {
       seen.set(name.text, name);
       if (target === undefined) continue;
       const found = target.declared.find((d) => d.declaration.name.text === name.text);
+      if (target.scope.missing(name.text)) unit.missing.add(name.text);
       if (found !== undefined) unit.names.set(name.text, found);
-      else if (!broken && !this.isBroken(target)) {
+      else if (!unit.file.unclear && !target.scope.missing(name.text)) {
         const known = target.declared.map((d) => d.declaration.name.text);
         this.diagnostics.report("unknown_import", { name: name.text, from: spec, known }, name.span);
       }
@@ -218,12 +292,7 @@ class Loader {
   private duplicateImport(name: ast.Name, unit: Unit, one: ast.Import): void {
     const earlier = unit.file.imports.slice(0, unit.file.imports.indexOf(one)).flatMap((other) => other.names);
     const first = earlier.find((other) => other.text === name.text);
-    if (first !== undefined) this.duplicate("the import", name, first);
-  }
-
-  /** Whether a file's declarations may be incomplete, so that a missing one is no news. */
-  private isBroken(unit: Unit): boolean {
-    return this.diagnostics.list().some((d) => d.span.source === unit.file.source && d.code !== "duplicate_name");
+    if (first !== undefined) this.duplicate(unit, "the name", name, first);
   }
 
   /** The host's path of an import, or undefined with the error reported. */

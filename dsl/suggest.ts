@@ -1,6 +1,7 @@
 /**
  * @file "Did you mean": the nearest known name, or the list of all.
  */
+import { keywordMeant, stemOf, synonymOf } from "./synonyms.js";
 
 /** Names shown when none is near. */
 const LISTED = 16;
@@ -26,15 +27,22 @@ export function editDistance(a: string, b: string, limit: number): number {
 }
 
 /**
- * The known name within two edits (one up to four letters, none for a single one); ties go to the first in the
- * alphabet.
+ * The known name that is probably meant: what other libraries call by that name; else the one within two edits (one up
+ * to four letters, none for a single one), where ties go to the first in the alphabet; else the one with whole words
+ * more or fewer.
  */
 export function nearest(name: string, known: Iterable<string>): string | undefined {
   if (name.length > 64) return undefined;
+  const all = [...new Set(known)].sort();
+  return synonymOf(name, all) ?? closest(name, all) ?? stemOf(name, all);
+}
+
+/** The known name within two edits. @param known in the order in which ties are decided */
+function closest(name: string, known: readonly string[]): string | undefined {
   const limit = name.length <= 1 ? 0 : name.length <= 4 ? 1 : 2;
   let best: string | undefined;
   let bestDistance = limit + 1;
-  for (const candidate of [...new Set(known)].sort()) {
+  for (const candidate of known) {
     const distance = candidate === name ? bestDistance : editDistance(name, candidate, limit);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
@@ -49,6 +57,8 @@ export function listNames(names: readonly string[], last: "and" | "or" = "and"):
 
 /** A help text for an unknown name: the nearest, else all of them in alphabetical order, capped. */
 export function suggest(name: string, known: Iterable<string>, what: string): string {
+  const keyword = keywordMeant(name);
+  if (keyword !== undefined) return `did you mean \`${keyword}\`?`;
   const near = nearest(name, known);
   if (near !== undefined) return `did you mean \`${near}\`?`;
   const all = [...new Set(known)].sort();

@@ -31,6 +31,8 @@ export interface MemberRule {
   /** Shown as the fix when a required member is missing, and where a value is of the wrong kind. */
   readonly example: string;
   readonly required?: boolean;
+  /** What holds without it, in words or as it would be written; for members that are not required. */
+  readonly without?: string;
 }
 
 /**
@@ -47,6 +49,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
     doc: "The data it is evaluated on after each epoch.",
     accepts: { is: "call", of: "source" },
     example: 'eval = image_folder("data/val")',
+    without: "the part of `data` that is kept for evaluation",
   },
   batch: {
     doc: "Images per optimizer step.",
@@ -58,6 +61,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
     doc: "Passes per optimizer step; their gradients are summed.",
     accepts: { is: "quantity", units: ["steps"] },
     example: "accumulate = 4 steps",
+    without: "1 step, or as many as the device's memory makes necessary",
   },
   length: {
     doc: "Length of the training, in epochs or optimizer steps.",
@@ -69,6 +73,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
     doc: "Augmentations of the images, in order.",
     accepts: { is: "call", of: "augmentation", list: true },
     example: "augment = [horizontal_flip(0.5)]",
+    without: "none",
   },
   optimizer: {
     doc: "The optimizer.",
@@ -77,38 +82,45 @@ export const members: Readonly<Record<string, MemberRule>> = {
     required: true,
   },
   schedule: {
-    doc: "The learning rate over time (default: constant).",
+    doc: "The learning rate over time.",
     accepts: { is: "call", of: "schedule" },
     example: "schedule = cosine(warmup = 5 epochs)",
+    without: "constant(), without a warm-up",
   },
   clip: {
     doc: "How gradients are clipped.",
     accepts: { is: "call", of: "clip" },
     example: "clip = global_norm(1.0)",
+    without: "no clipping",
   },
   ema: {
     doc: "Decay of the moving average of the weights.",
     accepts: { is: "number", least: 0, most: 1 },
     example: "ema = 0.9999",
+    without: "no moving average",
   },
   drop_path: {
     doc: "Stochastic-depth rate of the trained models, where their headers have one.",
     accepts: { is: "number", least: 0, most: 1 },
     example: "drop_path = 0.1",
+    without: "what the models state",
   },
   no_weight_decay: {
     doc: "Parameters without weight decay, by the end of their path, in addition to those the models exclude.",
     accepts: { is: "strings" },
     example: 'no_weight_decay = ["bias", "gamma"]',
+    without: "only those that the models exclude",
   },
   seed: {
     doc: "Seed of all random numbers.",
     accepts: { is: "number", least: 0, most: 2 ** 32 - 1, whole: true },
     example: "seed = 0",
+    without: "0",
   },
   precision: {
     doc: "Number format of a step.",
     accepts: { is: "word", words: ["f32", "mixed"] },
     example: "precision = f32",
+    without: "f32",
   },
 };

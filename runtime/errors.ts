@@ -3,6 +3,14 @@
 /** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
 
+/** Why a file cannot be used: it is missing, not readable, cut short, of another kind, malformed, or unsafe. */
+export type FileFault = "missing" | "unreadable" | "truncated" | "not_recognized" | "malformed" | "refused";
+
+/** Every code of a run-time error, spelled as those of the language are. */
+export type RuntimeCode =
+  | "input" | "adapter" | "out_of_memory" | "device_lost" | "validation" | "device" | "kernel" | "diverged"
+  | `file_${FileFault}` | `image_${FileFault}` | `weights_${FileFault | "mismatch"}`;
+
 /** What an error may carry besides its message. */
 export interface ErrorDetail {
   /** How to fix it, as a sentence. */
@@ -14,11 +22,11 @@ export interface ErrorDetail {
 /** The base class of all run-time errors; `code` is stable, for programs; the message is for people. */
 export class DeitcError extends Error {
   override readonly name: string = "DeitcError";
-  readonly code: string;
+  readonly code: RuntimeCode;
   readonly exitKind: ExitKind;
   readonly help: string | undefined;
 
-  constructor(code: string, exitKind: ExitKind, message: string, detail: ErrorDetail = {}) {
+  constructor(code: RuntimeCode, exitKind: ExitKind, message: string, detail: ErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
     this.exitKind = exitKind;
@@ -34,9 +42,6 @@ export class InputError extends DeitcError {
   }
 }
 
-/** Why a file cannot be used: it is missing, not readable, cut short, of another kind, malformed, or unsafe. */
-export type FileFault = "missing" | "unreadable" | "truncated" | "not-recognized" | "malformed" | "refused";
-
 /** What a file error may carry: the file, and the fault as one word. */
 export interface FileErrorDetail extends ErrorDetail {
   /** As the caller named it. */
@@ -50,7 +55,7 @@ export class FileError extends DeitcError {
   readonly file: string;
   readonly fault: FileFault;
   constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
-    super(`file-${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    super(`file_${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
   }
@@ -65,7 +70,7 @@ export class WeightsError extends DeitcError {
   readonly tensor: string | undefined;
   constructor(message: string, detail: FileErrorDetail & { readonly tensor?: string }) {
     const where = detail.tensor === undefined ? detail.file : `${detail.file}: tensor '${detail.tensor}'`;
-    super(`weights-${detail.fault}`, "input", `${where}: ${message}`, detail);
+    super(`weights_${detail.fault}`, "input", `${where}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
     this.tensor = detail.tensor;
@@ -78,7 +83,7 @@ export class ImageError extends DeitcError {
   readonly file: string;
   readonly fault: FileFault;
   constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
-    super(`image-${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    super(`image_${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
   }
@@ -96,7 +101,7 @@ export class AdapterError extends DeitcError {
 export class OutOfMemoryError extends DeitcError {
   override readonly name = "OutOfMemoryError";
   constructor(message: string, detail: ErrorDetail = {}) {
-    super("out-of-memory", "device", message, detail);
+    super("out_of_memory", "device", message, detail);
   }
 }
 
@@ -104,7 +109,7 @@ export class OutOfMemoryError extends DeitcError {
 export class DeviceLostError extends DeitcError {
   override readonly name = "DeviceLostError";
   constructor(message: string, detail: ErrorDetail = {}) {
-    super("device-lost", "device", message, detail);
+    super("device_lost", "device", message, detail);
   }
 }
 

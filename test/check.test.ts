@@ -109,6 +109,60 @@ test("all that is wrong in a file is told at once, and what is sound besides", a
   t.regex((await inside(folder, ["check", "all.deit", "--target", "q"])).err, /error\[unknown_target\]/u);
 });
 
+test("a syntax error hides no error of another declaration, and nobody is blamed for it", async (t) => {
+  const { folder } = t.context;
+  writeFileSync(join(folder, "parts.deit"), [
+    "block cut(x: [B, N]) -> [B, N] {", "  y = (x +", "  return y", "}", // a syntax error in another file
+    "block whole(x: [B, N]) -> [B, N] { return x * 2 }", "",
+  ].join("\n"));
+  writeFileSync(join(folder, "many.deit"), [
+    'import { cut, whole } from "./parts.deit"', 'import { gone } from "./nowhere.deit"',
+    "model head(width = 3, { input x: [B, 4] output y = x }", // its head cannot be read
+    "model heir extends head { hight = 4 }", // what its base has is not known
+    "model body() { input x: [B, 4] output y = x * * 2 }",
+    "model uses_cut() { input x: [B, 4] output y = cut(x) }",
+    "model uses_gone() { input x: [B, 4] output y = gone(x) }",
+    "model shape() { input x: [B, 4] output y = matmul(x, x) }",
+    "model name() { input x: [B, 4] output y = wholee(x) }",
+    "model sound() { input x: [B, 4] output y = whole(x) }",
+    "recipe r { student: body  data = shapes()  batch = 5 epochs  length = 1 epochs }", "",
+  ].join("\n"));
+  const { code, out } = await inside(folder, ["check", "--json", "many.deit"]);
+  t.is(code, 1);
+  const { declarations, diagnostics } = JSON.parse(out) as {
+    declarations: readonly { name: string; status: string }[];
+    diagnostics: readonly { code: string; file: string; line: number }[];
+  };
+  t.deepEqual(diagnostics.map(({ file, line, code: found }) => `${file}:${line} ${found}`).sort(), [
+    "many.deit:2 import_not_found", "many.deit:3 unexpected_token", "many.deit:5 unexpected_token",
+    "many.deit:8 shape_mismatch", "many.deit:9 unknown_name", "parts.deit:3 unexpected_token",
+  ]);
+  t.deepEqual(declarations.map(({ name, status }) => `${name} ${status}`), [
+    "shape wrong", "sound ok", "heir unchecked", "body wrong", "uses_cut unchecked", "uses_gone unchecked", "name wrong",
+    "r unchecked",
+  ]);
+});
+
+test("a name is not unknown where an error may hide its declaration", async (t) => {
+  const { folder } = t.context;
+  writeFileSync(join(folder, "typo.deit"), [
+    "blok twice(x: [B, N]) -> [B, N] { return x * 2 }",
+    "model user() { input x: [B, 4] output y = twice(x) }",
+    "model shape() { input x: [B, 4] output y = matmul(x, x) }", "",
+  ].join("\n"));
+  const { out, err } = await inside(folder, ["check", "typo.deit"]);
+  t.deepEqual(err.match(/^error\[\w+\]/gmu), ["error[unexpected_token]", "error[shape_mismatch]"], err);
+  t.regex(out, /model user: not checked, because something it uses is wrong/u);
+});
+
+test("a missing brace is an error of the declaration before it", async (t) => {
+  const { folder } = t.context;
+  writeFileSync(join(folder, "brace.deit"),
+    "model open() {\n  input x: [B, 4]\n  output y = x\nmodel next() { input x: [B, 4] output y = matmul(x, x) }\n");
+  const { err } = await inside(folder, ["check", "brace.deit"]);
+  t.deepEqual(err.match(/^error\[\w+\]/gmu), ["error[unexpected_token]", "error[shape_mismatch]"], err);
+});
+
 test("a recipe that leaves members to others is a base", async (t) => {
   const { folder } = t.context;
   const text = recipe({}).replace("  length = 5 epochs\n", "");

@@ -75,7 +75,7 @@ const broken: readonly BadInput[] = [
     },
   },
   {
-    title: "a truncated checkpoint", code: 1, says: /weights-truncated.*half\.safetensors/s,
+    title: "a truncated checkpoint", code: 1, says: /weights_truncated.*half\.safetensors/s,
     args: async (folder) => {
       const bytes = await checkpoint({ "head.weight": [1000, 192] });
       writeFileSync(join(folder, "photo.jpg"), await photo());
@@ -83,21 +83,21 @@ const broken: readonly BadInput[] = [
     },
   },
   {
-    title: "a checkpoint of another model", code: 1, says: /weights-mismatch.*cls_token/s,
+    title: "a checkpoint of another model", code: 1, says: /weights_mismatch.*cls_token/s,
     args: async (folder) => {
       writeFileSync(join(folder, "photo.jpg"), await photo());
       return written("other.safetensors", await checkpoint({ "layer1.0.conv1.weight": [16, 16, 3, 3] }), weightsOf("other.safetensors"))(folder);
     },
   },
   {
-    title: "a file that is not a checkpoint", code: 1, says: /weights-not-recognized/,
+    title: "a file that is not a checkpoint", code: 1, says: /weights_not_recognized/,
     args: async (folder) => {
       writeFileSync(join(folder, "photo.jpg"), await photo());
       return written("page.pth", "<html>not found</html>", weightsOf("page.pth"))(folder);
     },
   },
   {
-    title: "a JPEG cut in half", code: 1, says: /image-truncated.*cut\.jpg|image-malformed.*cut\.jpg/s,
+    title: "a JPEG cut in half", code: 1, says: /image_truncated.*cut\.jpg|image_malformed.*cut\.jpg/s,
     args: async (folder) => {
       const bytes = await photo();
       return written("cut.jpg", bytes.subarray(0, bytes.length / 2), ["predict", model("deit_ti"), "--random-weights", "cut.jpg"])(folder);
@@ -108,7 +108,7 @@ const broken: readonly BadInput[] = [
     args: () => ["predict", model("deit_ti"), "--random-weights", "--generated-photo", "--adapter", "flux capacitor"],
   },
   {
-    title: "a batch beyond the adapter's memory", code: 3, says: /error\[out-of-memory\].*largest batch/s,
+    title: "a batch beyond the adapter's memory", code: 3, says: /error\[out_of_memory\].*largest batch/s,
     args: () => ["predict", model("deit_ti"), "--random-weights", "--generated-photo", "--batch", "100000000"],
   },
   {

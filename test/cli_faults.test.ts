@@ -53,11 +53,11 @@ const slips: readonly Slip[] = [
   },
   {
     title: "bench of a batch beyond the adapter", args: ["bench", "small.deit", "--batch", "100000000"], code: 3,
-    says: /error\[out-of-memory\].*tensor 'fc2' needs[^]*largest batch that fits is \d+/,
+    says: /error\[out_of_memory\].*tensor 'fc2' needs[^]*largest batch that fits is \d+/,
   },
   {
     title: "verify of a batch beyond the adapter", args: ["verify", "small.deit", "--batch", "100000000"], code: 3,
-    says: /error\[out-of-memory\][^]*largest batch that fits is \d+/,
+    says: /error\[out_of_memory\][^]*largest batch that fits is \d+/,
   },
 ];
 

@@ -259,11 +259,11 @@ test.serial("what cannot be evaluated is one error", async (t) => {
   ])));
   const plain = ["models.deit:plain", "plain.safetensors"];
   const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
-    [[...plain, "--data", "nowhere"], 1, /file-missing.*nowhere/s],
+    [[...plain, "--data", "nowhere"], 1, /file_missing.*nowhere/s],
     [["models.deit:oak", "plain.safetensors", "--data", "trees"], 1, /unknown_target.*oak/s],
     [["forest.deit", "plain.safetensors", "--data", "trees"], 1, /file_not_found.*forest\.deit/s],
-    [["models.deit:plain", "lost.safetensors", "--data", "trees"], 1, /file-missing.*lost\.safetensors/s],
-    [["models.deit:plain", "twin.safetensors", "--data", "trees"], 1, /weights-mismatch/],
+    [["models.deit:plain", "lost.safetensors", "--data", "trees"], 1, /file_missing.*lost\.safetensors/s],
+    [["models.deit:plain", "twin.safetensors", "--data", "trees"], 1, /weights_mismatch/],
     [[...plain, "--data", "mixed"], 1, /plain predicts 3 classes, mixed has 2/],
     [[`${model}:cifar_resnet20`, "plain.safetensors", "--data", "trees"], 1, /cifar_resnet20 predicts 10 classes, trees has 3/],
     [["small.deit", "x.pth", "--data", "trees"], 1, /small is not an image classifier/],
@@ -273,7 +273,7 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     [[...COMPARE, "--compare", "plain=models.deit:plain,plain.safetensors"], 2, /two models are called plain/],
     [[...plain, "--data", "torn"], 1, /torn: 1 of 3 images cannot be read/],
     [["models.deit:plain", "huge.safetensors", "--data", "trees"], 1, /plain gives logits that are not finite for trees\/\w+\/\d\.png/],
-    [[...plain, "--data", "trees", "--svg", "no/such/folder.svg"], 1, /file-missing.*no\/such/s],
+    [[...plain, "--data", "trees", "--svg", "no/such/folder.svg"], 1, /file_missing.*no\/such/s],
     [plain, 2, /no images given.*--data/s],
     [["models.deit:plain"], 2, /name a checkpoint/],
     [[], 2, /name a model or a recipe/],

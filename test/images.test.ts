@@ -118,7 +118,7 @@ test("a cut PNG, a cut WebP and what is no image fail", async (t) => {
   }
   const text = new TextEncoder().encode("not an image at all");
   const error = await t.throwsAsync(decodeImage(text, "text"), { instanceOf: ImageError });
-  t.is(error?.fault, "not-recognized");
+  t.is(error?.fault, "not_recognized");
   await t.throwsAsync(readImage("no/such.jpg"), { instanceOf: FileError });
 });
 

@@ -115,7 +115,7 @@ for (const name of Object.keys(index.refuse)) {
 const faults: Readonly<Record<string, string>> = {
   "broken_truncated_zip.pth": "truncated",
   "broken_truncated_legacy.pth": "truncated",
-  "broken_not_a_checkpoint.pth": "not-recognized",
+  "broken_not_a_checkpoint.pth": "not_recognized",
   "broken_empty.pth": "truncated",
   "broken_shape_beyond_storage.pth": "malformed",
 };

@@ -257,12 +257,12 @@ test.serial("a module and a checkpoint on disk give what they give in memory", a
     }
     const some = Buffer.concat(encodeSafetensors(tensors.slice(1)));
     const error = await failure(t, load(definition, { ...options, weights: some }));
-    t.is(error.code, "weights-mismatch");
+    t.is(error.code, "weights_mismatch");
     t.regex(error.message, /missing in the file \(1\): unused/);
-    t.is((await failure(t, load(definition, { ...options, weights: `${file}x` }))).code, "file-missing");
-    t.is((await failure(t, openArtifact(path.join(folder, "kernels")))).code, "file-missing");
+    t.is((await failure(t, load(definition, { ...options, weights: `${file}x` }))).code, "file_missing");
+    t.is((await failure(t, openArtifact(path.join(folder, "kernels")))).code, "file_missing");
     await fs.writeFile(path.join(folder, "manifest.json"), '{"format":1}');
-    t.is((await failure(t, openArtifact(folder))).code, "file-not-recognized");
+    t.is((await failure(t, openArtifact(folder))).code, "file_not_recognized");
   } finally {
     await fs.rm(folder, { recursive: true });
   }

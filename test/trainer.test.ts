@@ -78,6 +78,45 @@ test.serial("stopped and resumed ends as one left alone; a folder in use and ano
   for (const one of [whole, first, second]) one.destroy();
 });
 
+test.serial("every step that is recorded is recorded once, the last one too, however the run ends", async (t) => {
+  /** The records in the file, as `kind step`, which are those the run told of. */
+  const recorded = async (out: string, told: readonly TrainingEvent[]): Promise<string[]> => {
+    const records = parseMetrics(await readFile(join(out, "metrics.jsonl"), "utf8"));
+    const events = told.flatMap((event) => (event.kind === "record" ? [event.record] : []));
+    t.deepEqual(records.slice(records.length - events.length), events);
+    return records.map(({ kind, step }) => `${kind} ${step}`);
+  };
+  const EPOCHS = ["step 10", "epoch 10", "step 20", "epoch 20", "step 25", "epoch 25"];
+  const whole = await folder();
+  const trainer = await open({ out: whole, logEvery: 5 });
+  const { events } = await finish(trainer);
+  t.deepEqual(await recorded(whole, events), ["step 5", EPOCHS[0], EPOCHS[1], "step 15", ...EPOCHS.slice(2)]);
+  // Interrupted within an interval, at a step that is recorded anyway, at the end of an epoch, and at the very end.
+  const ends: readonly (readonly [number, readonly string[]])[] = [
+    [13, ["step 5", "step 10", "epoch 10", "step 13"]], [15, ["step 5", "step 10", "epoch 10", "step 15"]],
+    [20, ["step 5", "step 10", "epoch 10", "step 15", "step 20", "epoch 20"]],
+    [25, ["step 5", "step 10", "epoch 10", "step 15", "step 20", "epoch 20", "step 25", "epoch 25"]],
+  ];
+  for (const [at, expected] of ends) {
+    const out = await folder();
+    const controller = new AbortController();
+    const first = await open({ out, logEvery: 5, signal: controller.signal });
+    const seen: TrainingEvent[] = [];
+    for await (const event of first.run()) {
+      seen.push(event);
+      if (event.kind === "step" && event.step === at) controller.abort();
+    }
+    t.deepEqual(await recorded(out, seen), expected, `stopped at ${at}`);
+    const second = await open({ out, logEvery: 5, resume: true });
+    const rest = await finish(second);
+    const after = ["step 15", "step 20", "epoch 20", "step 25", "epoch 25"].filter((one) => !expected.includes(one));
+    t.deepEqual(await recorded(out, rest.events), [...expected, ...after], `resumed at ${at}`);
+    first.destroy();
+    second.destroy();
+  }
+  trainer.destroy();
+});
+
 test.serial("a folder that cannot be made is told before the device is opened; out: false keeps nothing", async (t) => {
   const out = await folder();
   await writeFile(join(out, "file"), "");

@@ -2,10 +2,11 @@
  * @file How a command ends: the exit codes, and what is printed for each kind of fault. A user's mistake never shows a
  * stack trace; ours says what to report.
  */
-import type { Diagnostic } from "../../dsl/diagnostics.js";
+import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
 import { InspectError } from "../inspect/error.js";
 import { CompilerBug } from "../ir/invariant.js";
+import { paintFor } from "./colour.js";
 
 /** 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc. */
 export const Exit = { done: 0, input: 1, usage: 2, device: 3, bug: 70 } as const;
@@ -31,12 +32,12 @@ export class CommandError extends Error {
   }
 }
 
-/** Mistakes in `.deit` text, with their rendered form: exit code 1. */
+/** Mistakes in `.deit` text: exit code 1. */
 export class DiagnosticsError extends Error {
   override readonly name = "DiagnosticsError";
   readonly diagnostics: readonly Diagnostic[];
-  constructor(rendered: string, diagnostics: readonly Diagnostic[]) {
-    super(rendered.trimEnd());
+  constructor(diagnostics: readonly Diagnostic[]) {
+    super(renderDiagnostics(diagnostics));
     this.diagnostics = diagnostics;
   }
 }
@@ -67,31 +68,35 @@ function systemFault(x: unknown): string | undefined {
 
 const write = (text: string): void => void process.stderr.write(text);
 
+/** Writes a fault as all are written: what it is, the sentence, and how to fix it on a line of its own. */
+function tell(title: string, message: string, help?: string): void {
+  const paint = paintFor(process.stderr);
+  write(`${paint("error", title)}: ${message}\n${help === undefined ? "" : `  ${paint("help", `help: ${help}`)}\n`}`);
+}
+
 /** Prints what went wrong to standard error and gives the exit code. */
 export function reportFault(error: unknown): ExitCode {
   if (process.env["DEITC_DEBUG"] === "1" && error instanceof Error) write(`${error.stack ?? error.message}\n`);
   if (error instanceof DeitcError) {
-    write(`error[${error.code}]: ${describeError(error)}\n`);
+    tell(`error[${error.code}]`, error.message, error.help);
     return error.exitKind === "device" ? Exit.device : Exit.input;
   }
   if (error instanceof DiagnosticsError) {
-    write(`${error.message}\n`);
+    write(`${renderDiagnostics(error.diagnostics, paintFor(process.stderr))}\n`);
     return Exit.input;
   }
   if (error instanceof CommandError || error instanceof UsageError || error instanceof InspectError) {
-    write(`error: ${error.message}\n${error.help === undefined ? "" : `  help: ${error.help}\n`}`);
+    tell("error", error.message, error.help);
     return error instanceof UsageError ? Exit.usage : Exit.input;
   }
   const fault = systemFault(error);
   if (fault !== undefined) {
-    write(`error: ${fault}\n`);
+    tell("error", fault);
     return Exit.input;
   }
-  const what = error instanceof CompilerBug
-    ? `internal error: invariant violated: ${error.message}` : describeError(error);
-  write(
-    `error[bug]: ${what}\n  This is a bug in deitc. Please report the command line, the .deit file, the output of\n`,
-  );
+  tell("error[bug]", error instanceof CompilerBug
+    ? `internal error: invariant violated: ${error.message}` : describeError(error));
+  write("  This is a bug in deitc. Please report the command line, the .deit file, the output of\n");
   write("  `deitc doctor`, and what the same command prints with DEITC_DEBUG=1 set.\n");
   return Exit.bug;
 }

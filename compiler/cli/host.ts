@@ -1,7 +1,7 @@
 /**
  * @file The front end's file access in Node: where imports may reach, and what a readable source is.
  */
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { MOST_CHARACTERS } from "../../dsl/limits.js";
@@ -99,6 +99,7 @@ export function nodeHost(modelsFolder: string = shippedModels(), workingFolder: 
   return {
     fileOf,
     read: (path) => readSource(fileOf(path)),
+    library: () => readdirSync(models).filter((name) => name.endsWith(".deit")).sort().map((name) => SHIPPED + name),
     resolve: (from, spec) => (from === undefined ? entry(spec) : imported(from, spec)),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../emit/version.js";
+import { paintFor } from "./colour.js";
 import { benchCommand } from "./commands/bench.js";
 import { checkCommand } from "./commands/check.js";
 import { compileCommand } from "./commands/compile.js";
@@ -29,7 +30,8 @@ Examples:
   deitc train recipe.deit
   deitc explain models/deit_ti.deit --memory
 
-Exit codes: 0 success, 1 invalid input, 2 wrong usage, 3 device error, 70 a bug in deitc.`;
+Exit codes: 0 success, 1 invalid input, 2 wrong usage, 3 device error, 70 a bug in deitc,
+130 or 143 ended by Ctrl-C or SIGTERM. NO_COLOR=1 turns colours off, FORCE_COLOR=1 on.`;
 
 /** Runs one command line. @param args without the program's name */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
@@ -45,6 +47,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     .version(VERSION)
     .addHelpText("after", EXAMPLES)
     .exitOverride()
+    .configureOutput({
+      outputError: (text, print) => print(text.replace(/^error/u, (word) => paintFor(process.stderr)("error", word))),
+    })
     .showHelpAfterError("(see --help)");
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program));
   try {

@@ -1,6 +1,7 @@
 /**
  * @file Progress of long work on standard error: a bar on a terminal, a line per interval elsewhere.
  */
+import { clearedOnSignal, redraws } from "../../runtime/node/last_line.js";
 import { ProgressLine } from "../../runtime/node/progress_line.js";
 
 /** Seconds before a step is told where there is no terminal. */
@@ -35,12 +36,22 @@ export class Progress {
   }
 }
 
-/** Shows what is going on while one long step runs: on a terminal at once, elsewhere once, when it takes long. */
-export async function withStatus<T>(text: string, work: () => Promise<T>): Promise<T> {
-  if (process.stderr.isTTY === true) {
-    process.stderr.write(`\r\x1b[K${text} …`);
-    return work().finally(() => void process.stderr.write("\r\x1b[K"));
+/**
+ * Shows what is going on while one long step runs: on a terminal at once, elsewhere once, when it takes long.
+ * @param blocks whether the work keeps this thread busy. No signal would be heard until its end, so Ctrl-C is left to
+ * the system, which ends the process immediately and leaves the line.
+ */
+export async function withStatus<T>(text: string, work: () => Promise<T>, blocks = false): Promise<T> {
+  const { stderr } = process;
+  if (redraws(stderr)) {
+    const clear = (): void => void stderr.write("\r\x1b[K");
+    stderr.write(`\r\x1b[K${text} …`);
+    const release = blocks ? () => undefined : clearedOnSignal(clear);
+    return work().finally(() => {
+      release();
+      clear();
+    });
   }
-  const timer = setTimeout(() => void process.stderr.write(`${text} …\n`), 1000 * INTERVAL);
+  const timer = setTimeout(() => void stderr.write(`${text} …\n`), 1000 * INTERVAL);
   return work().finally(() => clearTimeout(timer));
 }

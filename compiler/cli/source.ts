@@ -1,26 +1,31 @@
 /** @file From a path on the command line to a checked program; all mistakes become one fault. */
-import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
+import type { Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
-import { loadProgram } from "../../dsl/resolve.js";
+import { loadProgram, type Loaded } from "../../dsl/resolve.js";
 import type { CompileOptions } from "../pipeline.js";
-import { DiagnosticsError } from "./exit.js";
+import { CommandError, DiagnosticsError } from "./exit.js";
 import { nodeHost, type NodeHost } from "./host.js";
 import { modelsFolder } from "./package.js";
 
 /** Throws a DiagnosticsError unless there is nothing to report. */
 export function refuse(diagnostics: readonly Diagnostic[]): void {
-  if (diagnostics.length > 0) throw new DiagnosticsError(renderDiagnostics(diagnostics), diagnostics);
+  if (diagnostics.length > 0) throw new DiagnosticsError(diagnostics);
 }
 
 /** File access relative to the current folder. */
 export const sourceHost = (): NodeHost => nodeHost(modelsFolder());
 
+/** Reads `file` and all it imports: what is sound of it, and what is wrong. */
+export async function readSources(file: string): Promise<Loaded> {
+  const { language } = await import("../index.js");
+  return loadProgram(file, sourceHost(), language());
+}
+
 /** Reads `file` and all it imports. @throws DiagnosticsError */
 export async function readProgram(file: string): Promise<Program> {
-  const { language } = await import("../index.js");
-  const { program, diagnostics } = loadProgram(file, sourceHost(), language());
+  const { program, diagnostics } = await readSources(file);
   refuse(diagnostics);
-  if (!program) throw new DiagnosticsError(`error: ${file} cannot be read\n`, []);
+  if (!program) throw new CommandError(`${file} cannot be read`);
   return program;
 }
 
@@ -35,6 +40,6 @@ export function compiledOr<Result, Options extends CompileOptions>(
 ): Result {
   const { compiled, diagnostics } = compile(program, target, { ...options, verify: verifiesPasses() });
   refuse(diagnostics);
-  if (!compiled) throw new DiagnosticsError(`error: ${program.entry.path} was not compiled\n`, []);
+  if (!compiled) throw new CommandError(`${program.entry.path} was not compiled`);
   return compiled;
 }

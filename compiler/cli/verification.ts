@@ -110,9 +110,9 @@ async function verifyFamily(compiled: Compiled, family: FamilyName, setting: Set
   const parameters = tensorsOf(compiled.manifest.parameters, taps.parameters);
   const how = { batch, inputs: new Map(given), parameters, precision: "f64" as const };
   // The tensors inside are those of the graph the kernels were made from; the outputs those of the text.
-  const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)));
+  const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)), true);
   const meant = await withStatus("interpreting in float64", () =>
-    Promise.resolve(interpret(compiled.model.graph, how)));
+    Promise.resolve(interpret(compiled.model.graph, how)), true);
   const check = (
     name: string, output: boolean, actual: ArrayLike<number> = [], expected: Tensor | undefined,
   ): Compared => {

@@ -19,7 +19,7 @@ export function preprocessOf(frame: Frame, header: ReadonlyMap<string, Value>): 
   }
   frame.fail("wrong_type", {
     text: `\`preprocess\` must be [size, resize, mean, std] with size at most resize, got ${show(value)}`,
-    help: "as in `preprocess = [224, 256, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]`",
+    help: "for example, write `preprocess = [224, 256, [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]`",
   }, frame.span);
   return undefined;
 }

@@ -31,7 +31,7 @@ export async function openArtifact(folder: string | URL): Promise<Definition> {
   }
   if (!isArtifact(manifest)) {
     throw new FileError("it is not a manifest of this version of deitc", {
-      file, fault: "not-recognized", help: "compile the folder again with the deitc that is installed",
+      file, fault: "not_recognized", help: "compile the folder again with the deitc that is installed",
     });
   }
   return {

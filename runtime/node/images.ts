@@ -28,7 +28,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
     const { format, width, height } = await sharp(bytes, options).metadata();
     if (!accepted.includes(format)) {
       const help = "supported formats: JPEG, PNG and WebP";
-      throw new ImageError(`${format} images are not supported`, { file: name, fault: "not-recognized", help });
+      throw new ImageError(`${format} images are not supported`, { file: name, fault: "not_recognized", help });
     }
     if (width * height > MOST_PIXELS) {
       throw new ImageError(`${width} × ${height} pixels exceed the limit of ${showCount(MOST_PIXELS)}`, {
@@ -39,7 +39,7 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
       .removeAlpha().toColourspace("srgb").raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     if (info.channels !== 3) {
-      throw new ImageError(`it decodes to ${info.channels} channels`, { file: name, fault: "not-recognized" });
+      throw new ImageError(`it decodes to ${info.channels} channels`, { file: name, fault: "not_recognized" });
     }
     return { data, width: info.width, height: info.height };
   } catch (error) {
@@ -53,7 +53,7 @@ function decodeError(error: unknown, name: string): ImageError {
   const cause = text.split("\n").map((line) => line.trim()).filter((line) => line !== "").join("; ");
   if (/unsupported image format/iu.test(cause)) {
     return new ImageError("not an image, or of an unsupported format", {
-      file: name, fault: "not-recognized", help: "supported formats: JPEG, PNG and WebP", cause: error,
+      file: name, fault: "not_recognized", help: "supported formats: JPEG, PNG and WebP", cause: error,
     });
   }
   const fault = /premature|truncated|end of|not enough|unexpected end/iu.test(cause) ? "truncated" : "malformed";

@@ -1,6 +1,7 @@
 /** @file How far long work is: a bar on a terminal, a line per interval elsewhere. */
 
 import { SingleBar } from "cli-progress";
+import { clearedOnSignal, redraws } from "./last_line.js";
 
 /** Seconds before a bar is drawn or drawn again, and between lines where there is no terminal. */
 const REDRAW = 0.1;
@@ -54,6 +55,7 @@ export class ProgressLine {
   #began: { readonly at: number; readonly done: number } | undefined;
   #shown: number;
   #bar: Bar | undefined;
+  #release: () => void = () => undefined;
 
   constructor(total: number, {
     label = "", count = (done, of) => `${done}/${of}`, eager = false,
@@ -69,7 +71,7 @@ export class ProgressLine {
   update(done: number, facts: readonly string[] = [], note = ""): void {
     const now = this.#clock();
     if (done > 0) this.#began ??= { at: now, done };
-    const terminal = this.#stream.isTTY === true;
+    const terminal = redraws(this.#stream);
     // A bar that is on the screen redraws itself, as often as the eye wants it.
     if (this.#bar === undefined && now - this.#shown < (terminal ? REDRAW : INTERVAL)) return;
     const parts = [this.#count(done, this.#total), ...facts, this.#left(done, now), note];
@@ -82,10 +84,11 @@ export class ProgressLine {
       // The label is no part of the format: it may hold braces.
       format: "{label}[{bar}]  {text}", barsize: BAR, barCompleteChar: "#", barIncompleteChar: " ",
       stream: this.#stream, fps: 1 / REDRAW, clearOnComplete: true,
-      // What Ctrl-C would have to put back is left as it is: the cursor, the wrapping and what the signal does.
+      // The cursor and the wrapping are left as they are: nothing has to be put back.
       hideCursor: null, linewrap: true, gracefulExit: false,
     });
     this.#bar.start(this.#total, done, { label, text });
+    this.#release = clearedOnSignal(() => this.end());
   }
 
   /** Prints a line above the bar. */
@@ -98,6 +101,7 @@ export class ProgressLine {
   end(): void {
     this.#bar?.stop();
     this.#bar = undefined;
+    this.#release();
   }
 
   #left(done: number, now: number): string {

@@ -116,7 +116,7 @@ async function openState(access: RandomAccess): Promise<OpenState> {
   const { metadata } = file;
   if (metadata.get("format") !== FORMAT) {
     throw new WeightsError("this is not a training state", {
-      file: access.name, fault: "not-recognized", help: "name the folder of the run, or its state.safetensors",
+      file: access.name, fault: "not_recognized", help: "name the folder of the run, or its state.safetensors",
     });
   }
   const step = Number(metadata.get("step"));

@@ -67,7 +67,7 @@ function isSafetensors(head: Uint8Array): boolean {
 
 /**
  * Opens safetensors and PyTorch files (zip and legacy) by their content. Throws `WeightsError` with fault `truncated`,
- * `malformed`, `refused` or `not-recognized`.
+ * `malformed`, `refused` or `not_recognized`.
  */
 export async function openCheckpoint(file: RandomAccess, options: CheckpointOptions = {}): Promise<Checkpoint> {
   if (file.size === 0) throw fault(file, "truncated", "the file is empty", "download or copy the file again");
@@ -78,14 +78,14 @@ export async function openCheckpoint(file: RandomAccess, options: CheckpointOpti
   }
   if (isSafetensors(head)) return fromSafetensors(file, options);
   const other = otherFormats.find(({ prefix }) => startsWith(head, prefix));
-  if (other !== undefined) throw fault(file, "not-recognized", `this is ${other.what}`, other.help);
-  throw fault(file, "not-recognized", "neither a safetensors file nor a PyTorch checkpoint",
+  if (other !== undefined) throw fault(file, "not_recognized", `this is ${other.what}`, other.help);
+  throw fault(file, "not_recognized", "neither a safetensors file nor a PyTorch checkpoint",
     "give a .safetensors, .pth, .pt, .th or .bin file; its name does not matter, its content does");
 }
 
 async function fromSafetensors(file: RandomAccess, options: CheckpointOptions): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(file);
-  if (options.ema === true) throw fault(file, "not-recognized", "a safetensors file does not contain a moving average");
+  if (options.ema === true) throw fault(file, "not_recognized", "a safetensors file does not contain a moving average");
   return { file: file.name, format: "safetensors", tensors: byName(file, tensors), metadata, notes: [] };
 }
 
@@ -127,7 +127,7 @@ function fromPytorch(file: RandomAccess, { format, value }: PytorchFile, options
   if (options.ema === true) {
     if (average === undefined) {
       const looked = averageKeys.map((key) => `'${key}'`).join(" or ");
-      throw fault(file, "not-recognized", `the moving average was asked for, but the file has no ${looked}`);
+      throw fault(file, "not_recognized", `the moving average was asked for, but the file has no ${looked}`);
     }
     tensors = average.tensors;
     notes.push(`used the moving average of the weights, '${average.key}'`);
@@ -136,7 +136,7 @@ function fromPytorch(file: RandomAccess, { format, value }: PytorchFile, options
     if (average !== undefined) notes.push(`the file also holds a moving average, '${average.key}': not used`);
   }
   if (tensors === undefined) {
-    throw fault(file, "not-recognized", "a PyTorch file, but without a state dict (a dictionary of tensors)",
+    throw fault(file, "not_recognized", "a PyTorch file, but without a state dict (a dictionary of tensors)",
       "save model.state_dict()");
   }
   return {

@@ -182,7 +182,7 @@ export async function readPytorchZip(file: RandomAccess): Promise<PytorchFile> {
   const pickles = [...entries.values()].filter(({ name }) => /(^|\/)data\.pkl$/u.test(name));
   const [main] = pickles;
   if (main === undefined || pickles.length > 1) {
-    throw fault(file, "not-recognized", "a zip archive, but not a PyTorch checkpoint (it has no data.pkl of its own)");
+    throw fault(file, "not_recognized", "a zip archive, but not a PyTorch checkpoint (it has no data.pkl of its own)");
   }
   const root = main.name.slice(0, -"data.pkl".length);
   if (entries.has(`${root}constants.pkl`)) {
@@ -262,7 +262,7 @@ async function parseLegacy(file: RandomAccess, bytes: Uint8Array): Promise<Pytor
   const magic = readPickle(bytes, 0, plain);
   const protocol = readPickle(bytes, magic.end, plain);
   if (magic.value !== LEGACY_MAGIC || protocol.value !== LEGACY_PROTOCOL) {
-    throw fault(file, "not-recognized", "a pickle, but not a PyTorch checkpoint (its magic number is missing)");
+    throw fault(file, "not_recognized", "a pickle, but not a PyTorch checkpoint (its magic number is missing)");
   }
   const system = readPickle(bytes, protocol.end, plain);
   if (!(system.value instanceof Map) || system.value.get("little_endian") !== true) {

@@ -1,9 +1,11 @@
 /** @file `deitc check`: reads and checks files without writing anything. */
 import { Command } from "commander";
-import type { Diagnostic } from "../../../dsl/diagnostics.js";
+import type { Diagnostic, Paint } from "../../../dsl/diagnostics.js";
 import type { Program } from "../../../dsl/program.js";
+import type { Loaded } from "../../../dsl/resolve.js";
 import type { ElaboratedRecipe } from "../../train/recipe.js";
 import type { Graph } from "../../ir/graph.js";
+import { paintFor } from "../colour.js";
 import { examples, printJsonValue, type Finish } from "../command.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { showCount } from "../table.js";
@@ -13,12 +15,15 @@ interface Options {
   readonly json?: boolean;
 }
 
-/** What is found of one declaration: `status` is "base" for one that only others complete. */
+/**
+ * What is found of one declaration: `status` is "base" for one that only others complete, "unchecked" for one that uses
+ * something with errors.
+ */
 interface Checked {
   readonly file: string;
   readonly kind: "block" | "model" | "recipe";
   readonly name: string;
-  readonly status: "ok" | "base" | "wrong";
+  readonly status: "ok" | "base" | "wrong" | "unchecked";
   /** Trained parameters and their tensors, of models and recipes that are sound. */
   readonly parameters?: number;
   readonly tensors?: number;
@@ -48,25 +53,20 @@ export const checkCommand = (finish: Finish): Command =>
     .action(async (files: string[], options: Options) => finish(await check(files, options)));
 
 async function check(files: readonly string[], options: Options): Promise<ExitCode> {
-  const [{ diagnosticJson, renderDiagnostics }, { readProgram }] = await Promise.all([
+  const [{ diagnosticJson }, { readSources }] = await Promise.all([
     import("../../../dsl/diagnostics.js"), import("../source.js"),
   ]);
   const declarations: Checked[] = [];
   const diagnostics: Diagnostic[] = [];
   for (const file of files) {
-    let found: CheckedFile;
-    try {
-      found = await checkFile(file, await readProgram(file), options.target);
-    } catch (error) {
-      if (!(error instanceof DiagnosticsError)) throw error;
-      found = { declarations: [], diagnostics: error.diagnostics };
-    }
+    const found = await checkFile(file, await readSources(file), options.target);
     declarations.push(...found.declarations);
     if (!options.json) {
-      process.stdout.write(linesOf(found).map((line) => `${file}: ${line}\n`).join(""));
+      const paint = paintFor(process.stdout);
+      process.stdout.write(linesOf(found, paint).map((line) => `${file}: ${line}\n`).join(""));
       if (found.diagnostics.length > 0) {
         if (diagnostics.length > 0) process.stderr.write("\n");
-        reportFault(new DiagnosticsError(renderDiagnostics(found.diagnostics), found.diagnostics));
+        reportFault(new DiagnosticsError(found.diagnostics));
       }
     }
     diagnostics.push(...found.diagnostics);
@@ -75,23 +75,32 @@ async function check(files: readonly string[], options: Options): Promise<ExitCo
   return diagnostics.length > 0 ? Exit.input : Exit.done;
 }
 
-/** Elaborates every model and every recipe of a program, or the one named. */
-async function checkFile(file: string, program: Program, target: string | undefined): Promise<CheckedFile> {
+/** Elaborates every model and every recipe that nothing is known to be wrong with yet, or the one named. */
+async function checkFile(file: string, read: Loaded, target: string | undefined): Promise<CheckedFile> {
   const [{ Diagnostics, diagnose }, { checkModel, checkRecipe }] = await Promise.all([
     import("../../../dsl/diagnostics.js"), elaborators(),
   ]);
   const all = new Diagnostics();
-  const names = (list: readonly { readonly declaration: { readonly name: { readonly text: string } } }[]): string[] =>
-    list.map(({ declaration }) => declaration.name.text).filter((name) => target === undefined || name === target);
-  const [models, recipes] = [names(program.models), names(program.recipes)];
-  if (target !== undefined && models.length + recipes.length === 0) {
-    const known = [...program.models, ...program.recipes].map(({ declaration }) => declaration.name.text);
+  all.addAll(read.diagnostics);
+  const { sound: program } = read;
+  if (program === undefined) return { declarations: [], diagnostics: all.list() };
+  const leftOut = read.leftOut.map(({ declaration: { kind, name }, faulty }): Found =>
+    ({ kind, name: name.text, status: faulty ? "wrong" : "unchecked", diagnostics: [] }));
+  const known = [
+    ...[...program.models, ...program.recipes].map(({ declaration }) => declaration.name.text),
+    ...leftOut.filter(({ kind }) => kind !== "block").map(({ name }) => name),
+  ];
+  if (target !== undefined && !known.includes(target)) {
     const start = { source: program.entry, start: 0, end: 0 };
     all.add(diagnose("unknown_target", { name: target, path: program.entry.path, known }, start));
   }
+  const names = (list: readonly { readonly declaration: { readonly name: { readonly text: string } } }[]): string[] =>
+    list.map(({ declaration }) => declaration.name.text).filter((name) => target === undefined || name === target);
   const declared = [
     ...names(program.blocks).map((name): Found => ({ kind: "block", name, status: "ok", diagnostics: [] })),
-    ...models.map((name) => checkModel(program, name)), ...recipes.map((name) => checkRecipe(program, name)),
+    ...names(program.models).map((name) => checkModel(program, name)),
+    ...names(program.recipes).map((name) => checkRecipe(program, name)),
+    ...leftOut.filter(({ name }) => target === undefined || name === target),
   ];
   for (const { diagnostics } of declared) all.addAll(diagnostics);
   return { declarations: declared.map(({ diagnostics: _, ...rest }) => ({ file, ...rest })), diagnostics: all.list() };
@@ -146,22 +155,26 @@ function factsOf({ instances, settings, classes }: ElaboratedRecipe): readonly s
 }
 
 /** A line a model and a recipe, one for all blocks. */
-function linesOf({ declarations, diagnostics }: CheckedFile): readonly string[] {
-  const blocks = declarations.filter(({ kind }) => kind === "block").map(({ name }) => name);
-  const others = declarations.filter(({ kind }) => kind !== "block");
-  const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one)}`);
+function linesOf({ declarations, diagnostics }: CheckedFile, paint: Paint): readonly string[] {
+  const isSoundBlock = ({ kind, status }: Checked): boolean => kind === "block" && status === "ok";
+  const blocks = declarations.filter(isSoundBlock).map(({ name }) => name);
+  const others = declarations.filter((one) => !isSoundBlock(one));
+  const lines = others.map((one) => `${one.kind} ${one.name}: ${said(one, paint)}`);
   if (blocks.length > 0) {
-    lines.unshift(`block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}: names OK, shapes are checked in the ` +
-      "models that call them");
+    const names = `block${blocks.length === 1 ? "" : "s"} ${blocks.join(", ")}`;
+    lines.unshift(`${names}: names ${paint("ok", "OK")}, shapes are checked in the models that call them`);
   }
   return lines.length === 0 && diagnostics.length === 0 ? ["no declarations"] : lines;
 }
 
-function said({ kind, status, parameters = 0, tensors = 0, facts = [] }: Checked): string {
-  if (status === "wrong") return "wrong";
+function said(
+  { kind, status, parameters = 0, tensors = 0, facts = [] }: Checked, paint: Paint,
+): string {
+  if (status === "wrong") return paint("error", "wrong");
+  if (status === "unchecked") return "not checked, because something it uses is wrong";
   if (status === "base") return `a base, checked where another ${kind} extends it`;
   const count = `${showCount(parameters)} ${kind === "recipe" ? "trained parameters" : "parameters"} in ` +
     `${tensors} tensor${tensors === 1 ? "" : "s"}`;
   const [first, ...rest] = facts;
-  return ["OK", ...(first === undefined ? [] : [first]), count, ...rest].join(", ");
+  return [paint("ok", "OK"), ...(first === undefined ? [] : [first]), count, ...rest].join(", ");
 }

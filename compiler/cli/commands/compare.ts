@@ -58,7 +58,7 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
   if (options.predictions !== undefined && dataset.files === undefined) {
     throw new UsageError("--predictions lists files: it needs a folder of images as --data");
   }
-  const candidates = await withStatus("compiling", () => compileAll(given, dataset, options));
+  const candidates = await withStatus("compiling", () => compileAll(given, dataset, options), true);
   const { openDevice } = await import("../../../runtime/node/adapters.js");
   const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
   try {

@@ -93,7 +93,7 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
   if (foreign !== undefined) {
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
-  const recipe = await withStatus("compiling", () => openRecipe(path, options));
+  const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
   const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);

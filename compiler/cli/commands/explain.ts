@@ -1,23 +1,22 @@
-/** @file `deitc explain`: an op, an error code, or everything the compiler decided about a model or a recipe. */
+/** @file `deitc explain`: a name, or everything that the compiler decided about a model or a recipe. */
 import { Command } from "commander";
 import type { FamilyName } from "../../../runtime/manifest.js";
 import { isTraining } from "../../../runtime/training.js";
 import type { CompiledArtifact } from "../../artifact.js";
-import type { OpRecord } from "../../ir/op.js";
 import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
 import { examples, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
 import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { families } from "../model.js";
 import { readProgram } from "../source.js";
-import { table } from "../table.js";
 
 export const explainCommand = (finish: Finish): Command =>
   withSelection(new Command("explain")
     .description(
-      "Explains an op, an error code, a model or a recipe: its kernels, what was fused and what was not, its memory.",
+      "Explains a name (an op, an error code, a part of recipes, or a block, model or recipe of the library), or a " +
+      "model or recipe of a file: its kernels, what was fused and what was not, its memory.",
     )
-    .argument("<what>", "an op's name, an error code, FILE.deit, FILE.deit:NAME, or a compiled folder"))
+    .argument("<what>", "a name, FILE.deit, FILE.deit:NAME, or a compiled folder"))
     .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
     .option("--kernel <name>",
       "print the WGSL of kernels whose name or path contains this, or of GRAPH/FAMILY/KERNEL")
@@ -28,48 +27,17 @@ export const explainCommand = (finish: Finish): Command =>
     .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
-      "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain models/deit_ti.deit --memory",
+      "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain adamw", "deitc explain layer_norm",
+      "deitc explain models/deit_ti.deit --memory",
       "deitc explain models/deit_ti.deit --kernel attn.qkv --family scalar,tiled",
       "deitc explain models/shapes.deit --memory", "deitc explain recipe.deit:hard --kernel train/tiled/matmul_head",
     ))
     .action(async (what: string, options: ExplainOptions) => {
-      const text = (await explainName(what)) ?? (await explainFile(what, options));
+      const isName = !/[./\\]/.test(what) && !isFolder(what);
+      const text = isName ? (await import("./explain_name.js")).explainName(what) : await explainFile(what, options);
       if (text !== "") process.stdout.write(text);
       finish(Exit.done);
     });
-
-/** Text of an op or an error code; undefined for what can only be a file. */
-async function explainName(what: string): Promise<string | undefined> {
-  if (/[./\\]/.test(what)) return undefined;
-  const [{ OPS }, { FUNCTIONS }, { isCode, messages }, { suggest }] = await Promise.all([
-    import("../../ops/index.js"), import("../../elaborate/index.js"),
-    import("../../../dsl/messages.js"), import("../../../dsl/suggest.js"),
-  ]);
-  const op = OPS.get(what);
-  if (op) return explainOp(op);
-  const builtin = FUNCTIONS.get(what);
-  if (builtin) return `${builtin.name}${builtin.signature}\n\nComputed while the model is compiled.\n`;
-  if (isCode(what)) return `error[${what}]\n\n${messages[what].explain}\n`;
-  if (isFolder(what)) return undefined;
-  const near = suggest(
-    what, [...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages)], "ops, functions and codes",
-  );
-  throw new CommandError(`\`${what}\` is not an operation, an error code or a .deit file`, near);
-}
-
-function explainOp(op: OpRecord): string {
-  const gradients = new Map<unknown, string>([["none", "none"], ["expand", "from its expansion"]]);
-  const gradient = gradients.get(op.gradient) ?? "its own rule";
-  const computed = op.scalar ?? op.evaluate ?? op.fold;
-  const meaning = op.expand ? "defined by simpler ops" : computed ? "a reference in TypeScript" : "given by its kind";
-  const operands = ["a", "b", "c"].slice(0, Math.max(1, op.samples[0]?.inputs.length ?? 1));
-  const wgsl = op.wgsl?.(...operands);
-  const rows = [
-    ["kind", op.kind], ["meaning", meaning], ["gradient", gradient], ...(wgsl === undefined ? [] : [["WGSL", wgsl]]),
-    ...(op.internal ? [["", "created by the compiler; not callable from .deit files"]] : []),
-  ];
-  return `${op.name}${op.signature}\n\n${op.doc}\n\n${table(rows)}`;
-}
 
 async function explainFile(path: string, options: ExplainOptions): Promise<string> {
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);

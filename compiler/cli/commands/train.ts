@@ -1,6 +1,7 @@
 /** @file `deitc train`: a recipe to a trained model, with a bar, checkpoints, records and a report. */
 import { join } from "node:path";
 import { Command } from "commander";
+import { redraws } from "../../../runtime/node/last_line.js";
 import type { Trainer, TrainerOptions } from "../../../runtime/node/train/trainer.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, wholeNumber, type Finish } from "../command.js";
@@ -46,10 +47,12 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: Options): Promise<void> {
-  const recipe = await withStatus("compiling", () => openRecipe(path, options));
+  const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
-  using interrupt = onInterrupt(() => say("\nstopping after this step; press Ctrl-C again to quit immediately"));
+  // On a terminal the line holds what it shows of Ctrl-C.
+  const anew = redraws(process.stderr) ? "\r\x1b[K" : "\n";
+  using interrupt = onInterrupt(() => say(`${anew}stopping after this step; press Ctrl-C again to quit immediately`));
   const { Trainer } = await import("../../../runtime/node/train/trainer.js");
   const notes: string[] = [];
   const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {

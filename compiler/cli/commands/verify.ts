@@ -7,6 +7,7 @@ import {
   amount, examples, leftOut, printJsonValue, wholeNumber, withLeftOut, type Finish, type LeftOut,
 } from "../command.js";
 import { compileModelOf, pathParts } from "../artifact.js";
+import { paintFor } from "../colour.js";
 import { Exit, type ExitCode } from "../exit.js";
 import { families, withRunOptions, type RunOptions } from "../model.js";
 import { readProgram } from "../source.js";
@@ -42,7 +43,12 @@ async function verify(path: string, options: Options): Promise<ExitCode> {
     compileModelOf(program, selection, { without });
   const found = await verifyOn(await compile(leftOut(options)), compile, options);
   if (options.json) printJsonValue(found);
-  else process.stdout.write(report(found));
+  else {
+    const paint = paintFor(process.stdout);
+    // After the columns are laid out, which colours would be counted in.
+    const text = report(found).replace(/^(?:ok|WRONG)\b/gmu, (word) => paint(word === "ok" ? "ok" : "error", word));
+    process.stdout.write(text);
+  }
   return found.wrong > 0 ? Exit.device : Exit.done;
 }
 

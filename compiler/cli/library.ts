@@ -1,0 +1,75 @@
+/** @file The shipped models as a library: what they declare by a name, and where they use something. */
+import type * as ast from "../../dsl/ast.js";
+import { parse } from "../../dsl/parse.js";
+import type { Declared } from "../../dsl/program.js";
+import { loadProgram } from "../../dsl/resolve.js";
+import { showLine, textOf } from "../../dsl/source.js";
+import { eachBodyExpr, eachExpr, eachStatement } from "../../dsl/walk.js";
+import { language } from "../index.js";
+import { sourceHost } from "./source.js";
+
+/** Longest example that fits a line. */
+const LONGEST = 88;
+
+/** The files of the library. */
+export class Library {
+  readonly #host = sourceHost();
+  readonly #files: readonly { readonly spec: string; readonly file: ast.File }[];
+
+  constructor() {
+    this.#files = (this.#host.library?.() ?? []).flatMap((spec) => {
+      const resolved = this.#host.resolve(undefined, spec);
+      const found = "path" in resolved ? this.#host.read(resolved.path) : { error: "not_found" };
+      return "text" in found ? [{ spec, file: parse({ path: spec, text: found.text }).file }] : [];
+    });
+  }
+
+  /** Every name that it declares. */
+  names(): readonly string[] {
+    return this.#files.flatMap(({ file }) => file.declarations.map(({ name }) => name.text));
+  }
+
+  /** All declarations of a name, each with the file it is imported from. */
+  declared(name: string): readonly { readonly spec: string; readonly declared: Declared }[] {
+    return this.#files.filter(({ file }) => file.declarations.some((one) => one.name.text === name)).flatMap(
+      ({ spec }) => {
+        const { program } = loadProgram(spec, this.#host, language());
+        const all: readonly Declared[] = program ? [...program.blocks, ...program.models, ...program.recipes] : [];
+        return all.filter(({ declaration }) => declaration.name.text === name).map((declared) => ({ spec, declared }));
+      });
+  }
+
+  /** The shortest line that calls `name`, with its place. */
+  use(name: string): string | undefined {
+    const found: ast.Span[] = [];
+    const calls = (expr: ast.Expr): boolean => {
+      let is = false;
+      eachExpr(expr, (one) => (is ||= one.kind === "call" && one.callee.text === name));
+      return is;
+    };
+    const body = (statements: ast.Body): void => eachStatement(statements, (statement) => {
+      if (statement.kind === "for" || statement.kind === "if") return;
+      eachBodyExpr({ statements: [statement], span: statement.span }, (expr) => {
+        if (expr.kind === "call" && expr.callee.text === name) found.push(statement.span);
+      });
+    });
+    for (const declaration of this.#files.flatMap(({ file }) => file.declarations)) {
+      if (declaration.kind === "block") body(declaration.body);
+      if (declaration.kind === "model" && declaration.definition !== undefined) body(declaration.definition.body);
+      for (const member of declaration.kind === "recipe" ? declaration.members : []) {
+        if (member.kind === "function") body(member.body);
+        if (member.kind === "value" && calls(member.value)) found.push(...itemsOf(member, calls));
+      }
+    }
+    const [first] = found.map((span) => ({ span, text: textOf(span).replace(/\s+/g, " ") }))
+      .filter(({ text }) => text.length <= LONGEST).sort((a, b) => a.text.length - b.text.length);
+    return first && `${first.text}  (${showLine(first.span)})`;
+  }
+}
+
+/** Where a member of a recipe calls something: the item of a list, or the whole member. */
+function itemsOf(
+  { value, span }: Extract<ast.Member, { kind: "value" }>, calls: (expr: ast.Expr) => boolean,
+): readonly ast.Span[] {
+  return value.kind === "list" ? value.items.filter(calls).map((item) => item.span) : [span];
+}
