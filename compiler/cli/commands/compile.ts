@@ -121,8 +121,8 @@ function summary({ manifest }: Compiled): { parameters: number; kernels: Readonl
 /** `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the two drawings. */
 async function writeDump(folder: string, compiled: Compiled): Promise<void> {
   const { writeFileSync } = await import("node:fs");
-  const [{ drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("../../inspect/svg.js"), import("../folder.js"),
+  const [{ drawGraph }, { drawPlan }, { makeFolder }] = await Promise.all([
+    import("../../inspect/picture.js"), import("../../inspect/storage.js"), import("../folder.js"),
   ]);
   makeFolder(folder);
   let before: string | undefined;
@@ -132,7 +132,8 @@ async function writeDump(folder: string, compiled: Compiled): Promise<void> {
     writeFileSync(join(folder, name), text === before ? "unchanged\n" : text);
     before = text;
   });
-  writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
+  const pictured = { ...compiled, name: compiled.manifest.name, images: 1 };
+  writeFileSync(join(folder, "graph.svg"), drawGraph(pictured, "tiled"));
   for (const family of TARGET_NAMES) writeFileSync(join(folder, `plan-${family}.svg`), drawPlan(compiled, family));
 }
 

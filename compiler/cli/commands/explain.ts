@@ -2,6 +2,7 @@
 import type { ExplainOptions } from "./explain_options.js";
 import { Command } from "commander";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
+import { pathOf } from "../../fuse/fusion.js";
 import type { OpRecord } from "../../ir/op.js";
 import type { Compiled } from "../../pipeline.js";
 import type { Program } from "../../../dsl/program.js";
@@ -111,11 +112,13 @@ async function explainModel(compiled: Compiled, options: ExplainOptions): Promis
 }
 
 async function draw(folder: string, compiled: Compiled, names: readonly FamilyName[]): Promise<void> {
-  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
+  const [{ writeFileSync }, { join }, { drawGraph }, { drawPlan }, { makeFolder }] = await Promise.all([
+    import("node:fs"), import("node:path"), import("../../inspect/picture.js"), import("../../inspect/storage.js"),
+    import("../folder.js"),
   ]);
   makeFolder(folder);
-  writeFileSync(join(folder, "graph.svg"), drawGraph(compiled));
+  const pictured = { ...compiled, name: compiled.manifest.name, images: 1 };
+  writeFileSync(join(folder, "graph.svg"), drawGraph(pictured, names[0] ?? "tiled"));
   for (const name of names) writeFileSync(join(folder, `plan-${name}.svg`), drawPlan(compiled, name));
 }
 
@@ -169,7 +172,7 @@ function forJson({ manifest, fusion, firings }: Compiled): unknown {
   return {
     model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
     kernels: fusion.kernels.map(
-      ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) }),
+      (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) }),
     ),
     stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
     rules: Object.fromEntries(firings), steps: stepCounts(manifest),

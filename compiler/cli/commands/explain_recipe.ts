@@ -3,6 +3,7 @@ import type { Program } from "../../../dsl/program.js";
 import { membersOf } from "../../../dsl/recipe.js";
 import type { FamilyName, Size } from "../../../runtime/manifest.js";
 import type { Argument, CallSetting, Count, TrainingManifest } from "../../../runtime/training.js";
+import { pathOf } from "../../fuse/fusion.js";
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
@@ -237,13 +238,15 @@ function kernelText(recipe: CompiledRecipe, part: string, families: readonly Fam
 }
 
 async function draw(folder: string, recipe: CompiledRecipe, families: readonly FamilyName[]): Promise<void> {
-  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
+  const [{ writeFileSync }, { join }, { drawGraph }, { drawPlan }, { makeFolder }] = await Promise.all([
+    import("node:fs"), import("node:path"), import("../../inspect/picture.js"), import("../../inspect/storage.js"),
+    import("../folder.js"),
   ]);
   makeFolder(folder);
   for (const [name, graph] of graphsOf(recipe)) {
     const drawn = { ...graph, manifest: { name: `${recipe.manifest.name}, ${name}` } };
-    writeFileSync(join(folder, `${name}-graph.svg`), drawGraph(drawn));
+    const pictured = { ...graph, name: drawn.manifest.name, images: passImages(recipe.manifest) };
+    writeFileSync(join(folder, `${name}-graph.svg`), drawGraph(pictured, families[0] ?? "tiled"));
     for (const family of families) writeFileSync(join(folder, `${name}-plan-${family}.svg`), drawPlan(drawn, family));
   }
 }
@@ -266,7 +269,7 @@ function forJson(recipe: CompiledRecipe, loss: string, families: readonly Family
     data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(recipe),
     graphs: Object.fromEntries(graphsOf(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
       kernels: fusion.kernels.map(
-        ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
+        (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) })),
       stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
       held: refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
       rules: Object.fromEntries(firings),
