@@ -28,8 +28,8 @@ export interface Link {
   readonly to: string;
   /** Room for a text beside it. */
   readonly label?: Size;
-  /** On the way that the eye follows: kept short and straight. */
-  readonly main: boolean;
+  /** Beside the way that the eye follows, which is kept short and straight. */
+  readonly skips: boolean;
 }
 
 /** A link's way, and the middle of its label. */
@@ -45,7 +45,7 @@ export interface Layout {
   readonly routes: readonly Route[];
 }
 
-const GAPS = { ranksep: 46, nodesep: 26, edgesep: 18, marginx: 0, marginy: 0 };
+const GAPS = { ranksep: 40, nodesep: 26, edgesep: 18, marginx: 0, marginy: 0 };
 
 /** What dagre adds to the labels that it is given. */
 interface Placed extends Size {
@@ -59,9 +59,9 @@ export function layOut(boxes: readonly Placeable[], links: readonly Link[]): Lay
   graph.setGraph({ rankdir: "TB", ranker: "network-simplex", ...GAPS });
   for (const { id, size } of boxes) graph.setNode(id, { ...size });
   for (const { id, inside } of boxes) if (inside !== undefined) graph.setParent(id, inside);
-  links.forEach(({ from, to, label, main }, i) => {
+  links.forEach(({ from, to, label, skips }, i) => {
     const room = label ? { ...label, labelpos: "r", labeloffset: 6 } : {};
-    graph.setEdge(from, to, { weight: main ? 12 : 1, minlen: 1, ...room }, String(i));
+    graph.setEdge(from, to, { weight: skips ? 1 : 12, minlen: 1, ...room }, String(i));
   });
   layout(graph);
   const rects = new Map(boxes.map(({ id }) => {

@@ -2,14 +2,17 @@
  * @file The picture of a compiled graph: kernels in the boxes of their modules, repeated blocks drawn once, residual
  * connections beside the spine.
  */
-import { showDim, showShape, type Shape } from "../ir/dim.js";
+import { showShape } from "../ir/dim.js";
 import type { CompiledGraph } from "../pipeline.js";
-import { escapeXml, fitted, widthOf, type Face } from "./drawing.js";
+import { cardOf, endCard, fixed, kernelCard, paintCard, rectAt, textAt, turnCard, type Card } from "./cards.js";
+import { columnsOf } from "./columns.js";
+import { escapeXml, fitted, widthOf } from "./drawing.js";
 import { fold, isBox, type Box, type Folded, type Item } from "./fold.js";
-import { layOut, type Link, type Placeable, type Point, type Rect, type Route } from "./layout.js";
-import { networkOf, type Kernel, type Network } from "./network.js";
-import { compositesOf, computedBy } from "./structure.js";
-import { STYLE, SWATCHES } from "./style.js";
+import { layOut, type Layout, type Link, type Placeable, type Point, type Rect, type Route } from "./layout.js";
+import { readsOf, type Read } from "./links.js";
+import { networkOf, type Kernel, type Network, type Source } from "./network.js";
+import { compositesOf } from "./structure.js";
+import { FONT, STYLE, SWATCHES } from "./style.js";
 
 /** What is drawn. */
 export interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "expanded" | "graph"> {
@@ -18,167 +21,169 @@ export interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "e
   readonly images: number;
 }
 
-const SIZE = { name: 13, line: 11, title: 20, box: 12, label: 10.5 };
-const NODE = { least: 190, most: 360, pad: 12, line: 16 };
-const PAGE = { margin: 24, head: 96, least: 640 };
-/** A tensor that is read this many kernels later is named where it is read: a line would cross all the picture. */
-const FARTHEST = 24;
+const PAGE = { margin: 24, head: 96, between: 40 };
+/** A tensor that is read so many kernels later is named where it is read: a line would cross all the picture. */
+const FARTHEST = 30;
 
 /** An SVG file's text: the same for the same graph. @param target the family whose kernels are named */
 export function drawGraph(pictured: Pictured, target: string): string {
   return new Picture(pictured, target).draw();
 }
 
-/** A line of text in a box. */
-interface Line {
-  readonly text: string;
-  readonly style: string;
-  readonly size: number;
-  readonly face: Face;
+interface Line extends Link {
+  readonly words?: string;
+  readonly hint: string;
 }
 
-/** A box of the picture that holds text. */
-interface Card extends Placeable {
-  readonly style: string;
-  readonly hint: string;
-  readonly lines: readonly Line[];
-  /** At the right of the first line. */
-  readonly corner?: string;
-  readonly width: number;
-  readonly height: number;
+/** What one layout places. */
+interface Column {
+  readonly cards: (Card & { readonly inside?: string })[];
+  readonly boxes: (Placeable & { readonly box: Box; readonly depth: number })[];
+  readonly lines: Line[];
 }
 
 class Picture {
   readonly #network: Network;
   readonly #folded: Folded;
-  readonly #composites: ReturnType<typeof compositesOf>;
-  readonly #cards: Card[] = [];
-  readonly #boxes: (Placeable & { readonly box: Box; readonly depth: number })[] = [];
-  readonly #links: (Link & { readonly text?: string; readonly hint: string })[] = [];
-  /** Place of every kernel among those that are drawn. */
+  readonly #columns: readonly Column[];
+  /** Drawn kernel → its place in the order, and its column. */
   readonly #order = new Map<Kernel, number>();
+  readonly #columnOf = new Map<Kernel, number>();
 
   constructor(readonly pictured: Pictured, readonly target: string) {
     this.#network = networkOf(pictured, target);
     this.#folded = fold(this.#network);
-    this.#composites = compositesOf(pictured.graph);
+    const columns = columnsOf(this.#folded.items);
+    columns.forEach((items, column) => this.#number(items, column));
+    this.#columns = columns.map(() => ({ cards: [], boxes: [], lines: [] }));
+    const reads = readsOf(this.#network, this.#folded, this.#order);
+    const near = reads.filter((read) => !this.#isFar(read));
+    const far = reads.filter((read) => this.#isFar(read));
+    columns.forEach((items, i) => this.#fill(this.#column(i), items, undefined, far, compositesOf(pictured.graph)));
+    this.#join(near);
+    this.#end();
   }
 
-  draw(): string {
-    this.#number(this.#folded.items);
-    const far = this.#link();
-    for (const [name, node] of this.#network.inputs) {
-      if (this.#links.some(({ from }) => from === `input ${name}`)) {
-        this.#cards.push(endCard(`input ${name}`, "input", [name], node.shape));
+  #number(items: readonly Item[], column: number): void {
+    for (const item of items) {
+      if (isBox(item)) this.#number(item.items, column);
+      else {
+        this.#order.set(item, this.#order.size);
+        this.#columnOf.set(item, column);
       }
     }
-    this.#place(this.#folded.items, undefined, far);
+  }
+
+  #column(i: number): Column {
+    return this.#columns[i] as Column; // columns are numbered as they were made
+  }
+
+  #isFar({ from, to }: Read): boolean {
+    return typeof from !== "string" && (this.#order.get(to) ?? 0) - (this.#order.get(from) ?? 0) > FARTHEST;
+  }
+
+  #fill(
+    column: Column, items: readonly Item[], inside: Box | undefined, far: readonly Read[],
+    composites: ReturnType<typeof compositesOf>, depth = 0,
+  ): void {
+    const parent = inside ? { inside: boxId(inside) } : {};
+    for (const item of items) {
+      if (isBox(item)) {
+        column.boxes.push({ id: boxId(item), box: item, depth, ...parent });
+        this.#fill(column, item.items, item, far, composites, depth + 1);
+      } else {
+        const named = far.flatMap(({ from, to }) => (to === item && typeof from !== "string" ? [from] : []));
+        column.cards.push({ ...kernelCard(item, inside, named, composites), ...parent });
+      }
+    }
+  }
+
+  /** Lines; one from another column leaves there at a letter and comes in at the same letter. */
+  #join(reads: readonly Read[]): void {
+    const letters = new Map<Source, string>();
+    const done = new Set<string>();
+    for (const { from, to, skips } of reads) {
+      const i = this.#columnOf.get(to) ?? 0;
+      const home = typeof from === "string" ? i : this.#columnOf.get(from) ?? 0;
+      const column = this.#column(i);
+      const [name, node] = typeof from === "string"
+        ? [from, this.#network.inputs.get(from)] : [from.path, from.fused.root];
+      const shape = showShape(node?.shape ?? []);
+      const hint = `${name} → ${to.path}: ${shape}`;
+      const once = (id: string, add: () => void): void => {
+        if (!done.has(`${i} ${id}`)) add();
+        done.add(`${i} ${id}`);
+      };
+      if (typeof from === "string") {
+        const id = `input ${from}`;
+        once(id, () => column.cards.push(endCard("input", [from], node?.shape ?? [])));
+        column.lines.push({ from: id, to: cardOf(to), skips, hint });
+      } else if (home === i) {
+        column.lines.push({ from: cardOf(from), to: cardOf(to), skips, hint, ...this.#shapeOf(from, done) });
+      } else {
+        const letter = letters.get(from) ?? letterOf(letters.size);
+        const leave = `leave ${letter}`;
+        if (!letters.has(from)) {
+          this.#column(home).cards.push(turnCard(leave, `${letter} →`, `${name} is read in another column, at ${letter}`));
+          this.#column(home).lines.push({ from: cardOf(from), to: leave, skips, hint, ...this.#shapeOf(from, done) });
+        }
+        letters.set(from, letter);
+        const enter = `enter ${letter}`;
+        once(enter, () => column.cards.push(turnCard(enter, `→ ${letter}  ${name} ${shape}`, hint)));
+        column.lines.push({ from: enter, to: cardOf(to), skips, hint });
+      }
+    }
+  }
+
+  /** The shape beside a kernel's first line, where it is none of those that the kernel reads. */
+  #shapeOf(kernel: Kernel, done: Set<string>): Pick<Line, "words" | "label"> {
+    const words = showShape(kernel.fused.root.shape);
+    const read = kernel.sources.map((source) =>
+      showShape((typeof source === "string" ? this.#network.inputs.get(source) : source.fused.root)?.shape ?? []));
+    if (done.has(`shape ${kernel.id}`) || read.length === 0 || read.includes(words)) return {};
+    done.add(`shape ${kernel.id}`);
+    return { words, label: { width: widthOf(words, FONT.shape, "mono"), height: 14 } };
+  }
+
+  #end(): void {
     for (const [kernel, names] of this.#network.outputs) {
       if (names.length === 0) continue;
-      const from = cardOf(this.#folded.standsFor(kernel));
-      const card = endCard(`output ${names.join()}`, "output", names, kernel.fused.root.shape);
-      this.#cards.push(card);
-      this.#links.push({ from, to: card.id, main: true, hint: `${kernel.path} → ${names.join(", ")}` });
+      const from = this.#folded.standsFor(kernel);
+      const { cards, lines } = this.#column(this.#columnOf.get(from) ?? 0);
+      const card = endCard("output", names, kernel.fused.root.shape);
+      cards.push(card);
+      lines.push({ from: cardOf(from), to: card.id, skips: false, hint: `${kernel.path} → ${names.join(", ")}` });
     }
-    const placed = this.#cards.map((card): Placeable => ({ ...card, size: { width: card.width, height: card.height } }));
-    return this.#paint(layOut([...this.#boxes, ...placed], this.#links));
-  }
-
-  #number(items: readonly Item[]): void {
-    for (const item of items) {
-      if (isBox(item)) this.#number(item.items);
-      else this.#order.set(item, this.#order.size);
-    }
-  }
-
-  /** Lines between what is drawn. @returns what each kernel reads from far above, without a line */
-  #link(): ReadonlyMap<Kernel, readonly Kernel[]> {
-    const far = new Map<Kernel, Kernel[]>();
-    const seen = new Set<string>();
-    for (const kernel of this.#network.kernels) {
-      const to = this.#folded.standsFor(kernel);
-      const sources = kernel.sources.filter((source) => typeof source === "string" || !this.#folded.isLoop(source, kernel));
-      for (const source of sources) {
-        const from = typeof source === "string" ? undefined : this.#folded.standsFor(source);
-        const id = from ? cardOf(from) : `input ${String(source)}`;
-        if (from === to || seen.has(`${id} ${to.id}`)) continue;
-        seen.add(`${id} ${to.id}`);
-        const distance = (this.#order.get(to) ?? 0) - (from ? this.#order.get(from) ?? 0 : 0);
-        if (from && (distance > FARTHEST || distance < 0)) {
-          far.set(to, [...(far.get(to) ?? []), from]);
-          continue;
-        }
-        const node = from ? from.fused.root : this.#network.inputs.get(String(source));
-        const text = from && changesShape(from, this.#network) ? showShape(from.fused.root.shape) : undefined;
-        this.#links.push({
-          from: id, to: cardOf(to), main: distance <= 1,
-          hint: `${from?.path ?? String(source)} → ${to.path}: ${showShape(node?.shape ?? [])}`,
-          ...(text !== undefined && !this.#links.some((link) => link.from === id)
-            ? { text, label: { width: widthOf(text, SIZE.label, "mono"), height: 14 } } : {}),
-        });
-      }
-    }
-    return far;
-  }
-
-  // ---- Cards ----
-
-  #place(items: readonly Item[], inside: Box | undefined, far: ReadonlyMap<Kernel, readonly Kernel[]>, depth = 0): void {
-    for (const item of items) {
-      const parent = inside ? { inside: boxId(inside) } : {};
-      if (isBox(item)) {
-        this.#boxes.push({ id: boxId(item), box: item, depth, ...parent });
-        this.#place(item.items, item, far, depth + 1);
-      } else this.#cards.push({ ...this.#card(item, inside, far.get(item) ?? []), ...parent });
-    }
-  }
-
-  #card(kernel: Kernel, inside: Box | undefined, far: readonly Kernel[]): Card {
-    const { fused, path, name, prepared, step } = kernel;
-    const short = inside && path.startsWith(`${inside.path}.`) ? path.slice(inside.path.length + 1) : path;
-    const shape = showShape(fused.root.shape);
-    const computed = computedBy(fused, this.#composites);
-    const mono = (text: string, style: string): Line => ({ text, style, size: SIZE.line, face: "mono" });
-    const lines: Line[] = [
-      { text: short || name, style: "name", size: SIZE.name, face: "mono" },
-      mono(computed, "line"), mono(name, "line dim"),
-      ...far.map((source) => mono(`↑ ${source.path}`, "line dim")),
-      ...(prepared.length === 0 ? [] : [mono(preparedText(prepared), "line prepared")]),
-    ];
-    const work = (size: { readonly b: number; readonly c: number }): string => showDim(size);
-    const hint = [
-      `${path}: ${shape}`, `kernel ${name} (${fused.kind})`, computed,
-      `ops: ${fused.members.map(({ op }) => op).join(" ")}`,
-      `${work(step.flops)} FLOP, ${work(step.bytes)} bytes`,
-      ...prepared.map((other) => `prepared once after loading: ${other.path} (${other.name})`),
-    ].join("\n");
-    return sized({ id: cardOf(kernel), style: `kernel ${classOf(fused.kind)}`, hint, lines, corner: shape });
   }
 
   // ---- Paint ----
 
-  #paint({ size, rects, routes }: ReturnType<typeof layOut>): string {
-    const rectOf = (id: string): Rect => rects.get(id) ?? { x: 0, y: 0, width: 0, height: 0 };
+  draw(): string {
+    const layouts = this.#columns.map(({ boxes, cards, lines }) => layOut(
+      [...boxes, ...cards.map((card) => ({ ...card, size: { width: card.width, height: card.height } }))], lines));
     const head = this.#head();
-    const width = Math.ceil(Math.max(PAGE.least, size.width, head.width) + 2 * PAGE.margin);
-    const height = Math.ceil(size.height + head.height + 2 * PAGE.margin);
-    const left = Math.round((width - size.width) / 2);
-    const parts = [
-      ...this.#boxes.map(({ id, box, depth }) => paintBox(rectOf(id), box, depth)),
-      ...this.#links.map((link, i) => paintLink(routes[i] ?? { points: [] }, link)),
-      ...this.#cards.map((card) => paintCard(rectOf(card.id), card)),
-      ...this.#links.map((link, i) => paintLabel(routes[i] ?? { points: [] }, link.text)),
-    ];
+    const wide = layouts.reduce((n, { size }) => n + size.width + PAGE.between, -PAGE.between);
+    const width = Math.ceil(Math.max(wide, head.width) + 2 * PAGE.margin);
+    const height = Math.ceil(Math.max(...layouts.map(({ size }) => size.height)) + PAGE.head + 2 * PAGE.margin);
+    let left = Math.round((width - wide) / 2);
+    const columns = this.#columns.map((column, i) => {
+      const placed = layouts[i] as Layout; // one a column
+      const at = `translate(${fixed(left)} ${PAGE.margin + PAGE.head})`;
+      left += placed.size.width + PAGE.between;
+      return `<g transform="${at}">\n${paintColumn(column, placed).join("\n")}\n</g>`;
+    });
+    const tip = (id: string): string =>
+      `<marker id="${id}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">` +
+      `<path class="${id}" d="M0 0.8L8 4L0 7.2z"/></marker>`;
     return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" ` +
       `viewBox="0 0 ${width} ${height}">\n<title>${escapeXml(head.title)}</title>\n<style>${STYLE}</style>\n` +
-      `<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">` +
-      `<path class="tip" d="M0 0.8L8 4L0 7.2z"/></marker></defs>\n<rect class="page" width="${width}" height="${height}"/>\n` +
+      `<defs>${tip("tip")}${tip("tip-skip")}</defs>\n<rect class="page" width="${width}" height="${height}"/>\n` +
       `<g transform="translate(${PAGE.margin} ${PAGE.margin})">\n${head.parts.join("\n")}\n</g>\n` +
-      `<g transform="translate(${left} ${PAGE.margin + head.height})">\n${parts.filter(Boolean).join("\n")}\n</g>\n</svg>\n`;
+      `${columns.join("\n")}\n</svg>\n`;
   }
 
   /** Name, figures and legend. */
-  #head(): { title: string; parts: string[]; width: number; height: number } {
+  #head(): { title: string; parts: string[]; width: number } {
     const { name, expanded, images } = this.pictured;
     const { kernels, prepare } = this.#network;
     const sum = (numbers: readonly number[]): number => numbers.reduce((n, x) => n + x, 0);
@@ -188,130 +193,89 @@ class Picture {
     const figures = [
       `${count.toLocaleString("en")} parameters`,
       `${Number((flops / 1e9).toPrecision(3))} GFLOP for ${images === 1 ? "one image" : `${images} images`}`,
-      `${kernels.length} kernels run` + (prepare.length === 0 ? "" : `, ${prepare.length} prepare once after loading`),
+      `${kernels.length} kernels per run${prepare.length === 0 ? "" : `, ${prepare.length} once after loading`}`,
       `family ${this.target}`,
-    ].join("  ·  ");
+    ].join(" · ");
     const legend = this.#legend();
     return {
-      title: `${name}: ${kernels.length} kernels`, width: Math.max(widthOf(figures, SIZE.box, "sans"), legend.width),
-      height: PAGE.head,
-      parts: [text(0, 16, name, "title"), text(0, 40, figures, "figures"), ...legend.parts],
+      title: `${name}: ${kernels.length} kernels`,
+      width: Math.max(widthOf(name, FONT.title, "sans"), widthOf(figures, FONT.box, "sans"), legend.width),
+      parts: [textAt(0, 16, name, "title"), textAt(0, 40, figures, "figures"), ...legend.parts],
     };
   }
 
+  /** The marks that occur. */
   #legend(): { parts: string[]; width: number } {
-    const has = (style: string): boolean => this.#cards.some((card) => card.style.split(" ").includes(style));
-    const prepares = this.#network.prepare.length > 0;
-    const folds = this.#boxes.some(({ box }) => box.repeated);
-    const shown = SWATCHES.filter(({ style }) =>
-      has(style) || (style === "prepared" && prepares) || (style === "repeated" && folds)
-      || (style === "skip" && this.#links.some(({ main }) => !main)));
+    const marks = new Set(this.#columns.flatMap(({ cards, boxes, lines }) => [
+      ...cards.flatMap(({ style, lines: texts }) => [...style.split(" "), ...texts.flatMap((t) => t.style.split(" "))]),
+      ...(boxes.some(({ box }) => box.repeated) ? ["repeated"] : []),
+      ...(lines.some(({ skips }) => skips) ? ["skip"] : []),
+    ]));
     let x = 0;
-    const parts = shown.map(({ style, words }) => {
-      const swatch = style === "skip"
-        ? `<path class="link skip" d="M${x} 66h16"/>` : `<rect class="swatch ${style}" x="${x}" y="60" width="16" height="12" rx="2"/>`;
-      const label = text(x + 22, 70, words, "legend");
-      x += 22 + widthOf(words, SIZE.line, "sans") + 18;
+    const parts = SWATCHES.filter(({ mark }) => marks.has(mark)).map(({ style, words }) => {
+      const swatch = style.startsWith("link")
+        ? `<path class="${style}" d="M${x} 66h16"/>` : rectAt({ x, y: 60, width: 16, height: 12 }, style, 2);
+      const label = textAt(x + 22, 70, words, "legend");
+      x += 22 + widthOf(words, FONT.line, "sans") + 14;
       return swatch + label;
     });
     return { parts, width: x };
   }
 }
 
-const cardOf = (kernel: Kernel): string => `kernel ${kernel.id}`;
 const boxId = ({ path, items }: Box): string => `box ${path} ${firstOf(items)}`;
-const firstOf = (items: readonly Item[]): number => {
-  const [first] = items;
-  return first === undefined ? 0 : isBox(first) ? firstOf(first.items) : first.id;
-};
-const classOf = (kind: string): string => kind.replace(/\W/gu, "_");
+const firstOf = ([first]: readonly Item[]): number =>
+  (first === undefined ? 0 : isBox(first) ? firstOf(first.items) : first.id);
 
-const preparedText = (prepared: readonly Kernel[]): string =>
-  `${prepared.length} prepared: ${prepared.map(({ path }) => path.split(".").slice(-2).join(".")).join(", ")}`;
+/** A, …, Z, A1, … */
+const letterOf = (i: number): string =>
+  `${String.fromCharCode(65 + (i % 26))}${i < 26 ? "" : String(Math.floor(i / 26))}`;
 
-/** Whether what a kernel stores has another shape than anything it reads. */
-function changesShape(kernel: Kernel, { inputs }: Network): boolean {
-  const own = showShape(kernel.fused.root.shape);
-  const read = kernel.sources.flatMap((source) => {
-    const node = typeof source === "string" ? inputs.get(source) : source.fused.root;
-    return node ? [showShape(node.shape)] : [];
-  });
-  return read.length > 0 && !read.includes(own);
+function paintColumn({ boxes, cards, lines }: Column, { rects, routes }: Layout): string[] {
+  const rectOf = (id: string): Rect => rects.get(id) as Rect; // a layout places all that it is given
+  return [
+    ...boxes.map(({ id, box, depth }) => paintBox(rectOf(id), box, depth)),
+    ...lines.map((line, i) => paintLine(routes[i] as Route, line)), // and all lines
+    ...cards.map((card) => paintCard(rectOf(card.id), card)),
+    // Above the lines, so that none crosses them out.
+    ...boxes.map(({ id, box }) => paintTitle(rectOf(id), box)),
+    ...lines.map((line, i) => paintShape(routes[i] as Route, line)),
+  ].filter(Boolean);
 }
 
-/** An input or an output. */
-const endCard = (id: string, style: string, names: readonly string[], shape: Shape): Card => sized({
-  id, style: `end ${style}`, hint: `${style} ${names.join(", ")}: ${showShape(shape)}`,
-  lines: [
-    { text: names.join(", "), style: "name", size: SIZE.name, face: "mono" },
-    { text: `${style} ${showShape(shape)}`, style: "line", size: SIZE.line, face: "mono" },
-  ],
-});
-
-/** A card as wide as its lines, within limits. */
-function sized(card: Omit<Card, "width" | "height">): Card {
-  const { lines, corner } = card;
-  const widths = lines.map(({ text: line, size, face }, i) => widthOf(line, size, face) +
-    (i === 0 && corner !== undefined ? 16 + widthOf(corner, SIZE.line, "mono") : 0));
-  const width = Math.min(NODE.most, Math.max(NODE.least, 2 * NODE.pad + Math.max(...widths)));
-  return { ...card, width, height: NODE.line * lines.length + 14 };
+function paintBox(rect: Rect, { repeated }: Box, depth: number): string {
+  const style = `module${depth % 2 === 1 ? " odd" : ""}${repeated ? " repeated" : ""}`;
+  const frame = (by: number): string => rectAt({ ...rect, x: rect.x + by, y: rect.y + by }, style, 8);
+  return repeated ? frame(6) + frame(3) + frame(0) : frame(0);
 }
 
-const fixed = (x: number): string => String(Number(x.toFixed(1)));
-
-const text = (x: number, y: number, content: string, style: string, rest = ""): string =>
-  `<text class="${style}" x="${fixed(x)}" y="${fixed(y)}"${rest}>${escapeXml(content)}</text>`;
-
-function paintCard({ x, y, width, height }: Rect, { style, hint, lines, corner }: Card): string {
-  const room = width - 2 * NODE.pad;
-  const right = corner === undefined ? 0 : widthOf(corner, SIZE.line, "mono") + 16;
-  const painted = lines.map((line, i) => {
-    const shown = fitted(line.text, i === 0 ? room - right : room, line.size, line.face);
-    const below = y + 20 + i * NODE.line;
-    const strip = line.style.includes("prepared")
-      ? `<rect class="swatch prepared" x="${fixed(x + 6)}" y="${fixed(below - 12)}" width="${fixed(width - 12)}" height="15" rx="3"/>` : "";
-    return strip + text(x + NODE.pad, below, shown, line.style);
-  });
-  const shape = corner === undefined ? ""
-    : text(x + width - NODE.pad, y + 20, corner, "line", ' text-anchor="end"');
-  const round = style.startsWith("end") ? height / 2 : 5;
-  return `<g><title>${escapeXml(hint)}</title>` +
-    `<rect class="${style}" x="${fixed(x)}" y="${fixed(y)}" width="${fixed(width)}" height="${fixed(height)}" rx="${round}"/>` +
-    `${painted.join("")}${shape}</g>`;
-}
-
-function paintBox({ x, y, width, height }: Rect, { path, repeated }: Box, depth: number): string {
-  const frame = (by: number): string =>
-    `<rect class="module${depth % 2 === 1 ? " odd" : ""}${repeated ? " repeated" : ""}" x="${fixed(x + by)}" y="${fixed(y + by)}" ` +
-    `width="${fixed(width)}" height="${fixed(height)}" rx="8"/>`;
+/** A path, or the range of paths and their number. */
+function paintTitle({ x, y, width }: Rect, { path, repeated }: Box): string {
   const times = repeated ? `× ${repeated.paths.length}` : "";
   const range = repeated ? `${path} … ${repeated.paths.at(-1) ?? ""}` : path;
-  const varying = repeated && repeated.varying > 0
-    ? `\n${repeated.varying} of its kernels have constants that differ from block to block` : "";
-  const badge = times === "" ? 0 : widthOf(times, 14, "sans") + 12;
-  const shown = fitted(range, width - 20 - badge, SIZE.box, "mono");
-  return `<g><title>${escapeXml(`${range} ${times}${varying}`.trim())}</title>` +
-    `${repeated ? frame(6) + frame(3) : ""}${frame(0)}${text(x + 10, y + 17, shown, "module")}` +
-    (times === "" ? "" : text(x + width - 10, y + 18, times, "times", ' text-anchor="end"')) + "</g>";
+  const varying = repeated?.varying ?? 0;
+  const how = varying === 0 ? "" : `\n${varying} of its kernels differ from block to block, in constants alone`;
+  const badge = times === "" ? 0 : widthOf(times, FONT.times, "sans") + 12;
+  const shown = fitted(range, width - 20 - badge, FONT.box, "mono");
+  return `<g><title>${escapeXml(`${range} ${times}`.trim() + how)}</title>${textAt(x + 10, y + 15, shown, "module")}` +
+    (times === "" ? "" : textAt(x + width - 10, y + 17, times, "times", ' text-anchor="end"')) + "</g>";
 }
 
 /** Through the middles between a route's points, so that it has no corners. */
 function curve(points: readonly Point[]): string {
   const at = ({ x, y }: Point): string => `${fixed(x)} ${fixed(y)}`;
-  const [first, ...rest] = points;
-  if (!first) return "";
-  const last = rest.at(-1) ?? first;
+  const [first, ...rest] = points as [Point, ...Point[]]; // a route has its ends
   const bends = rest.slice(0, -1).map((point, i) => {
     const next = rest[i + 1] as Point; // i stops before the last
     const end = i === rest.length - 2 ? next : { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };
     return `Q${at(point)} ${at(end)}`;
   });
-  return `M${at(first)} ${bends.length > 0 ? bends.join(" ") : `L${at(last)}`}`;
+  return `M${at(first)} ${bends.length > 0 ? bends.join(" ") : `L${at(rest.at(-1) ?? first)}`}`;
 }
 
-const paintLink = ({ points }: Route, { main, hint }: { readonly main: boolean; readonly hint: string }): string =>
-  `<path class="link${main ? "" : " skip"}" d="${curve(points)}" marker-end="url(#tip)"><title>${escapeXml(hint)}</title></path>`;
+const paintLine = ({ points }: Route, { skips, hint }: Line): string =>
+  `<path class="link${skips ? " skip" : ""}" d="${curve(points)}" marker-end="url(#tip${skips ? "-skip" : ""})">` +
+  `<title>${escapeXml(hint)}</title></path>`;
 
-const paintLabel = ({ label }: Route, words: string | undefined): string =>
-  (label && words !== undefined
-    ? text(label.x - widthOf(words, SIZE.label, "mono") / 2, label.y + 4, words, "shape") : "");
+const paintShape = ({ label }: Route, { words }: Line): string => (label && words !== undefined
+  ? textAt(label.x - widthOf(words, FONT.shape, "mono") / 2, label.y + 4, words, "shape") : "");

@@ -1,0 +1,45 @@
+/** @file The lines of a picture: which kernel reads what another wrote, where repeated blocks are drawn once. */
+import type { Folded } from "./fold.js";
+import type { Kernel, Network, Source } from "./network.js";
+
+/** `to` reads what `from` wrote. Both are drawn. */
+export interface Read {
+  readonly from: Source;
+  readonly to: Kernel;
+  /** There is another way from one to the other, through other kernels: a residual connection. */
+  readonly skips: boolean;
+}
+
+/**
+ * Every line once. The way from a block of a run to the next is left out, and so is what would lead back to an earlier
+ * kernel: a later run may read each block of an earlier one, in the opposite order.
+ */
+export function readsOf(network: Network, folded: Folded, order: ReadonlyMap<Kernel, number>): Read[] {
+  const found = new Map<Kernel, Set<Source>>();
+  const placeOf = (source: Source): number => (typeof source === "string" ? -1 : order.get(source) ?? 0);
+  for (const kernel of network.kernels) {
+    const to = folded.standsFor(kernel);
+    const sources = found.get(to) ?? new Set<Source>();
+    for (const source of kernel.sources) {
+      if (typeof source === "string") sources.add(source);
+      else if (!folded.isLoop(source, kernel)) {
+        const from = folded.standsFor(source);
+        if (placeOf(from) < placeOf(to)) sources.add(from);
+      }
+    }
+    found.set(to, sources);
+  }
+  const leadsTo = (from: Source, to: Kernel): boolean => {
+    // Backwards from what `to` reads, to no kernel before `from`.
+    const seen = new Set<Source>();
+    const queue: Source[] = [...(found.get(to) ?? [])].filter((source) => source !== from);
+    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+      if (at === from) return true;
+      if (seen.has(at) || placeOf(at) <= placeOf(from) || typeof at === "string") continue;
+      seen.add(at);
+      queue.push(...(found.get(at) ?? []));
+    }
+    return false;
+  };
+  return [...found].flatMap(([to, sources]) => [...sources].map((from) => ({ from, to, skips: leadsTo(from, to) })));
+}
