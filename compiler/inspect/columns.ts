@@ -8,24 +8,31 @@ const TALL = 22;
 const heightOf = (item: Item): number =>
   (isBox(item) ? item.items.reduce((n, inner) => n + heightOf(inner), 0) : 1);
 
-/** The items in order, in columns of about equal height. A box that does not fit a column is drawn as what it holds. */
+/** The items in order, in columns whose highest is as low as can be. A box that fits none is drawn as what it holds. */
 export function columnsOf(items: readonly Item[]): readonly (readonly Item[])[] {
   const total = items.reduce((n, item) => n + heightOf(item), 0);
+  const most = Math.ceil(total / TALL);
   if (total <= 1.5 * TALL) return [items];
-  const capacity = Math.ceil(total / Math.round(total / TALL));
+  const share = Math.ceil(total / most);
   const open = (item: Item): readonly Item[] =>
-    (isBox(item) && !item.repeated && heightOf(item) > capacity ? item.items.flatMap(open) : [item]);
-  const columns: Item[][] = [[]];
-  let filled = 0;
-  for (const item of items.flatMap(open)) {
-    const height = heightOf(item);
-    // Half of it may stand out: otherwise columns would be shorter on average, and more.
-    if (filled > 0 && filled + height / 2 > capacity) {
+    (isBox(item) && !item.repeated && heightOf(item) > share ? item.items.flatMap(open) : [item]);
+  const opened = items.flatMap(open);
+  let capacity = share;
+  while (filled(opened, capacity).length > most) capacity += 1;
+  return filled(opened, capacity);
+}
+
+/** As many items to a column as `capacity` allows, one at least. */
+function filled(items: readonly Item[], capacity: number): readonly (readonly Item[])[] {
+  const columns: Item[][] = [];
+  let room = 0;
+  for (const item of items) {
+    room -= heightOf(item);
+    if (room < 0 || columns.length === 0) {
       columns.push([]);
-      filled = 0;
+      room = capacity - heightOf(item);
     }
     columns.at(-1)?.push(item);
-    filled += height;
   }
   return columns;
 }

@@ -32,7 +32,6 @@ const COLOURS: Readonly<Record<string, readonly [readonly [string, string], read
   ".prepared": [["#ffffff", "#9a9a9a"], ["#15181c", "#8a9099"]],
   ".module": [["#f6f7f9", "#c5cad1"], ["#1b1f24", "#434a53"]],
   ".module.odd": [["#ffffff", "#c5cad1"], ["#15181c", "#434a53"]],
-  ".repeated": [["#f6f7f9", "#3c6fb4"], ["#1b1f24", "#6d9be0"]],
   ".page": [["#ffffff", "none"], ["#101317", "none"]],
 };
 const INKS: Readonly<Record<string, readonly [string, string]>> = {
@@ -41,6 +40,7 @@ const INKS: Readonly<Record<string, readonly [string, string]>> = {
   "text.shape": ["#2a5ea6", "#86b1f0"], ".end.output~text": ["#ffffff", "#101317"],
 };
 const LINES: readonly [string, string] = ["#6b7580", "#8a949e"];
+const FRAMES: readonly [string, string] = ["#3c6fb4", "#6d9be0"];
 const SKIPS: readonly [string, string] = ["#c0562f", "#e58a63"];
 
 /** Text above lines has a rim of the ground's colour. */
@@ -50,6 +50,7 @@ const theme = (dark: 0 | 1): string => [
   ...Object.entries(COLOURS).map(([name, shades]) =>
     `rect${name}{fill:${shades[dark][0]};stroke:${shades[dark][1]}}`),
   ...Object.entries(INKS).map(([names, shades]) => `${names}{fill:${shades[dark]}}`),
+  `rect.module.repeated{stroke:${FRAMES[dark]}}`,
   `.link{stroke:${LINES[dark]}}.link.skip{stroke:${SKIPS[dark]}}.tip{fill:${LINES[dark]}}.tip-skip{fill:${SKIPS[dark]}}`,
   `.shape,text.module,.times{stroke:${RIM[dark]}}`,
 ].join("");
