@@ -39,6 +39,7 @@ interface Module {
   readonly path: string;
   readonly segment: string;
   readonly items: readonly (Kernel | Module)[];
+  /** In an order that equal blocks share, whichever of two independent kernels runs first. */
   readonly kernels: readonly Kernel[];
 }
 
@@ -92,7 +93,7 @@ class Folding {
 
   #module(kernels: readonly Kernel[], parent: string, segment: string): Module {
     const path = parent === "" ? segment : `${parent}.${segment}`;
-    const module = { path, segment, kernels, items: this.#split(kernels, path) };
+    const module = { path, segment, kernels: inSharedOrder(kernels, path), items: this.#split(kernels, path) };
     this.#modules.set(path, [...(this.#modules.get(path) ?? []), module]);
     return module;
   }
@@ -169,8 +170,7 @@ class Folding {
   /** What is computed in a module, by what its kernels read of each other, and of how many tensors from outside. */
   #signature({ path, kernels }: Module): string {
     const others = outside({ kernels });
-    const relative = (name: string): string =>
-      (name === path || name.startsWith(`${path}.`) ? name.slice(path.length) : `/${name}`);
+    const relative = (name: string): string => within(name, path);
     return kernels.map((kernel) => {
       const sources = kernel.sources.map((source) =>
         (typeof source !== "string" && kernels.includes(source)
@@ -181,28 +181,51 @@ class Folding {
 
   /** A source by its place in the block before, in another part of the same block, or in the graph. */
   #described(source: Source, { path }: Module, previous: Module | undefined): string {
-    if (typeof source === "string") return `input ${source}`;
+    if (typeof source === "string") {
+      const readers = this.#readers.get(source) ?? [];
+      const isOwn = readers.every((reader) => typeof reader !== "string" && this.#inTwin(reader, path) !== undefined);
+      return isOwn ? "input of its own" : `input ${source}`;
+    }
     const place = previous?.kernels.indexOf(source) ?? -1;
     if (place >= 0) return `previous ${place}`;
     return this.#inTwin(source, path) ?? `kernel ${source.id}`;
   }
 
-  /** A block's backward pass is another module of the same path as its forward pass. */
+  /** A block's backward pass is another module of the same path as its forward pass; it may read the next block's. */
   #inTwin(kernel: Kernel, path: string): string | undefined {
-    const twins = this.#modules.get(path) ?? [];
-    const which = twins.findIndex(({ kernels }) => kernels.includes(kernel));
-    return which < 0 ? undefined : `twin ${which}, ${twins[which]?.kernels.indexOf(kernel) ?? 0}`;
+    for (const by of [0, 1, -1]) {
+      const shifted = path.replace(/\d+$/u, (digits) => String(Number(digits) + by));
+      const twins = this.#modules.get(shifted) ?? [];
+      const which = twins.findIndex(({ kernels }) => kernels.includes(kernel));
+      const others = twins[which]?.kernels.filter((other) => other.path === kernel.path);
+      if (others) return `twin ${by}, ${which}: ${others.indexOf(kernel)} ${within(kernel.path, shifted)}`;
+    }
+    return undefined;
   }
 
-  /** Readers of a kernel outside its block and the next, as `#described`. */
+  /** What reads a kernel outside its block and the next: modules of the block elsewhere, kernels, outputs. */
   #readOutside(kernel: Kernel | undefined, own: Module, next?: Module): string[] {
     const readers = (kernel && this.#readers.get(kernel)) ?? [];
-    return readers.flatMap((reader) => {
+    return [...new Set(readers.flatMap((reader) => {
       if (typeof reader === "string") return [reader];
       if (own.kernels.includes(reader) || next?.kernels.includes(reader)) return [];
-      return [this.#inTwin(reader, own.path) ?? `kernel ${reader.id}`];
-    });
+      return [this.#inTwin(reader, own.path)?.split(":")[0] ?? `kernel ${reader.id}`];
+    }))].sort();
   }
+}
+
+/** A path from a module on, or all of it. */
+const within = (path: string, module: string): string =>
+  (path === module || path.startsWith(`${module}.`) ? path.slice(module.length) : `/${path}`);
+
+/** By the length of the way to a kernel inside the module, then by what it is. */
+function inSharedOrder(kernels: readonly Kernel[], path: string): Kernel[] {
+  const depths = new Map<Source, number>();
+  for (const kernel of kernels) depths.set(kernel, 1 + Math.max(0, ...kernel.sources.map((s) => depths.get(s) ?? 0)));
+  const keys = new Map(kernels.map((kernel) => [kernel, `${within(kernel.path, path)}\n${kernel.structure}`] as const));
+  const order = (x: string | undefined = "", y: string | undefined = ""): number => (x < y ? -1 : x > y ? 1 : 0);
+  return kernels.toSorted((x, y) =>
+    (depths.get(x) ?? 0) - (depths.get(y) ?? 0) || order(keys.get(x), keys.get(y)) || x.id - y.id);
 }
 
 /** What the kernels read from elsewhere, each once. */

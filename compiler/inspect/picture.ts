@@ -22,7 +22,7 @@ export interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "e
 }
 
 const PAGE = { margin: 24, head: 96, between: 40 };
-/** A tensor that is read so many kernels later is named where it is read: a line would cross all the picture. */
+/** A tensor that is read so many kernels later is named where it is read: its line would cross all the picture. */
 const FARTHEST = 30;
 
 /** An SVG file's text: the same for the same graph. @param target the family whose kernels are named */
@@ -57,10 +57,9 @@ class Picture {
     columns.forEach((items, column) => this.#number(items, column));
     this.#columns = columns.map(() => ({ cards: [], boxes: [], lines: [] }));
     const reads = readsOf(this.#network, this.#folded, this.#order);
-    const near = reads.filter((read) => !this.#isFar(read));
-    const far = reads.filter((read) => this.#isFar(read));
+    const far = reads.filter((read) => this.#isFar(read, reads));
     columns.forEach((items, i) => this.#fill(this.#column(i), items, undefined, far, compositesOf(pictured.graph)));
-    this.#join(near);
+    this.#join(reads.filter((read) => !far.includes(read)));
     this.#end();
   }
 
@@ -78,8 +77,13 @@ class Picture {
     return this.#columns[i] as Column; // columns are numbered as they were made
   }
 
-  #isFar({ from, to }: Read): boolean {
-    return typeof from !== "string" && (this.#order.get(to) ?? 0) - (this.#order.get(from) ?? 0) > FARTHEST;
+  /** Whether it has no line: it comes from too far above, or from another column and not on the main way. */
+  #isFar({ from, to, skips }: Read, all: readonly Read[]): boolean {
+    if (typeof from === "string") return false;
+    if ((this.#order.get(to) ?? 0) - (this.#order.get(from) ?? 0) > FARTHEST) return true;
+    const column = this.#columnOf.get(to);
+    return skips && this.#columnOf.get(from) !== column
+      && !all.some((read) => read.from === from && !read.skips && this.#columnOf.get(read.to) === column);
   }
 
   #fill(

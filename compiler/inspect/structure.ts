@@ -12,10 +12,10 @@ interface Structure {
   readonly reads: readonly Node[];
 }
 
-/**
- * A kernel's ops from its results down to what it reads. Numbers that may differ from block to block without another
- * structure are left out: the values of constants, and the attributes of ops that draw random numbers (their stream).
- */
+/** Ops whose attributes may differ from block to block without another structure: numbers, and places in storage. */
+const PLAIN: readonly string[] = ["constant", "place"];
+
+/** A kernel's ops from its results down to what it reads. */
 export function structureOf({ kind, root, also = [], members, reads }: FusedKernel): Structure {
   const inside = new Set(members);
   const leaves = new Set(reads);
@@ -32,10 +32,9 @@ export function structureOf({ kind, root, also = [], members, reads }: FusedKern
       return name;
     }
     const inputs = node.inputs.map((input) => visit(input, false));
-    const varies = node.op === "constant" || OPS.get(node.op)?.draws === true;
     const name = `n${lines.length}`;
     names.set(node, name);
-    const attrs = varies ? "" : JSON.stringify(node.attrs);
+    const attrs = PLAIN.includes(node.op) ? "" : JSON.stringify(node.attrs);
     lines.push(`${name} = ${node.op}(${inputs.join(",")}) ${attrs} ${node.dtype} ${showShape(node.shape)}`);
     return name;
   };
