@@ -34,9 +34,12 @@ export const cardOf = (kernel: Kernel): string => `kernel ${kernel.id}`;
 
 const mono = (text: string, style: string): Line => ({ text, style, size: FONT.line, face: "mono" });
 
-/** @param far what it reads without a line */
+/** Of what a kernel reads without a line, more are told in one line. */
+const MOST_FAR = 3;
+
+/** @param far paths of what it reads without a line */
 export function kernelCard(
-  kernel: Kernel, inside: Box | undefined, far: readonly Kernel[], composites: ReadonlyMap<Origin, string>,
+  kernel: Kernel, inside: Box | undefined, far: readonly string[], composites: ReadonlyMap<Origin, string>,
 ): Card {
   const { fused, path, name, prepared, step } = kernel;
   const short = (other: string): string => {
@@ -47,13 +50,17 @@ export function kernelCard(
   const computed = computedBy(fused, composites);
   const lines: Line[] = [
     { text: short(path) || name, style: "name", size: FONT.name, face: "mono" },
-    mono(computed, "line"), mono(name, "line dim"), ...far.map((source) => mono(`reads ${source.path}`, "line far")),
+    mono(computed, "line"), mono(name, "line dim"),
+    ...(far.length > MOST_FAR
+      ? [mono(`reads ${far.length} tensors: ${far.join(", ")}`, "line far")]
+      : far.map((other) => mono(`reads ${other}`, "line far"))),
     ...(prepared.length === 0 ? []
       : [mono(`prepared: ${prepared.map((other) => short(other.path)).join(", ")}`, "line strip")]),
   ];
   const hint = [
     `${path}: ${shape}`, `kernel ${name} (${fused.kind})`, `ops: ${fused.members.map(({ op }) => op).join(" ")}`,
     `${showDim(step.flops)} FLOP, ${showDim(step.bytes)} bytes`,
+    ...(far.length === 0 ? [] : [`reads ${far.join(", ")}`]),
     ...prepared.map((other) => `prepared once after loading: ${other.path} (kernel ${other.name})`),
   ].join("\n");
   return sized({ id: cardOf(kernel), style: `kernel ${fused.kind.replace(/\W/gu, "_")}`, hint, lines, corner: shape });

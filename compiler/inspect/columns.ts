@@ -1,12 +1,20 @@
 /** @file A long network in columns, read from top to bottom and from left to right. */
 import { isBox, type Item } from "./fold.js";
+import type { Kernel, Source } from "./network.js";
 
-/** Kernels of a column, about: as many as fit two screens. */
+/** Kernels below one another in a column, about: as many as fit two screens. */
 const TALL = 22;
 
-/** Kernels that are drawn for an item. */
-const heightOf = (item: Item): number =>
-  (isBox(item) ? item.items.reduce((n, inner) => n + heightOf(inner), 0) : 1);
+const kernelsOf = (item: Item): readonly Kernel[] => (isBox(item) ? item.items.flatMap(kernelsOf) : [item]);
+
+/** Kernels of the longest way through an item: others are drawn beside them. */
+function heightOf(item: Item): number {
+  const heights = new Map<Source, number>();
+  for (const kernel of kernelsOf(item)) {
+    heights.set(kernel, 1 + Math.max(0, ...kernel.sources.map((source) => heights.get(source) ?? 0)));
+  }
+  return Math.max(...heights.values());
+}
 
 /** The items in order, in columns whose highest is as low as can be. A box that fits none is drawn as what it holds. */
 export function columnsOf(items: readonly Item[]): readonly (readonly Item[])[] {

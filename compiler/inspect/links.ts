@@ -6,6 +6,8 @@ import type { Kernel, Network, Source } from "./network.js";
 export interface Read {
   readonly from: Source;
   readonly to: Kernel;
+  /** What `to` itself reads: `from`, or the kernel of another block that `from` stands for. */
+  readonly source: Source;
   /** There is another way from one to the other, through other kernels: a residual connection. */
   readonly skips: boolean;
 }
@@ -15,31 +17,31 @@ export interface Read {
  * kernel: a later run may read each block of an earlier one, in the opposite order.
  */
 export function readsOf(network: Network, folded: Folded, order: ReadonlyMap<Kernel, number>): Read[] {
-  const found = new Map<Kernel, Set<Source>>();
+  const found = new Map<Kernel, Map<Source, Source>>();
   const placeOf = (source: Source): number => (typeof source === "string" ? -1 : order.get(source) ?? 0);
   for (const kernel of network.kernels) {
     const to = folded.standsFor(kernel);
-    const sources = found.get(to) ?? new Set<Source>();
+    const sources = found.get(to) ?? new Map<Source, Source>();
     for (const source of kernel.sources) {
-      if (typeof source === "string") sources.add(source);
-      else if (!folded.isLoop(source, kernel)) {
-        const from = folded.standsFor(source);
-        if (placeOf(from) < placeOf(to)) sources.add(from);
-      }
+      // Another block's input is either this one's as well, or stands for one like it.
+      if (typeof source === "string" ? kernel !== to : folded.isLoop(source, kernel)) continue;
+      const from = typeof source === "string" ? source : folded.standsFor(source);
+      if (placeOf(from) < placeOf(to) && !sources.has(from)) sources.set(from, source);
     }
     found.set(to, sources);
   }
   const leadsTo = (from: Source, to: Kernel): boolean => {
     // Backwards from what `to` reads, to no kernel before `from`.
     const seen = new Set<Source>();
-    const queue: Source[] = [...(found.get(to) ?? [])].filter((source) => source !== from);
+    const queue: Source[] = [...(found.get(to)?.keys() ?? [])].filter((source) => source !== from);
     for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
       if (at === from) return true;
       if (seen.has(at) || placeOf(at) <= placeOf(from) || typeof at === "string") continue;
       seen.add(at);
-      queue.push(...(found.get(at) ?? []));
+      queue.push(...(found.get(at)?.keys() ?? []));
     }
     return false;
   };
-  return [...found].flatMap(([to, sources]) => [...sources].map((from) => ({ from, to, skips: leadsTo(from, to) })));
+  return [...found].flatMap(([to, sources]) =>
+    [...sources].map(([from, source]) => ({ from, to, source, skips: leadsTo(from, to) })));
 }

@@ -1,4 +1,4 @@
-/** @file A compiled graph as its picture sees it: kernels, what they read of each other, and the modules they are in. */
+/** @file A compiled graph as its picture sees it: kernels, what they read of each other, and what prepares it. */
 import type { Step } from "../../runtime/manifest.js";
 import { pathOf, writtenBy, type FusedKernel } from "../fuse/fusion.js";
 import type { Graph, Node } from "../ir/graph.js";

@@ -22,6 +22,8 @@ export interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "e
 }
 
 const PAGE = { margin: 24, head: 96, between: 40 };
+/** What reads more tensors gets no lines. */
+const MOST_LINES = 12;
 /** A tensor that is read so many kernels later is named where it is read: its line would cross all the picture. */
 const FARTHEST = 30;
 
@@ -77,9 +79,10 @@ class Picture {
     return this.#columns[i] as Column; // columns are numbered as they were made
   }
 
-  /** Whether it has no line: it comes from too far above, or from another column and not on the main way. */
+  /** Whether it has no line: one of too many, from too far above, or from another column and not on the main way. */
   #isFar({ from, to, skips }: Read, all: readonly Read[]): boolean {
     if (typeof from === "string") return false;
+    if (all.filter((read) => read.to === to).length > MOST_LINES) return true;
     if ((this.#order.get(to) ?? 0) - (this.#order.get(from) ?? 0) > FARTHEST) return true;
     const column = this.#columnOf.get(to);
     return skips && this.#columnOf.get(from) !== column
@@ -96,7 +99,7 @@ class Picture {
         column.boxes.push({ id: boxId(item), box: item, depth, ...parent });
         this.#fill(column, item.items, item, far, composites, depth + 1);
       } else {
-        const named = far.flatMap(({ from, to }) => (to === item && typeof from !== "string" ? [from] : []));
+        const named = far.flatMap(({ to, source }) => (to === item && typeof source !== "string" ? [source.path] : []));
         column.cards.push({ ...kernelCard(item, inside, named, composites), ...parent });
       }
     }
@@ -128,7 +131,8 @@ class Picture {
         const letter = letters.get(from) ?? letterOf(letters.size);
         const leave = `leave ${letter}`;
         if (!letters.has(from)) {
-          this.#column(home).cards.push(turnCard(leave, `${letter} →`, `${name} is read in another column, at ${letter}`));
+          const where = `${name} is read in another column, at ${letter}`;
+          this.#column(home).cards.push(turnCard(leave, `${letter} →`, where));
           this.#column(home).lines.push({ from: cardOf(from), to: leave, skips, hint, ...this.#shapeOf(from, done) });
         }
         letters.set(from, letter);
@@ -194,9 +198,10 @@ class Picture {
     const count = sum([...expanded.parameters.values()].filter(({ trained }) => trained)
       .map(({ node }) => node.shape.reduce((n, d) => n * d.c, 1)));
     const flops = sum(kernels.map(({ step }) => step.flops.b * images + step.flops.c));
+    const [unit, size] = flops >= 1e7 ? ["GFLOP", 1e9] as const : ["MFLOP", 1e6] as const;
     const figures = [
       `${count.toLocaleString("en")} parameters`,
-      `${Number((flops / 1e9).toPrecision(3))} GFLOP for ${images === 1 ? "one image" : `${images} images`}`,
+      `${Number((flops / size).toPrecision(3))} ${unit} for ${images === 1 ? "one image" : `${images} images`}`,
       `${kernels.length} kernels per run${prepare.length === 0 ? "" : `, ${prepare.length} once after loading`}`,
       `family ${this.target}`,
     ].join(" · ");

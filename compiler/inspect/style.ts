@@ -51,7 +51,8 @@ const theme = (dark: 0 | 1): string => [
     `rect${name}{fill:${shades[dark][0]};stroke:${shades[dark][1]}}`),
   ...Object.entries(INKS).map(([names, shades]) => `${names}{fill:${shades[dark]}}`),
   `rect.module.repeated{stroke:${FRAMES[dark]}}`,
-  `.link{stroke:${LINES[dark]}}.link.skip{stroke:${SKIPS[dark]}}.tip{fill:${LINES[dark]}}.tip-skip{fill:${SKIPS[dark]}}`,
+  `.link{stroke:${LINES[dark]}}.link.skip{stroke:${SKIPS[dark]}}`,
+  `.tip{fill:${LINES[dark]}}.tip-skip{fill:${SKIPS[dark]}}`,
   `.shape,text.module,.times{stroke:${RIM[dark]}}`,
 ].join("");
 
