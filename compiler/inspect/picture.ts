@@ -55,7 +55,7 @@ class Picture {
   constructor(readonly pictured: Pictured, readonly target: string) {
     this.#network = networkOf(pictured, target);
     this.#folded = fold(this.#network);
-    const columns = columnsOf(this.#folded.items);
+    const columns = columnsOf(this.#folded);
     columns.forEach((items, column) => this.#number(items, column));
     this.#columns = columns.map(() => ({ cards: [], boxes: [], lines: [] }));
     const reads = readsOf(this.#network, this.#folded, this.#order);
