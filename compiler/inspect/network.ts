@@ -76,7 +76,7 @@ function connected(
     const parts = OPS.get(read.op)?.pack ? read.inputs : [read];
     return parts.map((part): string => {
       if (part.op === "parameter") return `parameter ${parameters.push(String(part.attrs["path"]))}`;
-      if (part.op === "input") return `source ${place<Source>(sources, String(part.attrs["name"]))}`;
+      if (part.op === "input") return `source ${place<Source>(sources, String(part.attrs["name"]))}.0`;
       const from = maker.get(part);
       if (!from) return part.op;
       const which = writtenBy(from.fused).indexOf(part);
