@@ -123,7 +123,7 @@ test("residual connections are lines of their own, and the legend has what is dr
   ]);
   const legend = (text: string): string[] => withClass(texts(elementsOf(text)), "legend").map((one) => one.text);
   t.deepEqual(legend(svg), [
-    "contraction", "attention", "row: sums along axes", "input", "output", "repeated blocks, drawn once", "residual connection",
+    "contraction", "attention", "row: sums along axes", "input", "output", "repeated blocks, drawn once", "skip connection",
   ]);
   const resnet = legend(draw(compileFile("models/resnet.deit", "resnet18", { targets: ["tiled"] })));
   t.true(resnet.includes("prepared once after loading") && resnet.includes("map: element by element"));

@@ -15,7 +15,7 @@ import { compositesOf } from "./structure.js";
 import { FONT, STYLE, SWATCHES } from "./style.js";
 
 /** What is drawn. */
-export interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "expanded" | "graph"> {
+interface Pictured extends Pick<CompiledGraph, "fusion" | "families" | "expanded" | "graph"> {
   readonly name: string;
   /** Images at which work is counted. */
   readonly images: number;

@@ -15,7 +15,7 @@ export const SWATCHES: readonly { readonly mark: string; readonly style: string;
   { mark: "output", style: "output", words: "output" },
   { mark: "turn", style: "turn", words: "goes on in another column" },
   { mark: "repeated", style: "module repeated", words: "repeated blocks, drawn once" },
-  { mark: "skip", style: "link skip", words: "residual connection" },
+  { mark: "skip", style: "link skip", words: "skip connection" },
 ];
 
 /** Light, then dark: fill and border. */

@@ -28,7 +28,8 @@ export const explainCommand = (finish: Finish): Command =>
       "bytes on the device as a function of the batch B; for a recipe, what the backward pass keeps")
     .option("--parameters",
       "every parameter with its shape; for a recipe, everything that is kept from step to step")
-    .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
+    .option("--svg <folder>",
+      "write pictures: graph.svg of the kernels in their modules, and plan-FAMILY.svg of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
       "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain models/deit_ti.deit --memory",
