@@ -1,4 +1,5 @@
 /** @file A drawing of a comparison: accuracies as bars, disagreement as a map, two tokens' cosine over the layers. */
+import { cut, escapeXml } from "../inspect/drawing.js";
 import { mark, type Comparison } from "./comparison.js";
 
 const COLOURS = ["#3b6fb6", "#c8553d", "#4f9d69", "#8e6bb0", "#c99a2e", "#5b8a8a", "#b0567f", "#6d6d6d"];
@@ -8,9 +9,6 @@ const CELL = 54;
 const PLOT = { width: 480, height: 220, left: 60 };
 const GAP = 44;
 
-const escapeXml = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
-const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 const colour = (i: number): string => COLOURS[i % COLOURS.length] ?? "#555";
 
 /** A part of the drawing and how much of it there is. */

@@ -1,5 +1,6 @@
 /** @file What `deitc explain FILE` prints of a model: its header, its kernels, and every fusion taken and refused. */
 import type { FamilyName, Manifest, Step } from "../../runtime/manifest.js";
+import { pathOf } from "../fuse/fusion.js";
 import { showShape } from "../ir/dim.js";
 import { parameterCount } from "../emit/facts.js";
 import type { Compiled, CompiledGraph } from "../pipeline.js";
@@ -60,12 +61,12 @@ function stepsText(manifest: Manifest, name: FamilyName): string {
 /** Kernels of the same make together: `12 ×  contraction: matmul add gelu  blocks.0.mlp.fc1 …`. */
 function fusedText({ fusion }: CompiledGraph): string {
   const groups = new Map<string, string[]>();
-  for (const { kind, members, root } of fusion.kernels) {
-    const made = `${kind}: ${members.map((node) => node.op).join(" ")}`;
-    groups.set(made, [...(groups.get(made) ?? []), root.origin.path || root.op]);
+  for (const kernel of fusion.kernels) {
+    const made = `${kernel.kind}: ${kernel.members.map((node) => node.op).join(" ")}`;
+    groups.set(made, [...(groups.get(made) ?? []), pathOf(kernel) || kernel.root.op]);
   }
   const rows = [...groups].map(([made, paths]) => [`${paths.length} ×`, made, paths[0] ?? ""]);
-  return `Fused: the ops inside each kernel, and the first tensor it produces\n${table(rows, [0])}`;
+  return `Fused: the ops inside each kernel, and the first kernel of that make\n${table(rows, [0])}`;
 }
 
 /** Tensors stored although one consumer could have taken them in, by reason. */

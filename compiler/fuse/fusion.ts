@@ -45,6 +45,9 @@ export interface Fusion {
   readonly refusals: readonly Refusal[];
 }
 
+/** A kernel is called by its contraction (`blocks.0.mlp.fc1`), else by the tensor it stores. */
+export const pathOf = ({ anchor, root }: FusedKernel): string => (anchor ?? root).origin.path;
+
 /** Tensors a kernel writes: its root, then what it stores besides. */
 export const writtenBy = ({ root, also = [] }: FusedKernel): readonly Node[] =>
   [root, ...also.map(({ node }) => node)];

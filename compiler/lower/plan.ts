@@ -10,6 +10,7 @@ import { showShape } from "../ir/dim.js";
 import { bytesOf, ELEMENT_TYPES, STORAGE_GRAIN, storageBytesOf } from "../ir/dtype.js";
 import type { Graph, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
+import { pathOf, type FusedKernel } from "../fuse/fusion.js";
 import { changingParameters } from "../fuse/lasting.js";
 import type { LoweredKernel } from "./kernel.js";
 import type { OpRecord } from "../ir/op.js";
@@ -22,6 +23,8 @@ export interface PlannedFamily {
   readonly wgsl: ReadonlyMap<string, string>;
   /** Slot of every stored tensor that is neither leaf nor output. */
   readonly slotOf: ReadonlyMap<Node, number>;
+  /** The step of every kernel, in either program. */
+  readonly stepOf: ReadonlyMap<FusedKernel, Step>;
 }
 
 interface PlanOptions {
@@ -75,17 +78,20 @@ class Planner {
     for (const { reads } of run) reads.forEach((node) => this.#pack(node));
     this.#assign(run);
     const pipelines = this.#pipelines([...prepare, ...run]);
+    const stepOf = new Map<FusedKernel, Step>();
     const steps = (kernels: readonly LoweredKernel[]): Step[] => kernels.map((k): Step => {
       const index = pipelines.of.get(k);
       invariant(index !== undefined, "every kernel has a pipeline");
-      return {
+      const step: Step = {
         kernel: index,
         bindings: [...k.reads.map((n) => this.#read(n)), ...k.writes.map((n) => this.#written(n))],
         grid: k.grid.map(({ dim, per }) => ({ size: dim, per })),
-        path: pathOf(k),
+        path: pathOf(k.fused),
         flops: k.flops,
         bytes: k.bytes,
       };
+      stepOf.set(k.fused, step);
+      return step;
     });
     const slots = this.#slots.map(({ kind, bytes, tensors }): SlotInfo => ({ kind, bytes, tensors }));
     const copies = this.#places.copies.map(({ from, to }): Copy => ({
@@ -97,7 +103,7 @@ class Planner {
       rank, suits, requires, kernels: pipelines.infos, slots,
       programs: { prepare: steps(prepare), run: steps(run) }, copies,
     };
-    return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf };
+    return { family, wgsl: pipelines.wgsl, slotOf: this.#slotOf, stepOf };
   }
 
   /** `prepare` holds what depends on parameters alone that a run does not change; outputs and updates excepted. */
@@ -245,7 +251,7 @@ class Planner {
   #header(group: readonly LoweredKernel[]): string {
     const [first] = group as [LoweredKernel, ...LoweredKernel[]]; // groups start with one
     const { root, members, anchor } = first.fused;
-    const paths = group.map(pathOf);
+    const paths = group.map((kernel) => pathOf(kernel.fused));
     const more = paths.length > 3 ? ` and ${paths.length - 3} more` : "";
     const inputs = first.reads.map((n) => `${nameOf(n)} ${showShape(n.shape)}`).join(", ");
     const ops = members.map((n) => n.op).join(" ");
@@ -266,15 +272,12 @@ function known(map: ReadonlyMap<string, number>, name: string): number {
   return index;
 }
 
-/** A kernel is called by its contraction (`blocks.0.mlp.fc1`), else by the tensor it stores. */
-const pathOf = ({ fused }: LoweredKernel): string => (fused.anchor ?? fused.root).origin.path;
-
 const nameOf = (node: Node): string => node.origin.path || (node.op === "input" ? String(node.attrs["name"]) : node.op);
 
 /** `contraction_blocks.i.attn.qkv`: block numbers are left out, since blocks share kernels. */
 function kernelName(kernel: LoweredKernel): string {
   const { fused } = kernel;
-  const path = pathOf(kernel).replace(/(^|\.)\d+(?=\.|$)/g, "$1i").replace(/[^\w.]+/g, "_");
+  const path = pathOf(fused).replace(/(^|\.)\d+(?=\.|$)/g, "$1i").replace(/[^\w.]+/g, "_");
   const what = fused.anchor ? fused.anchor.op : fused.kind;
   return path ? `${what}_${path}` : what;
 }

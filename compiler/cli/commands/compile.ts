@@ -142,11 +142,10 @@ function summary({ manifest: { graphs } }: CompiledArtifact): {
  * `01-elaborate.txt` and so on, each pass's result or the word that it changed nothing, and the drawings; of several
  * graphs with the graph's name in front.
  */
-async function writeDump(folder: string, { manifest, graphs }: CompiledArtifact): Promise<void> {
+async function writeDump(folder: string, artifact: CompiledArtifact): Promise<void> {
+  const { graphs } = artifact;
   const { writeFileSync } = await import("node:fs");
-  const [{ drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("../../inspect/svg.js"), import("../folder.js"),
-  ]);
+  const [{ writePictures }, { makeFolder }] = await Promise.all([import("../pictures.js"), import("../folder.js")]);
   makeFolder(folder);
   const several = Object.keys(graphs).length > 1;
   for (const [graph, compiled] of Object.entries(graphs)) {
@@ -158,10 +157,8 @@ async function writeDump(folder: string, { manifest, graphs }: CompiledArtifact)
       writeFileSync(at(name), text === before ? "unchanged\n" : text);
       before = text;
     });
-    const drawn = { ...compiled, manifest: { name: several ? `${manifest.name}, ${graph}` : manifest.name } };
-    writeFileSync(at("graph.svg"), drawGraph(drawn));
-    for (const family of TARGET_NAMES) writeFileSync(at(`plan-${family}.svg`), drawPlan(drawn, family));
   }
+  writePictures(folder, artifact, ["tiled", ...TARGET_NAMES.filter((name) => name !== "tiled")]);
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */

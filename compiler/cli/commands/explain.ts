@@ -2,7 +2,6 @@
 import { Command } from "commander";
 import type { FamilyName } from "../../../runtime/manifest.js";
 import { isTraining } from "../../../runtime/training.js";
-import type { CompiledArtifact } from "../../artifact.js";
 import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
 import { examples, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
@@ -24,7 +23,8 @@ export const explainCommand = (finish: Finish): Command =>
       "bytes on the device as a function of the batch B; for a recipe, what the backward pass keeps")
     .option("--parameters",
       "every parameter with its shape; for a recipe, everything that is kept from step to step")
-    .option("--svg <folder>", "write drawings of the kernels and of the storage over time")
+    .option("--svg <folder>",
+      "write pictures: graph.svg of the kernels in their modules, and plan-FAMILY.svg of the storage over time")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
       "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain adamw", "deitc explain layer_norm",
@@ -41,7 +41,10 @@ export const explainCommand = (finish: Finish): Command =>
 
 async function explainFile(path: string, options: ExplainOptions): Promise<string> {
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
-  if (options.svg !== undefined) await draw(options.svg, compiledOf(explained, "--svg"), options.family);
+  if (options.svg !== undefined) {
+    const { writePictures } = await import("../pictures.js");
+    writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
+  }
   if (options.kernel !== undefined) return kernelTexts(explained, options.kernel, options.family);
   if (isTraining(explained.manifest)) {
     const { explainRecipe } = await import("./explain_recipe.js");
@@ -57,22 +60,6 @@ async function compileFile(path: string, options: ExplainOptions): Promise<Expla
   const compiled = await compileProgram(program, target === undefined ? options : { ...options, target });
   const { lossText } = await import("./explain_recipe.js");
   return { ...definitionOf(compiled), compiled, loss: lossText(program, compiled.manifest.name) };
-}
-
-async function draw(
-  folder: string, { manifest, graphs }: CompiledArtifact, names: readonly FamilyName[],
-): Promise<void> {
-  const [{ writeFileSync }, { join }, { drawGraph, drawPlan }, { makeFolder }] = await Promise.all([
-    import("node:fs"), import("node:path"), import("../../inspect/svg.js"), import("../folder.js"),
-  ]);
-  makeFolder(folder);
-  const all = Object.entries(graphs);
-  for (const [name, graph] of all) {
-    const [prefix, title] = all.length > 1 ? [`${name}-`, `${manifest.name}, ${name}`] : ["", manifest.name];
-    const drawn = { ...graph, manifest: { name: title } };
-    writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(drawn));
-    for (const family of names) writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan(drawn, family));
-  }
 }
 
 /** The texts of the kernels that are meant: one by its whole name, else all with a part of their name or of a path. */

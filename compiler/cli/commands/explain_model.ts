@@ -2,6 +2,7 @@
 import { familyNamed } from "../../../runtime/families.js";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
 import { parameterBytes } from "../../../runtime/memory.js";
+import { pathOf } from "../../fuse/fusion.js";
 import type { Compiled } from "../../pipeline.js";
 import { printJsonValue } from "../command.js";
 import { stepCounts } from "../model.js";
@@ -57,7 +58,7 @@ function forJson({ manifest, fusion, firings }: Compiled): unknown {
   return {
     model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
     kernels: fusion.kernels.map(
-      ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) }),
+      (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) }),
     ),
     stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
     rules: Object.fromEntries(firings), steps: stepCounts(manifest),

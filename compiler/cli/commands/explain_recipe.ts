@@ -4,6 +4,7 @@ import { membersOf } from "../../../dsl/recipe.js";
 import type { FamilyName, Size } from "../../../runtime/manifest.js";
 import type { Argument, CallSetting, Count, TrainingManifest } from "../../../runtime/training.js";
 import type { CompiledArtifact } from "../../artifact.js";
+import { pathOf } from "../../fuse/fusion.js";
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
@@ -225,7 +226,7 @@ function forJson(recipe: CompiledRecipe, loss: string, families: readonly Family
     data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(manifest),
     graphs: Object.fromEntries(trainingGraphs(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
       kernels: fusion.kernels.map(
-        ({ kind, root, members }) => ({ kind, path: root.origin.path, ops: members.map((node) => node.op) })),
+        (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) })),
       stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
       held: refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
       rules: Object.fromEntries(firings),
