@@ -13,6 +13,8 @@ import { renderDiagnostics } from "../../dsl/diagnostics.js";
 import { parseExpression } from "../../dsl/parse.js";
 import type { Attr, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
+import { isOp } from "../ir/op.js";
+import { constant } from "../ops/leaves.js";
 import { power } from "../ir/power.js";
 
 export type Pattern =
@@ -145,7 +147,7 @@ export function arithmetic(operator: string, x: number, y: number): number | und
 
 /** The number a node stands for everywhere: a 0-d constant or a view that repeats one. */
 export function constantValue(node: Node): number | undefined {
-  if (node.op === "constant") return typeof node.attrs.value === "number" ? node.attrs.value : undefined;
+  if (isOp(constant, node)) return node.attrs.value;
   const [input] = node.inputs;
   const repeats = node.op === "expand" || node.op === "reshape" || node.op === "permute" || node.op === "slice";
   return repeats && input && node.dtype === input.dtype ? constantValue(input) : undefined;

@@ -7,6 +7,7 @@ import type { Attr, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
 import { instantiate, scopeOf } from "./instantiate.js";
 import type { Ops } from "../ir/op.js";
+import { recordOf } from "../ops/index.js";
 import { compilePattern, matchAll, parseRule, type Match, type OpPattern } from "./pattern.js";
 
 /** What the engine knows beyond the nodes below a match. */
@@ -89,6 +90,10 @@ export function ruleAt(
   const patterns = roots.map((op) => ({ kind: "op", op, inputs: "any", attrs: [] }) as const);
   return finish(name, roots.map((op) => `${op}(…)`), options.doc, patterns, options, to);
 }
+
+/** A rewrite of the ops `roots` into what they are made of, as their records say. */
+export const ruleByExpansion = (name: string, roots: readonly string[], options: RuleOptions): Rule =>
+  ruleAt(name, roots, (ops, { root }) => recordOf(root.op).expand?.(ops, root.inputs, root.attrs), options);
 
 function finish(
   name: string, from: readonly string[], to: string, patterns: readonly OpPattern[], options: RuleOptions,

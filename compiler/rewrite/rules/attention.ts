@@ -5,7 +5,8 @@ import { isConstant, sameShape } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
 import { constantValue, type Match } from "../pattern.js";
 import { nodeNamed, rule, ruleAt, type Context, type Guard, type Rule, type RuleExample } from "../rule.js";
-import type { Ops } from "../../ir/op.js";
+import { attrsOf, type Ops } from "../../ir/op.js";
+import { attention } from "../../ops/attention.js";
 import { dimAt, inputOf } from "./views.js";
 
 /** The widest head the attention kernels hold in registers and workgroup memory. */
@@ -77,7 +78,7 @@ function takeScale(ops: Ops, match: Match, context: Context): Node | undefined {
     const found = nodes.get(String(which)) === operand ? unscaled(ops, operand, context) : undefined;
     if (!found) continue;
     const inputs = root.inputs.map((input, i) => (i === which ? found.node : (nodes.get(String(i)) ?? input)));
-    return ops.call("attention", inputs, { scale: Number(root.attrs.scale) * found.factor });
+    return ops.call("attention", inputs, { scale: attrsOf(attention, root).scale * found.factor });
   }
   return undefined;
 }
