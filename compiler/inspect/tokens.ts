@@ -4,13 +4,13 @@
  */
 import type { TokenPair } from "../../runtime/evaluate.js";
 import { makeOps } from "../ir/build.js";
+import { UserError } from "../ir/invariant.js";
 import { isOp } from "../ir/op.js";
 import { slice } from "../ops/views.js";
 import { isConstant, sameShape, showShape, type Shape } from "../ir/dim.js";
 import { rootsOf, topological, type Graph, type Node } from "../ir/graph.js";
 import { compileGraph, graphManifest, type Compiled } from "../pipeline.js";
 import { reopen } from "../train/open.js";
-import { InspectError } from "./error.js";
 
 /** Rows of [B, N, D] that are compared. */
 type Rows = readonly [first: number, second: number];
@@ -27,7 +27,7 @@ interface TokenLayers {
   readonly layers: readonly { readonly layer: string; readonly node: Node }[];
 }
 
-/** The layers that the user names. @throws InspectError for a row beyond the tokens; undefined where no path fits */
+/** The layers that the user names. @throws UserError for a row beyond the tokens; undefined where no path fits */
 export function layersNamed({ graph, name }: Compiled["model"], { paths, rows }: TokenChoice): TokenLayers | undefined {
   const escaped = (path: string): string => path.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^.]+");
   const patterns = paths.map((path) => new RegExp(`^${escaped(path)}$`));
@@ -38,7 +38,7 @@ export function layersNamed({ graph, name }: Compiled["model"], { paths, rows }:
     const tokens = node.shape[1]?.c ?? 0;
     const beyond = rows.find((row) => row >= tokens);
     if (beyond !== undefined) {
-      throw new InspectError(`${layer} of ${name} is ${showShape(node.shape)}: there is no token ${beyond}`,
+      throw new UserError(`${layer} of ${name} is ${showShape(node.shape)}: there is no token ${beyond}`,
         `tokens count from 0 to ${tokens - 1}`);
     }
   }

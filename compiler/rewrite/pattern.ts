@@ -145,12 +145,16 @@ export function arithmetic(operator: string, x: number, y: number): number | und
   }
 }
 
+const VIEWS: ReadonlySet<string> = new Set(["reshape", "permute", "slice", "expand"]);
+
+/** Whether a node is nothing but elements of its input in another place. */
+export const isView = (node: Node): boolean => VIEWS.has(node.op);
+
 /** The number a node stands for everywhere: a 0-d constant or a view that repeats one. */
 export function constantValue(node: Node): number | undefined {
   if (isOp(constant, node)) return node.attrs.value;
   const [input] = node.inputs;
-  const repeats = node.op === "expand" || node.op === "reshape" || node.op === "permute" || node.op === "slice";
-  return repeats && input && node.dtype === input.dtype ? constantValue(input) : undefined;
+  return isView(node) && input ? constantValue(input) : undefined;
 }
 
 /** Whether two numbers are one f32 value, up to the last digit a user may have left out. */

@@ -36,7 +36,7 @@ export interface RuleExample {
   readonly range?: readonly [number, number];
 }
 
-interface RuleOptions {
+export interface RuleOptions {
   readonly doc: string;
   readonly when?: Guard;
   /**

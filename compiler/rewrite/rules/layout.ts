@@ -10,11 +10,12 @@ import { rootsOf, topological, type Graph, type Node } from "../../ir/graph.js";
 import { lastingIn } from "../../fuse/lasting.js";
 import { attrsOf, reducedOf, type Ops } from "../../ir/op.js";
 import { conv2d } from "../../ops/convolution.js";
-import { ELEMENTWISE, recordOf } from "../../ops/index.js";
+import { recordOf } from "../../ops/index.js";
 import { at } from "../../ops/strided.js";
 import { rewrite, type Rewritten } from "../engine.js";
 import { rule, ruleAt, ruleByExpansion, type Rule } from "../rule.js";
 import { simplifyRules } from "./simplify.js";
+import { sinkingRule } from "./sinking.js";
 import { dimAt, inputOf, inverse, orderOf, padRank, permute, reshape } from "./views.js";
 
 const LAST = [0, 2, 3, 1] as const;
@@ -72,46 +73,34 @@ const repeats = (operand: Node, shape: Shape): boolean =>
 
 /** The operand before `movement`, the last of which is undone; undefined where that is not free. */
 function undone(ops: Ops, operand: Node, movement: Node): Node | undefined {
-  if (operand === movement) return inputOf(movement);
   if (operand.op === "permute" && sameOrder(operand, movement)) return inputOf(operand);
   if (!repeats(operand, movement.shape)) return undefined;
   return permute(ops, reshape(ops, operand, padRank(operand.shape, movement.shape.length)), inverse(orderOf(movement)));
 }
 
+/** [n, y, x, g·o] as [n, y, x, g, o]: the operand before `movement`, which joins groups. */
+function ungrouped(ops: Ops, operand: Node, movement: Node): Node | undefined {
+  const grouped = inputOf(movement).shape;
+  if (operand.op === "reshape" && sameShape(inputOf(operand).shape, grouped)) return inputOf(operand);
+  if (!repeats(operand, movement.shape)) return undefined;
+  const wide = padRank(operand.shape, 4);
+  const channels = isOne(dimAt(wide, 3)) ? [dim(1), dim(1)] : grouped.slice(3);
+  return reshape(ops, operand, [...wide.slice(0, 3), ...channels]);
+}
+
 const sameOrder = (x: Node, y: Node): boolean => orderOf(x).join() === orderOf(y).join();
 
 const moves: readonly Rule[] = [
-  ruleAt("sink channel order", ELEMENTWISE, (ops, { root }) => {
-    const isMoved = (input: Node): boolean => input.op === "permute" && input.shape.length === 4
-      && orderOf(input).join() === FIRST.join() && sameShape(input.shape, root.shape);
-    const movement = root.inputs.find(isMoved);
-    const before = movement && root.inputs.map((input) => undone(ops, input, movement));
-    if (!movement || !before?.every((input) => input !== undefined)) return undefined;
-    return permute(ops, ops.call(root.op, before, root.attrs), FIRST);
-  }, {
+  sinkingRule("sink channel order",
+    (input) => input.op === "permute" && orderOf(input).join() === FIRST.join(), undone, {
     doc: "Elementwise work on images goes before their channels do, whatever is repeated over them.",
     examples: [{
       text: "permute(exp(x), order = [0, 3, 1, 2]) * reshape(mean(y, axis = [1]), shape = [B, 3, 1, 1])",
       inputs: { x: ["B", 4, 5, 3], y: ["B", 2, 3] },
     }],
   }),
-  ruleAt("sink reshape past what repeats", ELEMENTWISE, (ops, { root }) => {
-    // [n, y, x, g, o] as [n, y, x, g·o]
-    const movement = root.inputs.find((input) => input.op === "reshape" && sameShape(input.shape, root.shape)
-      && joinsGroups(inputOf(input).shape, input.shape));
-    if (!movement) return undefined;
-    const [, , , groups, each] = inputOf(movement).shape as [Dim, Dim, Dim, Dim, Dim]; // it joins groups
-    const before = root.inputs.map((input) => {
-      if (input === movement) return inputOf(movement);
-      if (input.op === "reshape" && sameShape(inputOf(input).shape, inputOf(movement).shape)) return inputOf(input);
-      if (!repeats(input, movement.shape)) return undefined;
-      const wide = padRank(input.shape, 4);
-      const channels = isOne(dimAt(wide, 3)) ? [dim(1), dim(1)] : [groups, each];
-      return reshape(ops, input, [...wide.slice(0, 3), ...channels]);
-    });
-    if (!before.every((input) => input !== undefined)) return undefined;
-    return reshape(ops, ops.call(root.op, before, root.attrs), root.shape);
-  }, {
+  sinkingRule("sink reshape past what repeats",
+    (input) => input.op === "reshape" && joinsGroups(inputOf(input).shape, input.shape), ungrouped, {
     doc: "Elementwise work on grouped channels goes before the groups are joined.",
     examples: [{
       text: "reshape(exp(x), shape = [B, 4, 5, 6]) * reshape(mean(y, axis = [1]), shape = [B, 1, 1, 6])",

@@ -171,7 +171,9 @@ const slices: readonly Rule[] = [
     return expand(ops, slice(ops, x, taken), match.root.shape);
   }, {
     doc: "A slice of a repeated tensor repeats less.",
-    examples: [{ text: cut("expand(x, shape = [B, 6, 4])", "[0, 1, 1]", "[B, 3, 4]", "[1, 1, 1]"), inputs: { x: [1, 4] } }],
+    examples: [{
+      text: cut("expand(x, shape = [B, 6, 4])", "[0, 1, 1]", "[B, 3, 4]", "[1, 1, 1]"), inputs: { x: [1, 4] },
+    }],
   }),
   rule("slice before reshape", "slice(reshape(x))", (ops, { root, nodes }) => {
     const x = nodes.get("x");

@@ -9,6 +9,7 @@ import type { Attr, Node } from "../../ir/graph.js";
 import { invariant } from "../../ir/invariant.js";
 import { attrsOf, type Ops } from "../../ir/op.js";
 import { at } from "../../ops/strided.js";
+import { isView } from "../pattern.js";
 import { permute as permuteOp, slice as sliceOp } from "../../ops/views.js";
 
 /** The axis of the input that stands at each axis of the result of a `permute`. */
@@ -131,19 +132,8 @@ const smaller = (p: Dim, q: Dim): boolean => (isConstant(p) === isConstant(q) ? 
 
 /** Whether a node is made of parameters and constants by movement alone, so that moving it costs nothing. */
 export function isSmallView(node: Node): boolean {
-  switch (node.op) {
-    case "constant":
-    case "parameter":
-    case "buffer":
-      return true;
-    case "reshape":
-    case "permute":
-    case "slice":
-    case "expand":
-      return node.shape.every(isConstant) && isSmallView(inputOf(node));
-    default:
-      return false;
-  }
+  if (isView(node)) return node.shape.every(isConstant) && isSmallView(inputOf(node));
+  return node.op === "constant" || node.op === "parameter";
 }
 
 /** `shape` with 1s in front, up to `rank`. */
