@@ -18,13 +18,16 @@ import { allocateLike, at, broadcastStrides, count, readStrided, stridesOf, writ
 
 const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; // one index an axis
 
+/** The shape of a result as the one canonical attribute. */
+const shapeAttr = (name: string): OpRecord<{ readonly shape: Shape }>["canonical"] => (_inputs, attrs) => {
+  const shape = readShape(attrs["shape"], `\`shape\` of \`${name}\``);
+  return isFault(shape) ? shape : { shape };
+};
+
 export const reshape = defineOp({
   name: "reshape", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
   doc: "The same elements, in row-major order, in another shape of equal size. Source: torch.reshape.",
-  canonical(_inputs, attrs) {
-    const shape = readShape(attrs["shape"], "`shape` of `reshape`");
-    return isFault(shape) ? shape : { shape };
-  },
+  canonical: shapeAttr("reshape"),
   infer([x], attrs) {
     const { shape } = attrs;
     if (!x) return wrongType("reshape", "a tensor", []);
@@ -86,10 +89,7 @@ export const permute = defineOp({
 export const expand = defineOp({
   name: "expand", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
   doc: "x repeated along its axes of size 1 and along new leading axes. Source: torch.Tensor.expand.",
-  canonical(_inputs, attrs) {
-    const shape = readShape(attrs["shape"], "`shape` of `expand`");
-    return isFault(shape) ? shape : { shape };
-  },
+  canonical: shapeAttr("expand"),
   infer([x], attrs) {
     const { shape } = attrs;
     if (!x) return wrongType("expand", "a tensor", []);

@@ -1,8 +1,6 @@
 /** @file Loads a compiled module in Node: its files, its weights in any form, the adapter by name. */
-import * as path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Device } from "../device.js";
-import { FileError, InputError } from "../errors.js";
+import { InputError } from "../errors.js";
 import { labelsIn } from "../labels.js";
 import type { FamilyName, Manifest } from "../manifest.js";
 import type { LoadProgress } from "../program.js";
@@ -12,7 +10,8 @@ import { openCheckpoint } from "../weights/checkpoint.js";
 import { initialize } from "../weights/initialize.js";
 import { matchWeights } from "../weights/match.js";
 import { openDevice } from "./adapters.js";
-import { openFile, readFileBytes } from "./files.js";
+import { openFile } from "./files.js";
+import { openCompiled } from "./manifest.js";
 
 /** Options for loading a generated class. Either `weights` or `randomWeights` is required. */
 export interface LoadOptions {
@@ -56,28 +55,13 @@ interface OpenSource {
  * @throws FileError when the manifest is missing, malformed or of another version.
  */
 export async function openModule(folder: string | URL): Promise<ModuleDefinition> {
-  const home = typeof folder === "string" ? folder : fileURLToPath(folder);
-  const file = path.join(home, "manifest.json");
-  let manifest: unknown;
-  try {
-    manifest = JSON.parse(await readText(file));
-  } catch (cause) {
-    if (cause instanceof FileError) throw cause;
-    throw new FileError("it is not JSON", { file, fault: "malformed", cause, help: "compile the model again" });
-  }
-  if (!isManifest(manifest)) {
-    throw new FileError("it is not a manifest of this version of deitc", {
-      file, fault: "not-recognized", help: "compile the model again with the deitc that is installed",
-    });
-  }
-  return { manifest, wgsl: (family, kernel) => readText(path.join(home, "kernels", family, `${kernel}.wgsl`)) };
+  const { manifest, wgsl } = await openCompiled(folder, "manifest.json", "model", isManifest);
+  return { manifest, wgsl };
 }
 
 /** The format number stands for the rest: the compiler wrote the file. */
 const isManifest = (value: unknown): value is Manifest =>
   typeof value === "object" && value !== null && "format" in value && value.format === 1;
-
-const readText = async (file: string): Promise<string> => new TextDecoder().decode(await readFileBytes(file));
 
 /**
  * Loads a module with its weights onto a device. `destroy()` the result, or use `await using`.
