@@ -6,7 +6,7 @@ import { dim, sameDim, sameShape, showShape, type Shape } from "../ir/dim.js";
 import type { Node, TensorType } from "../ir/graph.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { fault, readNumber } from "./attributes.js";
+import { fault, readAll, readNumber } from "./attributes.js";
 import { attentionAttend, attentionAttendBack, type Scaled } from "./contract.js";
 import { checkProduct } from "./matmul.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
@@ -15,10 +15,8 @@ import { at, broadcastStrides, count, readStrided } from "./strided.js";
 const transpose = (ops: Ops, x: Node): Node => ops.call("transpose", [x]);
 const product = (ops: Ops, a: Node, b: Node): Node => ops.call("matmul", [a, b]);
 
-const readScale = (op: string): OpRecord<Scaled>["canonical"] => (_inputs, attrs) => {
-  const scale = readNumber(attrs["scale"], `\`scale\` of \`${op}\``);
-  return isFault(scale) ? scale : { scale };
-};
+const readScale = (op: string): OpRecord<Scaled>["canonical"] => (_inputs, attrs) =>
+  readAll({ scale: readNumber(attrs["scale"], `\`scale\` of \`${op}\``) });
 
 /** The result's shape, from q [.., N, D], k [.., M, D] and v [.., M, E]: [.., N, E]. */
 function resultShape(op: string, inputs: readonly TensorType[]): Shape | OpFault {

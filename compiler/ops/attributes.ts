@@ -3,7 +3,7 @@
  * at fault.
  */
 import { dim, isConstant, showDim, type Dim } from "../ir/dim.js";
-import { showAttr, type Attr } from "../ir/graph.js";
+import { showAttr, type Attr, type Attrs, type TensorType } from "../ir/graph.js";
 import { isFault, type OpFault } from "../ir/op.js";
 
 /** A user's mistake. @param code one of the message catalogue's. */
@@ -104,6 +104,22 @@ export function readEach<A extends Attr, T>(list: readonly A[],
   }
   return out;
 }
+
+/** Canonical attributes, or the first fault among them. */
+export function readAll<V extends Readonly<Record<string, Attr | OpFault>>>(
+  values: V,
+): { readonly [Name in keyof V]: Exclude<V[Name], OpFault> } | OpFault {
+  const wrong = Object.values(values).find(isFault);
+  return wrong ?? values as { [Name in keyof V]: Exclude<V[Name], OpFault> }; // none is a fault
+}
+
+/**
+ * `axis` as the one canonical attribute. @param otherwise the axis where none is given @param extra how many more axes
+ * the result has, which may be named too
+ */
+export const axisAttr = (name: string, otherwise: Attr = null, extra = 0) =>
+  ([x]: readonly TensorType[], attrs: Attrs): { readonly axis: number } | OpFault =>
+    readAll({ axis: readAxis(attrs["axis"] ?? otherwise, name, (x?.shape.length ?? 0) + extra) });
 
 /** Sizes at a bound batch: `bindAttrs` has made every dimension constant. */
 export const sizesOf = (shape: readonly Dim[]): readonly number[] => shape.map((d) => d.c);

@@ -7,7 +7,7 @@ import {
   defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type Ops, type Tensor,
 } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { asList, fault, readEach, readPerAxis, readWhole } from "./attributes.js";
+import { asList, fault, readAll, readEach, readPerAxis, readWhole } from "./attributes.js";
 import { convContract, type ConvAttrs } from "./contract.js";
 import { dotRows } from "./matmul.js";
 import { GREATEST } from "./reductions.js";
@@ -162,16 +162,12 @@ export const conv2d = defineOp({
   signature: "(x: [N, C, H, W], weight: [O, I, KH, KW], stride = 1, pad = 0, dilation = 1, groups = 1) -> [N, O, _, _]",
   doc: "Cross-correlation. `pad` is one number, one each for height and width, or [[top, bottom], [left, right]]. " +
     "Source: torch.nn.functional.conv2d.",
-  canonical(_inputs, attrs) {
-    const stride = readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1);
-    if (isFault(stride)) return stride;
-    const pad = readMargins(attrs["pad"], "`pad` of `conv2d`");
-    if (isFault(pad)) return pad;
-    const dilation = readPerAxis(attrs["dilation"] ?? 1, "`dilation` of `conv2d`", 2, 1);
-    if (isFault(dilation)) return dilation;
-    const groups = readWhole(attrs["groups"] ?? 1, "`groups` of `conv2d`", 1);
-    return isFault(groups) ? groups : { stride, pad, dilation, groups };
-  },
+  canonical: (_inputs, attrs) => readAll({
+    stride: readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1),
+    pad: readMargins(attrs["pad"], "`pad` of `conv2d`"),
+    dilation: readPerAxis(attrs["dilation"] ?? 1, "`dilation` of `conv2d`", 2, 1),
+    groups: readWhole(attrs["groups"] ?? 1, "`groups` of `conv2d`", 1),
+  }),
   infer: inferConv,
   contract: convContract,
   evaluate: ([x, weight], attrs, [shape = []]) => (x && weight ? [convolve(x, weight, shape, attrs)] : []),
@@ -209,9 +205,7 @@ const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =
       const kernel = readPerAxis(attrs["kernel"], `\`kernel\` of \`${name}\``, 2, 1);
       if (isFault(kernel)) return kernel;
       const stride = readPerAxis(attrs["stride"] ?? kernel, `\`stride\` of \`${name}\``, 2, 1);
-      if (isFault(stride)) return stride;
-      const pad = readMargins(attrs["pad"], `\`pad\` of \`${name}\``);
-      return isFault(pad) ? pad : { kernel, stride, pad };
+      return readAll({ kernel, stride, pad: readMargins(attrs["pad"], `\`pad\` of \`${name}\``) });
     },
     infer(inputs, attrs) {
       const wrong = checkFloats(name, inputs, 1);

@@ -4,19 +4,13 @@
 import { dim, isConstant, isEmpty, mulDim, sameDim, showShape, type Dim, type Shape } from "../ir/dim.js";
 import type { Node, TensorType } from "../ir/graph.js";
 import { dynamicIndex } from "../ir/indices.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
+import { defineOp, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { fault, readAxis, readWhole } from "./attributes.js";
+import { axisAttr, fault, readAll, readWhole } from "./attributes.js";
 import { checkFloats, dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
 import { allocateLike, at, count } from "./strided.js";
 
 const clampTo = (i: number, size: number): number => Math.min(Math.max(i, 0), size - 1);
-
-type OneAxis = { readonly axis: number };
-const axisAttr = (name: string, otherwise: number | null): OpRecord<OneAxis>["canonical"] => ([x], attrs) => {
-  const axis = readAxis(attrs["axis"] ?? otherwise, name, x?.shape.length ?? 0);
-  return isFault(axis) ? axis : { axis };
-};
 
 function checkIndices(name: string, inputs: readonly TensorType[]): OpFault | undefined {
   if (inputs.length === 2 && operand(inputs, 1).dtype === "i32") return undefined;
@@ -110,7 +104,7 @@ function takeAlong(x: Tensor, indices: Tensor, axis: number, shape: readonly num
 const takeAlongOp = defineOp({
   name: "take_along", kind: "movement", signature: "(x: [..], indices: i32 [..], axis: int) -> [..]",
   doc: "For each element of `indices`, the element of x at that index along the axis. Source: torch.gather.",
-  canonical: axisAttr("take_along", null),
+  canonical: axisAttr("take_along"),
   infer(inputs, attrs) {
     const wrong = checkIndices("take_along", inputs);
     if (wrong) return wrong;
@@ -153,10 +147,7 @@ const takeAlongOp = defineOp({
 const oneHotOp = defineOp({
   name: "one_hot", kind: "composite", signature: "(i: i32 [..], classes: int) -> [.., classes]",
   doc: "f32: 1 at the index, 0 elsewhere. Source: torch.nn.functional.one_hot.",
-  canonical(_inputs, attrs) {
-    const classes = readWhole(attrs["classes"], "`classes` of `one_hot`", 1);
-    return isFault(classes) ? classes : { classes };
-  },
+  canonical: (_inputs, attrs) => readAll({ classes: readWhole(attrs["classes"], "`classes` of `one_hot`", 1) }),
   infer([i], attrs) {
     if (i?.dtype !== "i32") return wrongType("one_hot", "an i32 operand", i ? [i] : [], "convert with `int(x)`");
     return [{ shape: [...i.shape, dim(attrs.classes)], dtype: "f32" }];
@@ -180,7 +171,7 @@ function runningSums(x: Tensor, axis: number): Tensor {
 const cumsum = defineOp({
   name: "cumsum", kind: "composite", signature: "(x: [..], axis: int) -> [..]",
   doc: "Running sums along an axis without B. Source: torch.cumsum.",
-  canonical: axisAttr("cumsum", null),
+  canonical: axisAttr("cumsum"),
   infer(inputs, attrs) {
     const wrong = checkFloats("cumsum", inputs, 1);
     if (wrong) return wrong;

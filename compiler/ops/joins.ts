@@ -7,7 +7,7 @@ import { constantIndex, subIndex } from "../ir/indices.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops } from "../ir/op.js";
 import type { Index, Value } from "../ir/value.js";
 import { algebra } from "./algebra.js";
-import { asList, fault, readAxis, readEach, readPerAxis, readWhole } from "./attributes.js";
+import { asList, axisAttr, fault, readAll, readAxis, readEach, readPerAxis, readWhole } from "./attributes.js";
 import { dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
 import { allocateLike, at, count, stridesOf, writeStrided } from "./strided.js";
 
@@ -41,10 +41,7 @@ function inferConcat(inputs: readonly TensorType[], attrs: OneAxis): readonly [T
 export const concat = defineOp({
   name: "concat", kind: "movement", signature: "(parts: list, axis: int) -> [..]",
   doc: "The parts joined one after another along an axis. Source: torch.cat.",
-  canonical([first], attrs) {
-    const axis = readAxis(attrs["axis"], "concat", first?.shape.length ?? 0);
-    return isFault(axis) ? axis : { axis };
-  },
+  canonical: axisAttr("concat"),
   infer: inferConcat,
   evaluate(inputs, attrs, [shape = []]) {
     const [first] = inputs;
@@ -132,20 +129,14 @@ function reshaping<A extends Attrs>(
   });
 }
 
-/** `axis` as canonical attribute; `extra` more axes than the operand may be named (unsqueeze). */
-const oneAxis = (name: string, extra = 0): Made<OneAxis>["canonical"] => ([x], attrs) => {
-  const axis = readAxis(attrs["axis"], name, (x?.shape.length ?? 0) + extra);
-  return isFault(axis) ? axis : { axis };
-};
-
 const shapes: readonly OpRecord[] = [
   reshaping("squeeze", "(x: [..], axis: int) -> [..]", "x without an axis of size 1. Source: torch.squeeze.",
-    oneAxis("squeeze"),
+    axisAttr("squeeze"),
     (x, attrs) => isOne(dimAt(x, attrs.axis)) ? x.filter((_, i) => i !== attrs.axis)
       : fault("shape_mismatch", `\`squeeze\` needs size 1 along axis ${attrs.axis} of ${showShape(x)}`),
     [{ inputs: [{ shape: ["B", 1, 5] }], attrs: { axis: 1 } }]),
   reshaping("unsqueeze", "(x: [..], axis: int) -> [..]", "x with a new axis of size 1. Source: torch.unsqueeze.",
-    oneAxis("unsqueeze", 1),
+    axisAttr("unsqueeze", null, 1),
     (x, attrs) => [...x.slice(0, attrs.axis), dim(1), ...x.slice(attrs.axis)],
     [{ inputs: [{ shape: ["B", 5] }], attrs: { axis: -1 } }, { inputs: [{ shape: ["B", 5] }], attrs: { axis: 0 } }]),
   reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]",
@@ -184,7 +175,7 @@ const rearranged: readonly OpRecord[] = [
   made({
     name: "stack", signature: "(parts: list, axis = 0) -> [..]",
     doc: "Tensors of equal shape along a new axis. Source: torch.stack.",
-    canonical: ([first], attrs) => oneAxis("stack", 1)(first ? [first] : [], { axis: attrs["axis"] ?? 0 }),
+    canonical: axisAttr("stack", 0, 1),
     infer(inputs, attrs) {
       const { axis } = attrs;
       const raised = inputs.map((t) => ({ ...t, shape: [...t.shape.slice(0, axis), dim(1), ...t.shape.slice(axis)] }));
@@ -197,10 +188,9 @@ const rearranged: readonly OpRecord[] = [
   made({
     name: "tile", signature: "(x: [..], times: list) -> [..]",
     doc: "x repeated times[i] times along axis i. Source: torch.tile.",
-    canonical([x], attrs) {
-      const times = readPerAxis(asList(attrs["times"]) ?? [], "`times` of `tile`", x?.shape.length ?? 0, 1);
-      return isFault(times) ? times : { times };
-    },
+    canonical: ([x], attrs) => readAll({
+      times: readPerAxis(asList(attrs["times"]) ?? [], "`times` of `tile`", x?.shape.length ?? 0, 1),
+    }),
     infer([x], attrs) {
       const { times } = attrs;
       const shape = (x?.shape ?? []).map((d, i) => ({ b: d.b * at(times, i), c: d.c * at(times, i) }));
@@ -221,8 +211,7 @@ const rearranged: readonly OpRecord[] = [
       const given = asList(attrs["axis"] ?? attrs["axes"]) ?? [attrs["axis"] ?? null];
       const axes = readEach(given, (a) => readAxis(a, "roll", x?.shape.length ?? 0));
       if (isFault(axes)) return axes;
-      const shift = readPerAxis(attrs["shift"], "`shift` of `roll`", axes.length, -Infinity);
-      return isFault(shift) ? shift : { shift, axes };
+      return readAll({ shift: readPerAxis(attrs["shift"], "`shift` of `roll`", axes.length, -Infinity), axes });
     },
     infer([x], attrs) {
       if (!x) return wrongType("roll", "a tensor", []);
@@ -255,10 +244,9 @@ function rollAxis(ops: Ops, x: Node, axis: number, shift: number): Node {
 function triangle(name: string, doc: string, test: string): OpRecord {
   return made({
     name, doc, signature: "(x: [.., M, N], diagonal = 0) -> [.., M, N]",
-    canonical(_inputs, attrs) {
-      const diagonal = readWhole(attrs["diagonal"] ?? 0, `\`diagonal\` of \`${name}\``, -Infinity);
-      return isFault(diagonal) ? diagonal : { diagonal };
-    },
+    canonical: (_inputs, attrs) => readAll({
+      diagonal: readWhole(attrs["diagonal"] ?? 0, `\`diagonal\` of \`${name}\``, -Infinity),
+    }),
     infer([x]) {
       if (x && x.shape.length >= 2 && x.dtype === "f32") return [{ shape: x.shape, dtype: x.dtype }];
       return fault("rank_mismatch",

@@ -2,8 +2,8 @@
  * @file Many tensors side by side in one: what lets a single kernel update them all. Made by the compiler only.
  */
 import { dim, sizeOf } from "../ir/dim.js";
-import { defineOp, isFault, type OpRecord } from "../ir/op.js";
-import { asList, fault, readEach, readWhole } from "./attributes.js";
+import { defineOp, type OpRecord } from "../ir/op.js";
+import { asList, fault, readAll, readEach, readWhole } from "./attributes.js";
 import { wrongType } from "./shapes.js";
 
 /** Elements of a lane at which a tensor may start: 256 bytes, where every adapter lets a binding begin. */
@@ -13,10 +13,7 @@ export const lanes: readonly OpRecord[] = [
   defineOp({
     name: "place", kind: "movement", internal: true, signature: "(x: [..], part: int) -> [..]",
     doc: "x itself, as a part of one `pack`: `part` tells it from the same tensor in another place.",
-    canonical(_inputs, attrs) {
-      const part = readWhole(attrs["part"], "`part` of `place`", 0);
-      return isFault(part) ? part : { part };
-    },
+    canonical: (_inputs, attrs) => readAll({ part: readWhole(attrs["part"], "`part` of `place`", 0) }),
     infer: ([x]) => (x ? [{ shape: x.shape, dtype: x.dtype }] : wrongType("place", "a tensor", [])),
     evaluate: ([x]) => (x ? [x] : []),
     pull: (_node, at, read) => read(0, at),
@@ -27,12 +24,10 @@ export const lanes: readonly OpRecord[] = [
     name: "pack", kind: "opaque", internal: true, signature: "(parts: list, offsets: list, length: int) -> [length]",
     doc: "Tensors side by side, part i from element offsets[i] on, with zeros between them. Parts are written where " +
       "they belong: packing costs nothing.",
-    canonical(_inputs, attrs) {
-      const offsets = readEach(asList(attrs["offsets"]) ?? [], (a) => readWhole(a, "`offsets` of `pack`", 0));
-      if (isFault(offsets)) return offsets;
-      const length = readWhole(attrs["length"], "`length` of `pack`", 0);
-      return isFault(length) ? length : { offsets, length };
-    },
+    canonical: (_inputs, attrs) => readAll({
+      offsets: readEach(asList(attrs["offsets"]) ?? [], (a) => readWhole(a, "`offsets` of `pack`", 0)),
+      length: readWhole(attrs["length"], "`length` of `pack`", 0),
+    }),
     infer(inputs, attrs) {
       const { offsets, length } = attrs;
       const fits = offsets.length === inputs.length && inputs.every(({ shape, dtype }, i) => {

@@ -6,7 +6,7 @@ import type { Attr, Attrs, DType, Node, TensorType } from "../ir/graph.js";
 import { constantIndex } from "../ir/indices.js";
 import { attrsOf, defineOp, isFault, type OpRecord } from "../ir/op.js";
 import {
-  asList, fault, isDim, readDim, readEach, readNumber, readShape, readWhole, sizesOf,
+  asList, fault, isDim, readAll, readDim, readEach, readNumber, readShape, readWhole, sizesOf,
 } from "./attributes.js";
 import { algebra } from "./algebra.js";
 
@@ -56,10 +56,7 @@ export const constant = defineOp({
 export const result = defineOp({
   name: "result", kind: "opaque", signature: "(x: [..], index: int) -> [..]", internal: true,
   doc: "One of the results of an op that has several.",
-  canonical(_inputs, attrs) {
-    const index = readWhole(attrs["index"], "`index` of `result`", 0);
-    return isFault(index) ? index : { index };
-  },
+  canonical: (_inputs, attrs) => readAll({ index: readWhole(attrs["index"], "`index` of `result`", 0) }),
   infer(inputs, { index }) {
     const [node] = inputs;
     const extra: readonly TensorType[] = node && "extra" in node && Array.isArray(node.extra) ? node.extra : [];
@@ -95,10 +92,7 @@ export const leaves: readonly OpRecord[] = [
   defineOp({
     name: "arange", kind: "leaf", signature: "(n: int) -> [n]",
     doc: "i32 0, 1, …, n − 1; n may hold B. Source: torch.arange.",
-    canonical(_inputs, attrs) {
-      const n = readDim(attrs["n"], "`n` of `arange`");
-      return isFault(n) ? n : { n };
-    },
+    canonical: (_inputs, attrs) => readAll({ n: readDim(attrs["n"], "`n` of `arange`") }),
     infer: (_inputs, { n }) => [{ shape: [n], dtype: "i32" }],
     evaluate: (_inputs, _attrs, [shape = []]) =>
       [{ shape, data: Int32Array.from({ length: shape[0] ?? 1 }, (_, i) => i) }],
@@ -122,12 +116,9 @@ export const leaves: readonly OpRecord[] = [
   defineOp({
     name: "full", kind: "composite", signature: "(shape: list, value: real) -> [..]",
     doc: "A tensor filled with one number. Source: torch.full.",
-    canonical(_inputs, attrs) {
-      const shape = readShape(attrs["shape"], "`shape` of `full`");
-      if (isFault(shape)) return shape;
-      const value = readNumber(attrs["value"], "`value` of `full`");
-      return isFault(value) ? value : { shape, value };
-    },
+    canonical: (_inputs, attrs) => readAll({
+      shape: readShape(attrs["shape"], "`shape` of `full`"), value: readNumber(attrs["value"], "`value` of `full`"),
+    }),
     infer: (_inputs, attrs) => [{ shape: attrs.shape, dtype: "f32" }],
     expand: (ops, _inputs, attrs) =>
       ops.call("expand", [ops.constant(attrs.value)], { shape: attrs.shape }),
@@ -141,7 +132,7 @@ export const leaves: readonly OpRecord[] = [
       if (isFault(p)) return p;
       if (p < 0 || p > 1) return fault("value_error", `\`p\` of \`bernoulli\` must be a probability, got ${p}`);
       const shape = readShape(attrs["shape"], "`shape` of `bernoulli`");
-      return isFault(shape) ? shape : { p, shape, stream: attrs["stream"] ?? null };
+      return readAll({ p, shape, stream: attrs["stream"] ?? null });
     },
     infer: (_inputs, attrs) => [{ shape: attrs.shape, dtype: "f32" }],
     expand(ops, _inputs, attrs) {

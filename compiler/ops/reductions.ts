@@ -7,7 +7,7 @@ import {
   defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops, type Reduced, type Tensor,
 } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { fault, readAxes, readBool } from "./attributes.js";
+import { fault, readAll, readAxes, readBool } from "./attributes.js";
 import { countNode, dimAt, operand, reducedShape, reshapeTo, restoreAxes, wrongType } from "./shapes.js";
 import { at, broadcastStrides, count, forEachRow, stridesOf } from "./strided.js";
 
@@ -32,8 +32,7 @@ function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attr
   if (!OF_NOTHING.includes(name) && isEmpty(axes.map((axis) => dimAt(shape, axis)))) {
     return fault("value_error", `\`${name}\` needs at least one element along its axes, got ${showShape(shape)}`);
   }
-  const keep = readBool(attrs["keep"], `\`keep\` of \`${name}\``, false);
-  return isFault(keep) ? keep : { axes, keep };
+  return readAll({ axes, keep: readBool(attrs["keep"], `\`keep\` of \`${name}\``, false) });
 }
 
 interface Reduction {

@@ -4,9 +4,9 @@
  */
 import { dim, isConstant, showShape, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
-import { defineOp, isFault, type OpRecord, type Ops } from "../ir/op.js";
+import { defineOp, type OpRecord, type Ops } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { asList, fault, readPerAxis } from "./attributes.js";
+import { fault, readAll, readPerAxis } from "./attributes.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
 
 /** Keys' cubic kernel with the sharpness that Pillow takes. Source: Keys 1981. */
@@ -35,11 +35,7 @@ export const resize: OpRecord = defineOp({
   name: "resize", kind: "composite", signature: "(x: [N, C, H, W], size) -> [N, C, _, _]",
   doc: "Images resized to [height, width], or one number for both: bicubic, antialiased when shrinking. " +
     "Source: Pillow, Image.resize with BICUBIC, without its rounding to bytes.",
-  canonical(_inputs, attrs) {
-    const given = asList(attrs["size"]) ?? [attrs["size"] ?? null, attrs["size"] ?? null];
-    const size = readPerAxis([...given], "`size` of `resize`", 2, 1);
-    return isFault(size) ? size : { size };
-  },
+  canonical: (_inputs, attrs) => readAll({ size: readPerAxis(attrs["size"], "`size` of `resize`", 2, 1) }),
   infer(inputs, attrs) {
     const wrong = checkFloats("resize", inputs, 1);
     if (wrong) return wrong;

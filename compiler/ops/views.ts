@@ -10,7 +10,7 @@ import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, s
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample } from "../ir/op.js";
 import type { Guard, Index } from "../ir/value.js";
 import {
-  asList, fault, isDim, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
+  asList, fault, isDim, readAll, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
   sizesOf,
 } from "./attributes.js";
 import { broadcastShape, dimAt, filled, operand, wrongType } from "./shapes.js";
@@ -19,10 +19,8 @@ import { allocateLike, at, broadcastStrides, count, readStrided, stridesOf, writ
 const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; // one index an axis
 
 /** The shape of a result as the one canonical attribute. */
-const shapeAttr = (name: string): OpRecord<{ readonly shape: Shape }>["canonical"] => (_inputs, attrs) => {
-  const shape = readShape(attrs["shape"], `\`shape\` of \`${name}\``);
-  return isFault(shape) ? shape : { shape };
-};
+const shapeAttr = (name: string): OpRecord<{ readonly shape: Shape }>["canonical"] => (_inputs, attrs) =>
+  readAll({ shape: readShape(attrs["shape"], `\`shape\` of \`${name}\``) });
 
 export const reshape = defineOp({
   name: "reshape", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
@@ -137,13 +135,11 @@ export const slice = defineOp({
   canonical([x], attrs) {
     const shape = x?.shape ?? [];
     const [starts, stops] = [asList(attrs["starts"]) ?? [], asList(attrs["stops"]) ?? []];
-    const low = readEach(shape.map((_, i) => starts[i] ?? null), (a, i) => readBound(a, dimAt(shape, i), dim(0)));
-    if (isFault(low)) return low;
-    const high = readEach(shape.map((_, i) => stops[i] ?? null),
-      (a, i) => readBound(a, dimAt(shape, i), dimAt(shape, i)));
-    if (isFault(high)) return high;
-    const steps = readPerAxis(attrs["steps"] ?? 1, "`steps` of `slice`", shape.length, 1);
-    return isFault(steps) ? steps : { starts: low, stops: high, steps };
+    return readAll({
+      starts: readEach(shape, (size, i) => readBound(starts[i], size, dim(0))),
+      stops: readEach(shape, (size, i) => readBound(stops[i], size, size)),
+      steps: readPerAxis(attrs["steps"] ?? 1, "`steps` of `slice`", shape.length, 1),
+    });
   },
   infer([x], attrs) {
     if (!x) return wrongType("slice", "a tensor", []);
@@ -191,10 +187,9 @@ export const slice = defineOp({
 const dilate = defineOp({
   name: "dilate", kind: "movement", internal: true, signature: "(x: [..], steps: list) -> [..]",
   doc: "Elements `steps` apart along each axis with zeros between: what a stride's gradient needs.",
-  canonical([x], attrs) {
-    const steps = readPerAxis(attrs["steps"], "`steps` of `dilate`", x?.shape.length ?? 0, 1);
-    return isFault(steps) ? steps : { steps };
-  },
+  canonical: ([x], attrs) => readAll({
+    steps: readPerAxis(attrs["steps"], "`steps` of `dilate`", x?.shape.length ?? 0, 1),
+  }),
   infer([x], attrs) {
     if (!x) return wrongType("dilate", "a tensor", []);
     const { steps } = attrs;
@@ -250,12 +245,11 @@ export const pad = defineOp({
   doc: "x with before[i] and after[i] elements of `value` around axis i. Source: torch.nn.functional.pad.",
   canonical([x], attrs) {
     const rank = x?.shape.length ?? 0;
-    const before = readMargin(attrs["before"], "`before` of `pad`", rank);
-    if (isFault(before)) return before;
-    const after = readMargin(attrs["after"], "`after` of `pad`", rank);
-    if (isFault(after)) return after;
-    const value = readNumber(attrs["value"], "`value` of `pad`", 0);
-    return isFault(value) ? value : { before, after, value };
+    return readAll({
+      before: readMargin(attrs["before"], "`before` of `pad`", rank),
+      after: readMargin(attrs["after"], "`after` of `pad`", rank),
+      value: readNumber(attrs["value"], "`value` of `pad`", 0),
+    });
   },
   infer([x], attrs) {
     if (!x) return wrongType("pad", "a tensor", []);
@@ -295,10 +289,7 @@ export const pad = defineOp({
 const flip = defineOp({
   name: "flip", kind: "movement", signature: "(x: [..], axis: list) -> [..]",
   doc: "x reversed along the axes. Source: torch.flip.",
-  canonical([x], attrs) {
-    const axes = readAxes(attrs["axis"] ?? attrs["axes"], "flip", x?.shape.length ?? 0);
-    return isFault(axes) ? axes : { axes };
-  },
+  canonical: ([x], attrs) => readAll({ axes: readAxes(attrs["axis"] ?? attrs["axes"], "flip", x?.shape.length ?? 0) }),
   infer: ([x]) => (x ? [{ shape: x.shape, dtype: x.dtype }] : wrongType("flip", "a tensor", [])),
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
