@@ -72,7 +72,7 @@ function attribute(expr: Expr, scope: RuleScope): Attr {
     case "none":
       return null;
     case "string":
-      return expr.parts.map((part) => (typeof part === "string" ? part : String(attribute(part, scope)))).join("");
+      return expr.parts.join("");
     case "list":
       return expr.items.map((item) => attribute(item, scope));
     case "name": {

@@ -2,12 +2,12 @@
  * @file The forward graph as training wants it: recognised, so that what has a kernel keeps its own gradient; attention
  * saving what its backward pass needs; random numbers as inputs that the host draws.
  */
-import { isOp } from "../ir/op.js";
-import { input } from "../ops/leaves.js";
+import { attrsOf, isOp } from "../ir/op.js";
+import { input, randomUniform } from "../ops/leaves.js";
 import { hasBackward } from "../ops/attention.js";
 import { rootsOf, topological, type Graph } from "../ir/graph.js";
 import { rewrite } from "../rewrite/engine.js";
-import { nodeNamed, rule, ruleByExpansion, type Rule } from "../rewrite/rule.js";
+import { nodeNamed, rule, ruleAt, ruleByExpansion, type Rule } from "../rewrite/rule.js";
 import { recognize } from "../rewrite/rules/recognize.js";
 import { simplify } from "../rewrite/rules/simplify.js";
 
@@ -30,7 +30,8 @@ const randomRules: readonly Rule[] = [
     doc: "A draw by its probability is a comparison with a uniform number.",
     examples: [{ text: "x * bernoulli(0.5, [B, 1])", inputs: { x: ["B", 3] } }],
   }),
-  rule("random input", "random_uniform(stream = s)", `input(name = "${RANDOM}{s}", shape = root.shape)`, {
+  ruleAt("random input", ["random_uniform"], (ops, { root }) =>
+    ops.call("input", [], { name: `${RANDOM}${String(attrsOf(randomUniform, root).stream)}`, shape: root.shape }), {
     doc: "Random numbers are drawn by the host.",
     examples: [{ text: "x * random_uniform([B, 1])", inputs: { x: ["B", 3] } }],
   }),
