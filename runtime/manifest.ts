@@ -9,7 +9,13 @@ export interface Size {
   readonly c: number;
 }
 
-export type DType = "f32" | "i32" | "bool";
+/** Element types, and the bytes of an element in a buffer: compiler and runtime have tables of this type. */
+export interface ElementBytes {
+  readonly f32: 4;
+  readonly i32: 4;
+  readonly bool: 4;
+}
+export type DType = keyof ElementBytes;
 
 /** The name of a kernel family: of the kernels for one kind of adapter, chosen when a module is loaded. */
 export type FamilyName = string;

@@ -11,6 +11,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { elaborateModel, FUNCTIONS, type Overrides } from "../compiler/elaborate/index.js";
 import { printGraph, rootsOf, topological, type Graph, type Node } from "../compiler/ir/graph.js";
+import { dim } from "../compiler/ir/dim.js";
 import { CompilerBug } from "../compiler/ir/invariant.js";
 import { OPS } from "../compiler/ops/index.js";
 import { rewrite } from "../compiler/rewrite/engine.js";
@@ -93,6 +94,14 @@ test("a sum is a mean only when it is divided by its number of elements", (t) =>
     const { graph } = recognize(before);
     t.is(countOf(graph, "mean"), means, text);
     t.true(difference(before, graph) <= BOUND, text);
+  }
+});
+
+test("an empty part of every other element is empty", (t) => {
+  for (const [start, stop] of [[0, 0], [1, 1], [3, 3]]) {
+    const text = `slice(slice(x, starts = [0, 0], stops = [B, 6], steps = [1, 2]), starts = [0, ${start}], stops = [B, ${stop}], steps = [1, 1])`;
+    const { graph } = simplify(example(text, { x: ["B", 6] }));
+    t.deepEqual(graph.outputs.get("y")?.shape[1], dim(0), text);
   }
 });
 

@@ -94,6 +94,44 @@ test("every export is used somewhere else", (t) => {
   t.deepEqual(unused, []);
 });
 
+/** Lines that say something, with their numbers: no blanks, comments, imports or brackets alone. Spaces do not count. */
+function tellingLines(code: string): { readonly line: string; readonly number: number }[] {
+  const bare = code.replace(/^(?:import|export)\s[^;]*?from\s+"[^"]+";$/gms, (statement) => statement.replace(/[^\n]/g, ""));
+  return bare.split("\n").map((line, i) => ({ line: line.replace(/\s+/g, " ").trim(), number: i + 1 }))
+    .filter(({ line }) => /\w/.test(line) && !/^(\/\/|\/?\*)/.test(line));
+}
+
+/** `file:line repeats file:line` wherever `count` lines in a row stand in an earlier place too. */
+function repeatedRuns(files: Iterable<readonly [string, string]>, count: number): string[] {
+  const first = new Map<string, string>();
+  const found: string[] = [];
+  for (const [file, code] of files) {
+    const lines = tellingLines(code);
+    let end = 0;
+    for (let i = 0; i + count <= lines.length; i++) {
+      const run = lines.slice(i, i + count).map(({ line }) => line).join("\n");
+      const here = `${file}:${lines[i]?.number}`;
+      const earlier = first.get(run);
+      if (earlier === undefined) first.set(run, here);
+      else if (i >= end) [end] = [i + count, found.push(`${here} repeats ${earlier}`)];
+    }
+  }
+  return found;
+}
+
+test("no six lines of the product stand in two places", (t) => {
+  const product = [...text].filter(([file]) => !file.startsWith("test") && !DATA.test(file));
+  for (const folder of ["compiler", "dsl", "runtime"]) t.true(product.some(([file]) => file.startsWith(folder)), folder);
+  t.deepEqual(repeatedRuns(product, 6), []);
+});
+
+test("a repeated run is found whatever its place, indentation and comments", (t) => {
+  const run = ["const a = 1;", "const b = 2;", "if (a < b) {", "  f(a);", "}", "g(b);", "h(a, b);"];
+  const moved = ["import { f } from \"./f.js\";", "start();", ...run.flatMap((line) => [`    ${line}`, "// why"]), "end();"];
+  t.deepEqual(repeatedRuns([["one.ts", run.join("\n")], ["two.ts", moved.join("\n")]], 6), ["two.ts:3 repeats one.ts:1"]);
+  t.deepEqual(repeatedRuns([["one.ts", run.join("\n")], ["two.ts", run.slice(1).join("\n")]], 6), []);
+});
+
 test("the compiler knows ops, never models", (t) => {
   const names = /\b(deit_?(ti|s|b|iii|3|tiny|small|base)|vit_|regnet|resnet|efficientnet|cls_token|dist_token|pos_embed|qkv)\b/i;
   /** The one home of checkpoint names. */

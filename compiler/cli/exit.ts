@@ -4,8 +4,7 @@
  */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
-import { InspectError } from "../inspect/error.js";
-import { CompilerBug } from "../ir/invariant.js";
+import { CompilerBug, UserError } from "../ir/invariant.js";
 import { paintFor } from "./colour.js";
 
 /** 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc. */
@@ -13,23 +12,13 @@ export const Exit = { done: 0, input: 1, usage: 2, device: 3, bug: 70 } as const
 export type ExitCode = (typeof Exit)[keyof typeof Exit];
 
 /** The command line itself is wrong in a way commander cannot see: exit code 2. */
-export class UsageError extends Error {
+export class UsageError extends UserError {
   override readonly name = "UsageError";
-  readonly help: string | undefined;
-  constructor(message: string, help?: string) {
-    super(message);
-    this.help = help;
-  }
 }
 
-/** A user's fault that is told already or in full by its message: exit code 1. */
-export class CommandError extends Error {
+/** What a command was given cannot be used: exit code 1. */
+export class CommandError extends UserError {
   override readonly name = "CommandError";
-  readonly help: string | undefined;
-  constructor(message: string, help?: string) {
-    super(message);
-    this.help = help;
-  }
 }
 
 /** Mistakes in `.deit` text: exit code 1. */
@@ -85,7 +74,7 @@ export function reportFault(error: unknown): ExitCode {
     write(`${renderDiagnostics(error.diagnostics, paintFor(process.stderr))}\n`);
     return Exit.input;
   }
-  if (error instanceof CommandError || error instanceof UsageError || error instanceof InspectError) {
+  if (error instanceof UserError) {
     tell("error", error.message, error.help);
     return error instanceof UsageError ? Exit.usage : Exit.input;
   }

@@ -171,7 +171,7 @@ function sumKey(kernel: FusedKernel, records: ReadonlyMap<string, OpRecord>): st
   const { root } = kernel;
   if (kernel.kind !== "row" || kernel.colAxes.some((axis) => !isOne(root.shape[axis] as Dim))) return undefined;
   const folds = kernel.members.filter((n) => records.get(n.op)?.kind === "reduction");
-  const extents = folds.map((n) => JSON.stringify([n.inputs[0]?.shape, n.attrs["axes"]]));
+  const extents = folds.map((n) => JSON.stringify([n.inputs[0]?.shape, records.get(n.op)?.reduced?.(n.attrs).axes]));
   return new Set(extents).size === 1 ? JSON.stringify([root.shape, extents[0]]) : undefined;
 }
 

@@ -3,6 +3,7 @@
  * computed once, in the program `prepare`.
  */
 import type { Graph, Node } from "../ir/graph.js";
+import { pathOf } from "../ops/leaves.js";
 
 /** Paths of parameters that a run of the graph changes, parts of changed lanes among them. */
 export function changingParameters(graph: Graph): ReadonlySet<string> {
@@ -18,7 +19,7 @@ export function lastingIn(graph: Graph): (node: Node) => boolean {
   const changing = changingParameters(graph);
   const known = new Map<Node, "constant" | "lasting" | "changing">();
   const kindOf = (node: Node): "constant" | "lasting" | "changing" => {
-    if (node.op === "parameter") return changing.has(String(node.attrs["path"])) ? "changing" : "lasting";
+    if (node.op === "parameter") return changing.has(pathOf(node)) ? "changing" : "lasting";
     if (node.inputs.length === 0) return node.op === "constant" ? "constant" : "changing";
     const kinds = new Set(node.inputs.map(look));
     return kinds.has("changing") ? "changing" : kinds.has("lasting") ? "lasting" : "constant";

@@ -6,6 +6,7 @@ import { writtenBy, type FusedKernel } from "./fusion.js";
 import type { Graph, Node, Parameter } from "../ir/graph.js";
 import { indexKey, variable } from "../ir/indices.js";
 import type { OpRecord } from "../ir/op.js";
+import { pathOf } from "../ops/leaves.js";
 import { Puller } from "./pull.js";
 import type { Value } from "../ir/value.js";
 
@@ -55,7 +56,7 @@ export function placesOf(graph: Graph, kernels: readonly FusedKernel[], context:
 /** Name of the buffer a parameter lies in: its lane's or its own. */
 function storageOf(graph: Graph): (leaf: Node) => string {
   return (leaf) => {
-    const path = String(leaf.attrs["path"]);
+    const path = pathOf(leaf);
     return graph.parameters.get(path)?.inside?.lane ?? path;
   };
 }

@@ -7,7 +7,7 @@ import { isOne, type Shape } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { indexKey, variable, ZERO_INDEX } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
-import type { OpRecord } from "../ir/op.js";
+import { reducedOf, type OpRecord } from "../ir/op.js";
 import type { FoldVariable, Index, Value } from "../ir/value.js";
 
 /** A reduction computed inside the kernel, at the coordinates of its result. */
@@ -72,7 +72,7 @@ export class Puller {
       }
       case "reduction":
         this.members.add(node);
-        return this.#fold(node, at);
+        return this.#fold(node, record, at);
       case "contraction":
       case "fused":
         this.members.add(node);
@@ -88,14 +88,14 @@ export class Puller {
     return { kind: "load", node, at };
   }
 
-  #fold(node: Node, at: readonly Index[]): Value {
+  #fold(node: Node, record: OpRecord, at: readonly Index[]): Value {
     const input = node.inputs[0] as Node; // reductions have one input
-    const axes = node.attrs["axes"] as readonly number[]; // canonical attribute of every reduction
+    const { axes, keep } = reducedOf(record, node.attrs);
     const variables: FoldVariable[] = [];
     let next = 0;
     const inner = input.shape.map((size, axis): Index => {
       const folded = axes.includes(axis);
-      const kept = !folded || node.attrs["keep"] === true;
+      const kept = !folded || keep;
       const outer = kept ? at[next++] : undefined;
       if (!folded) return outer ?? ZERO_INDEX;
       if (isOne(size)) return ZERO_INDEX;

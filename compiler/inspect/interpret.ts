@@ -9,10 +9,11 @@ import { GraphBuilder, rootsOf, topological, type Attr, type Attrs, type DType, 
   type TensorType } from "../ir/graph.js";
 import { makeOps } from "../ir/build.js";
 import { invariant } from "../ir/invariant.js";
-import type { OpRecord, Ops, Tensor } from "../ir/op.js";
+import { attrsOf, isOp, reducedOf, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { isDim } from "../ops/attributes.js";
 import { recordOf } from "../ops/index.js";
-import { axesOf, foldAxes } from "../ops/reductions.js";
+import { input, parameter, randomUniform, result } from "../ops/leaves.js";
+import { foldAxes } from "../ops/reductions.js";
 import { broadcastTo, count, type Numbers } from "../ops/strided.js";
 
 export type Precision = "f32" | "f64";
@@ -66,22 +67,20 @@ export function evalNode(
 }
 
 function drawn(node: Node, random: RandomSource | undefined, batch: number): Tensor {
-  const stream = node.attrs["stream"];
-  invariant(stream !== undefined, `the leaf ${node.op} is a reference, a parameter, an input or random numbers`);
+  const { stream } = attrsOf(randomUniform, node);
   if (!random) throw new Error("the graph draws random numbers: pass `random`");
   const shape = shapeAt(node.shape, batch);
   return { shape, data: random(stream, count(shape)) };
 }
 
 function brought(node: Node, options: InterpretOptions): Tensor {
-  const { path, name } = node.attrs;
-  if (typeof path !== "string" && typeof name !== "string") return drawn(node, options.random, options.batch);
-  const [what, key] = typeof path === "string" ? ["parameter", path] : ["input", String(name)];
-  const tensor = (what === "parameter" ? options.parameters : options.inputs).get(key);
+  const key = isOp(parameter, node) ? node.attrs.path : isOp(input, node) ? node.attrs.name : undefined;
+  if (key === undefined) return drawn(node, options.random, options.batch);
+  const tensor = (isOp(parameter, node) ? options.parameters : options.inputs).get(key);
   const shape = shapeAt(node.shape, options.batch);
-  if (!tensor) throw new Error(`${what} ${key} is missing`);
+  if (!tensor) throw new Error(`${node.op} ${key} is missing`);
   if (tensor.shape.join() !== shape.join()) {
-    throw new Error(`${what} ${key} must have shape [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
+    throw new Error(`${node.op} ${key} must have shape [${shape.join(", ")}], got [${tensor.shape.join(", ")}]`);
   }
   return tensor;
 }
@@ -147,10 +146,9 @@ class Machine {
     };
     for (const node of order) {
       const known = given.get(node);
-      const index = node.attrs["index"];
       const computed = known ? [known]
         // infer has checked
-        : node.op === "result" && typeof index === "number" ? [valueOf(node.inputs[0] as Node, index)]
+        : isOp(result, node) ? [valueOf(node.inputs[0] as Node, node.attrs.index)]
         : this.#compute(node, node.inputs.map((input) => valueOf(input)));
       values.set(node, computed);
       visit?.(node, valueOf(node));
@@ -176,7 +174,7 @@ class Machine {
     if (record.fold) {
       const [x] = inputs;
       invariant(x !== undefined, `${node.op} has an input`);
-      return [coerce(foldAxes(x, axesOf(attrs), shape, record.fold), node.dtype, this.precision)];
+      return [coerce(foldAxes(x, reducedOf(record, attrs).axes, shape, record.fold), node.dtype, this.precision)];
     }
     if (record.expand) return [this.#expand(record, attrs, node, inputs)];
     return [coerce(this.leaf(node), node.dtype, this.precision)];

@@ -4,11 +4,13 @@
  */
 import type { TokenPair } from "../../runtime/evaluate.js";
 import { makeOps } from "../ir/build.js";
+import { UserError } from "../ir/invariant.js";
+import { isOp } from "../ir/op.js";
+import { slice } from "../ops/views.js";
 import { isConstant, sameShape, showShape, type Shape } from "../ir/dim.js";
-import { rootsOf, topological, type Attr, type Graph, type Node } from "../ir/graph.js";
+import { rootsOf, topological, type Graph, type Node } from "../ir/graph.js";
 import { compileGraph, graphManifest, type Compiled } from "../pipeline.js";
 import { reopen } from "../train/open.js";
-import { InspectError } from "./error.js";
 
 /** Rows of [B, N, D] that are compared. */
 type Rows = readonly [first: number, second: number];
@@ -25,7 +27,7 @@ interface TokenLayers {
   readonly layers: readonly { readonly layer: string; readonly node: Node }[];
 }
 
-/** The layers that the user names. @throws InspectError for a row beyond the tokens; undefined where no path fits */
+/** The layers that the user names. @throws UserError for a row beyond the tokens; undefined where no path fits */
 export function layersNamed({ graph, name }: Compiled["model"], { paths, rows }: TokenChoice): TokenLayers | undefined {
   const escaped = (path: string): string => path.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^.]+");
   const patterns = paths.map((path) => new RegExp(`^${escaped(path)}$`));
@@ -36,7 +38,7 @@ export function layersNamed({ graph, name }: Compiled["model"], { paths, rows }:
     const tokens = node.shape[1]?.c ?? 0;
     const beyond = rows.find((row) => row >= tokens);
     if (beyond !== undefined) {
-      throw new InspectError(`${layer} of ${name} is ${showShape(node.shape)}: there is no token ${beyond}`,
+      throw new UserError(`${layer} of ${name} is ${showShape(node.shape)}: there is no token ${beyond}`,
         `tokens count from 0 to ${tokens - 1}`);
     }
   }
@@ -106,14 +108,11 @@ function tokensRead(output: Node): { readonly source: Node; readonly row: number
 }
 
 /** The token that a slice takes; undefined when it takes more, or is not a slice. */
-function rowOf({ op, inputs, shape, attrs }: Node): number | undefined {
-  const [source] = inputs;
-  if (op !== "slice" || !source || !isTokens(source.shape) || !isTokens(shape)) return undefined;
+function rowOf(node: Node): number | undefined {
+  const { inputs: [source], shape } = node;
+  if (!isOp(slice, node) || !source || !isTokens(source.shape) || !isTokens(shape)) return undefined;
   const taken = shape[1]?.c === 1 && shape[2]?.c === source.shape[2]?.c;
-  const starts: Attr | undefined = attrs["starts"];
-  const start: unknown = Array.isArray(starts) ? starts[1] : undefined;
-  if (!taken || typeof start !== "object" || start === null || !("c" in start)) return undefined;
-  return typeof start.c === "number" ? start.c : undefined;
+  return taken ? node.attrs.starts[1]?.c : undefined;
 }
 
 /** The model compiled anew with the two tokens of every layer as outputs [B, 2, D]. */

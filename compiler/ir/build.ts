@@ -4,9 +4,10 @@
 import { isConstant, isEmpty, showShape } from "./dim.js";
 import type { Attrs, GraphBuilder, Node, Origin, TensorType } from "./graph.js";
 import { invariant } from "./invariant.js";
-import { isFault, type OpFault, type OpRecord, type Ops } from "./op.js";
+import { isFault, isOp, type OpFault, type OpRecord, type Ops } from "./op.js";
 import { fault } from "../ops/attributes.js";
 import { recordOf } from "../ops/index.js";
+import { constant } from "../ops/leaves.js";
 import { filled } from "../ops/shapes.js";
 
 /** The vocabulary on a builder: every node it makes has this origin. Throws a `CompilerBug` on a fault. */
@@ -32,7 +33,7 @@ export function applyOp(
   builder: GraphBuilder, record: OpRecord, inputs: readonly Node[], attrs: Attrs, origin: Origin,
 ): Node | OpFault {
   const operands = record.kind === "elementwise" && inputs.length > 1 ? promote(builder, inputs, origin) : inputs;
-  const canonical = record.canonical ? record.canonical(operands, attrs) : attrs;
+  const canonical = record.canonical(operands, attrs);
   if (isFault(canonical)) return canonical;
   const types = record.infer(operands, canonical);
   if (isFault(types)) return types;
@@ -75,12 +76,12 @@ function promote(builder: GraphBuilder, inputs: readonly Node[], origin: Origin)
   const numbers = inputs.filter((x) => x.dtype !== "bool");
   if (!numbers.some((x) => x.dtype === "i32") || !numbers.some((x) => x.dtype === "f32")) return inputs;
   const floats = numbers.filter((x) => x.dtype === "f32");
-  const whole = floats.every((x) => x.op === "constant" && Number.isInteger(x.attrs["value"]));
+  const whole = floats.every((x) => isOp(constant, x) && Number.isInteger(x.attrs.value));
   const add = (name: string, of: readonly Node[], attrs: Attrs, type: TensorType): Node =>
     builder.add(name, of, attrs, [type], origin);
   return inputs.map((x) => {
-    if (whole && x.dtype === "f32") {
-      return add("constant", [], { value: x.attrs["value"] ?? 0, dtype: "i32" }, { shape: [], dtype: "i32" });
+    if (whole && isOp(constant, x) && x.dtype === "f32") {
+      return add("constant", [], { value: x.attrs.value, dtype: "i32" }, { shape: [], dtype: "i32" });
     }
     return !whole && x.dtype === "i32" ? add("float", [x], {}, { shape: x.shape, dtype: "f32" }) : x;
   });

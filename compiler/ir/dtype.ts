@@ -4,12 +4,13 @@
  * In registers f32, i32 and bool are WGSL's own `f32`, `i32` and `bool`. In buffers a bool is an `i32`, 0 or 1 (bool is
  * not host-shareable), so `load` and `store` stand between the two.
  */
+import type { ElementBytes } from "../../runtime/manifest.js";
 import { sizeOf, type Dim, type Shape } from "./dim.js";
 import type { DType } from "./graph.js";
 
-export interface ElementType {
-  /** Bytes of an element in a buffer. */
-  readonly bytes: number;
+export interface ElementType<D extends DType = DType> {
+  /** Of an element in a buffer; the runtime, whose code the compiler does not load, has them too. */
+  readonly bytes: ElementBytes[D];
   /** WGSL type in a register, and in a buffer. */
   readonly register: string;
   readonly storage: string;
@@ -35,7 +36,7 @@ function wholeLiteral(value: number): string {
 
 const same = (x: string): string => x;
 
-export const ELEMENT_TYPES: Readonly<Record<DType, ElementType>> = {
+export const ELEMENT_TYPES: { readonly [D in DType]: ElementType<D> } = {
   f32: { bytes: 4, register: "f32", storage: "f32", vector: "vec4f", load: same, store: same, literal: realLiteral },
   i32: { bytes: 4, register: "i32", storage: "i32", vector: "vec4i", load: same, store: same, literal: wholeLiteral },
   bool: {

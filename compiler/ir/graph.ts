@@ -2,10 +2,10 @@
  * @file The tensor graph: interned, immutable nodes in topological order. `B` is symbolic in every shape.
  */
 import type { Span } from "../../dsl/ast.js";
-import type { Initializer } from "../../runtime/manifest.js";
+import type { DType, Initializer } from "../../runtime/manifest.js";
 import { showShape, type Dim, type Shape } from "./dim.js";
 
-export type DType = "f32" | "i32" | "bool";
+export type { DType };
 
 /** Compile-time attributes of a node: plain data, so that a node can be interned by its text. */
 export type Attr = number | boolean | string | null | Dim | readonly Attr[] | { readonly [key: string]: Attr };
@@ -24,14 +24,15 @@ export interface Origin {
 
 /**
  * One operation. `type` is its first result; an op with several results (attention that saves its log-sum-exp) has
- * the others in `extra`, each selected by a `result` node.
+ * the others in `extra`, each selected by a `result` node. `A` is what the record of its op makes of attributes: `isOp`
+ * tells a node of an op, and so the types of its attributes.
  */
-export interface Node extends TensorType {
+export interface Node<A extends Attrs = Attrs> extends TensorType {
   /** Position in its builder: inputs have smaller numbers. */
   readonly id: number;
   readonly op: string;
   readonly inputs: readonly Node[];
-  readonly attrs: Attrs;
+  readonly attrs: A;
   readonly extra: readonly TensorType[];
   readonly origin: Origin;
 }

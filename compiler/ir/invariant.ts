@@ -1,6 +1,18 @@
+/**
+ * @file What is thrown: our own bugs, and mistakes of users that no diagnostic can show.
+ */
+
 /** A bug of ours, never of the user: reported with exit code 70. */
 export class CompilerBug extends Error {
   override readonly name = "CompilerBug";
+}
+
+/** A user's mistake that is no place in a `.deit` file: told in full by its message, with one way out. */
+export class UserError extends Error {
+  override readonly name: string = "UserError";
+  constructor(message: string, readonly help?: string) {
+    super(message);
+  }
 }
 
 /** Throws a `CompilerBug` unless `condition` holds. @param should what should hold, as a sentence. */

@@ -6,6 +6,8 @@ import {
   rootsOf, topological, type Attrs, type Graph, type GraphBuilder, type Node, type Parameter,
 } from "./graph.js";
 import { invariant } from "./invariant.js";
+import { isOp } from "./op.js";
+import { input, parameter } from "../ops/leaves.js";
 
 type Rename = (name: string) => string;
 
@@ -61,7 +63,7 @@ function renamed(node: Node, rename: Rename): Node {
   return { ...node, origin, attrs: renamedAttrs(node, rename) };
 }
 
-function renamedAttrs({ op, attrs }: Node, rename: Rename): Attrs {
-  if (op === "parameter") return { ...attrs, path: rename(String(attrs["path"])) };
-  return op === "input" ? { ...attrs, name: rename(String(attrs["name"])) } : attrs;
+function renamedAttrs(node: Node, rename: Rename): Attrs {
+  if (isOp(parameter, node)) return { ...node.attrs, path: rename(node.attrs.path) };
+  return isOp(input, node) ? { ...node.attrs, name: rename(node.attrs.name) } : node.attrs;
 }

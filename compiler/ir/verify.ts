@@ -5,7 +5,8 @@
 import { atMost, dim, isConstant, isEmpty, sameShape, showShape, sizeOf } from "./dim.js";
 import { rootsOf, showAttr, topological, type Graph, type Node, type Parameter, type TensorType } from "./graph.js";
 import { CompilerBug } from "./invariant.js";
-import { isFault, type OpRecord } from "./op.js";
+import { isFault, isOp, type OpRecord } from "./op.js";
+import { input, parameter as parameterOp } from "../ops/leaves.js";
 
 type Records = ReadonlyMap<string, OpRecord>;
 
@@ -40,13 +41,13 @@ const sameType = (x: TensorType, y: TensorType | undefined): boolean =>
 /** What the graph declares is a leaf of that name and nothing else. */
 function* leafViolations(graph: Graph): Generator<string> {
   for (const [name, node] of graph.inputs) {
-    if (node.op !== "input" || node.attrs["name"] !== name) {
+    if (!isOp(input, node) || node.attrs.name !== name) {
       yield violation(node, `input ${name} declared to be it`, "the input of that name");
     }
   }
   for (const [path, parameter] of graph.parameters) {
     const { node } = parameter;
-    if (node.op !== "parameter" || node.attrs["path"] !== path || parameter.path !== path) {
+    if (!isOp(parameterOp, node) || node.attrs.path !== path || parameter.path !== path) {
       yield violation(node, `parameter ${path} declared to be it`, "the parameter of that path");
     }
     if (!node.shape.every(isConstant)) yield violation(node, showShape(node.shape), "a shape without B");
@@ -71,9 +72,9 @@ function* storageViolations({ node, initializer, inside }: Parameter, graph: Gra
 
 /** A leaf that is used is declared, and no two leaves have one name. */
 function* nameViolations(node: Node, graph: Graph): Generator<string> {
-  if (node.op !== "input" && node.op !== "parameter") return;
-  const name = String(node.attrs[node.op === "input" ? "name" : "path"]);
-  const declared = node.op === "input" ? graph.inputs.get(name) : graph.parameters.get(name)?.node;
+  const name = isOp(input, node) ? node.attrs.name : isOp(parameterOp, node) ? node.attrs.path : undefined;
+  if (name === undefined) return;
+  const declared = isOp(input, node) ? graph.inputs.get(name) : graph.parameters.get(name)?.node;
   if (declared === node) return;
   yield violation(node, declared ? `${name} defined a second time` : `${name} not declared`,
     declared ? `%${declared.id} alone` : `the ${node.op}s of the graph to name it`);
@@ -92,7 +93,7 @@ function* nodeViolations(node: Node, records: Records): Generator<string> {
   const types: readonly TensorType[] = [{ shape: node.shape, dtype: node.dtype }, ...node.extra];
   const wide = types.find(({ shape }) => shape.filter((d) => !isConstant(d)).length > 1);
   if (wide) yield violation(node, showShape(wide.shape), "a shape that holds B once at most");
-  const attrs = record.canonical ? record.canonical(node.inputs, node.attrs) : node.attrs;
+  const attrs = record.canonical(node.inputs, node.attrs);
   if (isFault(attrs)) return yield violation(node, attrs.text, "attributes that fit the inputs");
   if (attrsKey(attrs) !== attrsKey(node.attrs)) {
     yield violation(node, `attributes ${showAttr(node.attrs)}`, `the canonical ${showAttr(attrs)}`);

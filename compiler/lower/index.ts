@@ -6,10 +6,12 @@ import { addDim, dim, sizeOf, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { indexKey } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
+import { attrsOf } from "../ir/op.js";
 import { anchorKindOf, kindOf } from "../kinds/index.js";
 import type { LowerContext, LoweredKernel, UncountedKernel } from "./kernel.js";
 import { lowerMap } from "./map.js";
 import { lowerRow } from "./row.js";
+import { result } from "../ops/leaves.js";
 
 /** Lowers kernels for the context's target. Kernels of one structure (the blocks of a network) are lowered once. */
 export function lowerAll(kernels: readonly FusedKernel[], context: LowerContext): LoweredKernel[] {
@@ -77,7 +79,7 @@ function structureOf(
   // A kernel that copies a leaf has no member that refers to it.
   const copied = inside.has(root) ? "" : refer(root);
   const sides = (also ?? []).map(({ node, at }) =>
-    `${at ? inside.get(node) : String(node.attrs["index"])}:${at?.map(indexKey).join()}`);
+    `${at ? inside.get(node) : attrsOf(result, node).index}:${at?.map(indexKey).join()}`);
   const written = [...overwritten.map((leaf) => (leaf ? refer(leaf) : "")), ...sides];
   const axes = [batchAxes, rowAxes, colAxes, partAxis ?? ""];
   return { key: [kind, ...axes, copied, ...parts, ...written].join("|"), outside };

@@ -13,7 +13,8 @@ import { invariant } from "../ir/invariant.js";
 import { pathOf, type FusedKernel } from "../fuse/fusion.js";
 import { changingParameters } from "../fuse/lasting.js";
 import type { LoweredKernel } from "./kernel.js";
-import type { OpRecord } from "../ir/op.js";
+import { isOp, type OpRecord } from "../ir/op.js";
+import { input, pathOf as parameterPath } from "../ops/leaves.js";
 import type { Target } from "../targets/index.js";
 import { NO_PLACES, type Places } from "../fuse/places.js";
 
@@ -112,7 +113,7 @@ class Planner {
     const prepare: LoweredKernel[] = [];
     const run: LoweredKernel[] = [];
     const lasting = (n: Node): boolean =>
-      (n.op === "parameter" ? !this.#changing.has(String(n.attrs["path"])) : derived.has(n));
+      (n.op === "parameter" ? !this.#changing.has(parameterPath(n)) : derived.has(n));
     const updates = new Set(this.graph.updates.values());
     const packs = this.lowered.flatMap((k) => k.reads.filter((n) => this.#packing(n)));
     const parts = new Set(packs.flatMap((n) => n.inputs));
@@ -193,10 +194,8 @@ class Planner {
   }
 
   #leaf(node: Node): Ref | undefined {
-    if (node.op === "parameter") {
-      return { kind: "parameter", index: known(this.#parameters, String(node.attrs["path"])) };
-    }
-    if (node.op === "input") return { kind: "input", index: known(this.#inputs, String(node.attrs["name"])) };
+    if (node.op === "parameter") return { kind: "parameter", index: known(this.#parameters, parameterPath(node)) };
+    if (isOp(input, node)) return { kind: "input", index: known(this.#inputs, node.attrs.name) };
     return undefined;
   }
 
@@ -204,7 +203,7 @@ class Planner {
     const output = this.#outputs.get(node);
     if (output !== undefined) return { kind: "output", index: output };
     const onto = this.#places.inPlace.get(node);
-    if (onto) return { kind: "parameter", index: known(this.#parameters, String(onto.attrs["path"])) };
+    if (onto) return { kind: "parameter", index: known(this.#parameters, parameterPath(onto)) };
     const packed = this.#packed.get(node);
     if (packed) {
       const index = this.#slotOf.get(packed.pack);
@@ -272,7 +271,7 @@ function known(map: ReadonlyMap<string, number>, name: string): number {
   return index;
 }
 
-const nameOf = (node: Node): string => node.origin.path || (node.op === "input" ? String(node.attrs["name"]) : node.op);
+const nameOf = (node: Node): string => node.origin.path || (isOp(input, node) ? node.attrs.name : node.op);
 
 /** `contraction_blocks.i.attn.qkv`: block numbers are left out, since blocks share kernels. */
 function kernelName(kernel: LoweredKernel): string {

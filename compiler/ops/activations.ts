@@ -2,10 +2,10 @@
  * @file Activation functions. Their WGSL is safe at any finite input: no exponential overflows.
  */
 import { defineOp, isFault, type OpRecord, type OpSample, type Ops } from "../ir/op.js";
-import type { Attrs, Node } from "../ir/graph.js";
+import type { Node } from "../ir/graph.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { logOnePlus, slope } from "./arithmetic.js";
-import { fault, numberOf, readNumber } from "./attributes.js";
+import { fault, readNumber } from "./attributes.js";
 import { elementwise, unarySamples } from "./elementwise.js";
 import { checkFloats, operand } from "./shapes.js";
 
@@ -165,15 +165,15 @@ function geluTanhSlope(o: Algebra, dy: Node, x: Node): Node {
 }
 
 /** An activation with numbers to it, by simpler ops. `numbers` are the arguments and their defaults. */
-function parametric(
-  name: string, signature: string, doc: string, numbers: Readonly<Record<string, number | undefined>>,
-  expand: (ops: Ops, x: Node, attrs: Attrs) => Node,
+function parametric<Name extends string>(
+  name: string, signature: string, doc: string, numbers: Readonly<Record<Name, number | undefined>>,
+  expand: (ops: Ops, x: Node, attrs: Readonly<Record<Name, number>>) => Node,
 ): OpRecord {
   return defineOp({
     name, kind: "composite", signature, doc,
     canonical(_inputs, attrs) {
       const out: Record<string, number> = {};
-      for (const [key, otherwise] of Object.entries(numbers)) {
+      for (const [key, otherwise] of Object.entries<number | undefined>(numbers)) {
         const value = readNumber(attrs[key], `\`${key}\` of \`${name}\``, otherwise);
         if (isFault(value)) return value;
         out[key] = value;
@@ -182,7 +182,7 @@ function parametric(
       if (low !== undefined && high !== undefined && low > high) {
         return fault("value_error", `\`${name}\` needs low ≤ high, got ${low} and ${high}`);
       }
-      return out;
+      return out as Readonly<Record<Name, number>>; // every one of `numbers` has been read
     },
     infer: (inputs) => checkFloats(name, inputs, 1) ?? [operand(inputs, 0)],
     expand: (ops, inputs, attrs) => expand(ops, operand(inputs, 0), attrs),
@@ -199,17 +199,17 @@ const clampTo = (ops: Ops, x: Node, low: number, high: number): Node => {
 const piecewise: readonly OpRecord[] = [
   parametric("clamp", "(x: [..], low: real, high: real) -> [..]", "x clamped to [low, high]. Source: torch.clamp.",
     { low: undefined, high: undefined },
-      (ops, x, attrs) => clampTo(ops, x, numberOf(attrs, "low"), numberOf(attrs, "high"))),
+      (ops, x, attrs) => clampTo(ops, x, attrs.low, attrs.high)),
   parametric("leaky_relu", "(x: [..], slope = 0.01) -> [..]",
     "x where positive, else slope·x. Source: torch.nn.LeakyReLU.",
     { slope: 0.01 }, (ops, x, attrs) => {
       const o = algebra(ops);
-      return o.where(o.gt(x, 0), x, o.mul(x, numberOf(attrs, "slope")));
+      return o.where(o.gt(x, 0), x, o.mul(x, attrs.slope));
     }),
   parametric("elu", "(x: [..], alpha = 1.0) -> [..]", "x where positive, else alpha·(e^x − 1). Source: torch.nn.ELU.",
     { alpha: 1 }, (ops, x, attrs) => {
       const o = algebra(ops);
-      return o.where(o.gt(x, 0), x, o.mul(o.unary("expm1", o.binary("minimum", x, 0)), numberOf(attrs, "alpha")));
+      return o.where(o.gt(x, 0), x, o.mul(o.unary("expm1", o.binary("minimum", x, 0)), attrs.alpha));
     }),
   parametric("hardswish", "(x: [..]) -> [..]", "x·clamp(x + 3, 0, 6) / 6. Source: torch.nn.Hardswish.", {},
     (ops, x) => {

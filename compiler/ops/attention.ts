@@ -3,11 +3,11 @@
  * needs one number a query more, and that backward pass.
  */
 import { dim, sameDim, sameShape, showShape, type Shape } from "../ir/dim.js";
-import type { Attrs, Node, TensorType } from "../ir/graph.js";
+import type { Node, TensorType } from "../ir/graph.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { fault, numberOf, readNumber } from "./attributes.js";
-import { attentionAttend, attentionAttendBack } from "./contract.js";
+import { fault, readAll, readNumber } from "./attributes.js";
+import { attentionAttend, attentionAttendBack, type Scaled } from "./contract.js";
 import { checkProduct } from "./matmul.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
 import { at, broadcastStrides, count, readStrided } from "./strided.js";
@@ -15,10 +15,8 @@ import { at, broadcastStrides, count, readStrided } from "./strided.js";
 const transpose = (ops: Ops, x: Node): Node => ops.call("transpose", [x]);
 const product = (ops: Ops, a: Node, b: Node): Node => ops.call("matmul", [a, b]);
 
-const readScale = (op: string) => (_inputs: readonly TensorType[], attrs: Attrs): Attrs | OpFault => {
-  const scale = readNumber(attrs["scale"], `\`scale\` of \`${op}\``);
-  return isFault(scale) ? scale : { scale };
-};
+const readScale = (op: string): OpRecord<Scaled>["canonical"] => (_inputs, attrs) =>
+  readAll({ scale: readNumber(attrs["scale"], `\`scale\` of \`${op}\``) });
 
 /** The result's shape, from q [.., N, D], k [.., M, D] and v [.., M, E]: [.., N, E]. */
 function resultShape(op: string, inputs: readonly TensorType[]): Shape | OpFault {
@@ -33,7 +31,7 @@ function resultShape(op: string, inputs: readonly TensorType[]): Shape | OpFault
 const EVEN = { inputs: [{ shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }, { shape: ["B", 1, 11, 8] }],
   attrs: { scale: 0.35 } } as const;
 
-const attention = defineOp({
+export const attention = defineOp({
   name: "attention", kind: "fused", internal: true,
   signature: "(q: [.., N, D], k: [.., M, D], v: [.., M, E], scale: real) -> [.., N, E]",
   doc: "softmax(q·kᵀ·scale)·v without storing the scores. Source: Vaswani et al. 2017, §3.2.1; Dao et al. 2022.",
@@ -45,7 +43,7 @@ const attention = defineOp({
   attend: attentionAttend,
   expand(ops, inputs, attrs) {
     const [q, k, v] = [operand(inputs, 0), operand(inputs, 1), operand(inputs, 2)];
-    const scores = algebra(ops).mul(product(ops, q, transpose(ops, k)), numberOf(attrs, "scale"));
+    const scores = algebra(ops).mul(product(ops, q, transpose(ops, k)), attrs.scale);
     return product(ops, ops.call("softmax", [scores], { axis: -1 }), v);
   },
   gradient: "expand",
@@ -81,13 +79,13 @@ const saving = defineOp({
   attend: attentionAttend,
   expand: (ops, inputs, attrs) => ops.call("attention", inputs, attrs),
   evaluate: ([q, k, v], attrs, [shape = [], rows = []]) =>
-    (q && k && v ? attend(q, k, v, numberOf(attrs, "scale"), shape, rows) : []),
+    (q && k && v ? attend(q, k, v, attrs.scale, shape, rows) : []),
   gradient({ ops, node, dy }) {
     const [q, k, v] = [operand(node.inputs, 0), operand(node.inputs, 1), operand(node.inputs, 2)];
     const delta = ops.call("sum", [algebra(ops).mul(dy, node)], { axes: [node.shape.length - 1], keep: false });
     const inputs = [q, k, v, dy, ops.result(node, 1), delta];
     const back = (parts: string): Node =>
-      ops.call("attention_gradient", inputs, { scale: numberOf(node.attrs, "scale"), parts });
+      ops.call("attention_gradient", inputs, { scale: node.attrs.scale, parts });
     const part = (x: Node, n: number): Node => {
       const sizes = x.shape.slice(1);
       const all = { starts: [dim(n), ...sizes.map(() => dim(0))], stops: [dim(n + 1), ...sizes] };
@@ -164,13 +162,13 @@ const gradient = defineOp({
     const [q, k, v, dy, sum, delta] = [0, 1, 2, 3, 4, 5].map((i) => operand(inputs, i)) as
       [Node, Node, Node, Node, Node, Node]; // infer has counted
     const column = (x: Node): Node => ops.call("reshape", [x], { shape: [...x.shape, dim(1)] });
-    const scale = numberOf(attrs, "scale");
+    const { scale } = attrs;
     const weights = o.unary("exp", o.sub(o.mul(product(ops, q, transpose(ops, k)), scale), column(sum)));
     const change = o.mul(weights, o.sub(product(ops, dy, transpose(ops, v)), column(delta)));
     const dq = (): Node => o.mul(product(ops, change, k), scale);
     const dk = (): Node => o.mul(product(ops, transpose(ops, change), q), scale);
     const dv = (): Node => product(ops, transpose(ops, weights), dy);
-    switch (attrs["parts"]) {
+    switch (attrs.parts) {
       case "queries": return dq();
       case "keys": return ops.call("stack", [dk(), dv()], { axis: 0 });
       default: return ops.call("stack", [dq(), dk(), dv()], { axis: 0 });

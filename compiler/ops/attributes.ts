@@ -1,9 +1,9 @@
 /**
  * @file Call arguments: read from what the text says (numbers, lists, dimensions) into canonical attributes, or found
- * at fault; and read back from canonical attributes, where their form is known.
+ * at fault.
  */
 import { dim, isConstant, showDim, type Dim } from "../ir/dim.js";
-import { showAttr, type Attr, type Attrs } from "../ir/graph.js";
+import { showAttr, type Attr, type Attrs, type TensorType } from "../ir/graph.js";
 import { isFault, type OpFault } from "../ir/op.js";
 
 /** A user's mistake. @param code one of the message catalogue's. */
@@ -94,8 +94,8 @@ export function readPerAxis(a: Attr | undefined, what: string, count: number,
 }
 
 /** Reads every item, or gives the first fault. */
-export function readEach<T>(list: readonly Attr[],
-  read: (item: Attr, i: number) => T | OpFault): readonly T[] | OpFault {
+export function readEach<A extends Attr, T>(list: readonly A[],
+  read: (item: A, i: number) => T | OpFault): readonly T[] | OpFault {
   const out: T[] = [];
   for (const [i, item] of list.entries()) {
     const value = read(item, i);
@@ -105,9 +105,21 @@ export function readEach<T>(list: readonly Attr[],
   return out;
 }
 
-// Canonical attributes hold what `canonical` put there, which is why the casts below hold.
-export const numberOf = (attrs: Attrs, key: string): number => attrs[key] as number;
-export const numbersOf = (attrs: Attrs, key: string): readonly number[] => attrs[key] as readonly number[];
-export const dimsOf = (attrs: Attrs, key: string): readonly Dim[] => attrs[key] as readonly Dim[];
+/** Canonical attributes, or the first fault among them. */
+export function readAll<V extends Readonly<Record<string, Attr | OpFault>>>(
+  values: V,
+): { readonly [Name in keyof V]: Exclude<V[Name], OpFault> } | OpFault {
+  const wrong = Object.values(values).find(isFault);
+  return wrong ?? values as { [Name in keyof V]: Exclude<V[Name], OpFault> }; // none is a fault
+}
+
+/**
+ * `axis` as the one canonical attribute. @param otherwise the axis where none is given @param extra how many more axes
+ * the result has, which may be named too
+ */
+export const axisAttr = (name: string, otherwise: Attr = null, extra = 0) =>
+  ([x]: readonly TensorType[], attrs: Attrs): { readonly axis: number } | OpFault =>
+    readAll({ axis: readAxis(attrs["axis"] ?? otherwise, name, (x?.shape.length ?? 0) + extra) });
+
 /** Sizes at a bound batch: `bindAttrs` has made every dimension constant. */
-export const sizesOf = (attrs: Attrs, key: string): readonly number[] => dimsOf(attrs, key).map((d) => d.c);
+export const sizesOf = (shape: readonly Dim[]): readonly number[] => shape.map((d) => d.c);

@@ -3,27 +3,24 @@
  * neighbouring terms of every sum lie side by side. Made by the compiler only, from `conv2d`, after differentiation.
  */
 import { dim, sizeOf, type Dim } from "../ir/dim.js";
-import type { Attrs, Node, TensorType } from "../ir/graph.js";
+import type { Attrs, TensorType } from "../ir/graph.js";
 import { addIndex, constantIndex, delinearize, scaleIndex } from "../ir/indices.js";
-import { defineOp, type OpRecord, type Tensor } from "../ir/op.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type Tensor } from "../ir/op.js";
 import type { Guard, Index } from "../ir/value.js";
-import { numbersOf } from "./attributes.js";
+import { readEach, readPerAxis } from "./attributes.js";
 import { dimAt, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, count, type Sizes } from "./strided.js";
 
 /** Attributes of both ops. `before` is the padding above and to the left, `sides` are the result's height and width. */
-interface Window {
-  readonly kernel: Sizes;
-  readonly stride: Sizes;
-  readonly dilation: Sizes;
-  readonly before: Sizes;
-  readonly sides: Sizes;
-}
+type Window = Readonly<Record<"kernel" | "stride" | "dilation" | "before" | "sides", Sizes>>;
 
-const windowOf = (attrs: Attrs): Window => ({
-  kernel: numbersOf(attrs, "kernel"), stride: numbersOf(attrs, "stride"), dilation: numbersOf(attrs, "dilation"),
-  before: numbersOf(attrs, "before"), sides: numbersOf(attrs, "sides"),
-});
+const readWindow = (op: string) => (_inputs: readonly TensorType[], attrs: Attrs): Window | OpFault => {
+  const all = readEach<string, Sizes>(["kernel", "stride", "dilation", "before", "sides"], (name) =>
+    readPerAxis(attrs[name], `\`${name}\` of \`${op}\``, 2, 0));
+  if (isFault(all)) return all;
+  const [kernel = [], stride = [], dilation = [], before = [], sides = []] = all;
+  return { kernel, stride, dilation, before, sides };
+};
 
 /** Where tap `tap` of the window at `place` lies along an image axis: 0 is height, 1 is width. */
 const sideAt = ({ stride, dilation, before }: Window, axis: 0 | 1, place: Index, tap: Index): Index =>
@@ -49,8 +46,7 @@ function eachTap(
   }
 }
 
-function convolve(x: Tensor, weight: Tensor, attrs: Attrs): Tensor {
-  const window = windowOf(attrs);
+function convolve(x: Tensor, weight: Tensor, window: Window): Tensor {
   const [N, H, W, G, C] = x.shape as [number, number, number, number, number]; // inferred: rank 5
   const O = at(weight.shape, 1);
   const [places, taps] = [count(window.sides), count(window.kernel)];
@@ -72,7 +68,7 @@ function convolve(x: Tensor, weight: Tensor, attrs: Attrs): Tensor {
   return { shape: [N, ...window.sides, G, O], data };
 }
 
-const places = (attrs: Attrs): Dim[] => windowOf(attrs).sides.map((side) => dim(side));
+const places = ({ sides }: Window): Dim[] => sides.map((side) => dim(side));
 
 const WINDOW = { stride: [2, 1], dilation: [1, 1], before: [1, 1], sides: [3, 5], kernel: [3, 3] } as const;
 
@@ -81,6 +77,7 @@ export const channelsLast: readonly OpRecord[] = [
     name: "conv2d_last", kind: "contraction", internal: true,
     signature: "(x: [N, H, W, G, C], weight: [G, O, KH, KW, C], …) -> [N, _, _, G, O]",
     doc: "conv2d of G groups of C channels each, channels last.",
+    canonical: readWindow("conv2d_last"),
     infer(inputs, attrs) {
       const [x, weight] = [operand(inputs, 0), operand(inputs, 1)];
       const fits = x.shape.length === 5 && weight.shape.length === 5;
@@ -91,7 +88,7 @@ export const channelsLast: readonly OpRecord[] = [
     contract: {
       depth: (node) => sizeOf(operand(node.inputs, 1).shape.slice(2)),
       read(node, place, k) {
-        const window = windowOf(node.attrs);
+        const window = node.attrs;
         const [n, y, x, g, o] = place as readonly [Index, Index, Index, Index, Index]; // the result has rank 5
         const taps = operand(node.inputs, 1).shape.slice(2);
         const [i, j, c] = delinearize(k, taps) as [Index, Index, Index]; // the weight has rank 5
@@ -113,15 +110,15 @@ export const channelsLast: readonly OpRecord[] = [
   defineOp({
     name: "windows", kind: "movement", internal: true, signature: "(x: [N, H, W, C], …) -> [N, _, _, KH, KW, C]",
     doc: "The window at each of its positions, with zeros outside the image.",
+    canonical: readWindow("windows"),
     infer(inputs, attrs) {
       const x: TensorType = operand(inputs, 0);
       if (x.shape.length !== 4) return wrongType("windows", "images of rank 4", inputs);
-      const kernel = windowOf(attrs).kernel.map((side) => dim(side));
+      const kernel = attrs.kernel.map((side) => dim(side));
       return [{ shape: [dimAt(x.shape, 0), ...places(attrs), ...kernel, dimAt(x.shape, 3)], dtype: x.dtype }];
     },
-    evaluate([x], attrs) {
+    evaluate([x], window) {
       if (!x) return [];
-      const window = windowOf(attrs);
       const [N, H, W, C] = x.shape as [number, number, number, number]; // inferred: rank 4
       const [all, taps] = [count(window.sides), count(window.kernel)];
       const data = allocateLike(x.data, N * all * taps * C);
@@ -133,8 +130,8 @@ export const channelsLast: readonly OpRecord[] = [
       }
       return [{ shape: [N, ...window.sides, ...window.kernel, C], data }];
     },
-    pull(node: Node, place, read) {
-      const window = windowOf(node.attrs);
+    pull(node, place, read) {
+      const window = node.attrs;
       const [n, y, x, i, j, c] = place as readonly [Index, Index, Index, Index, Index, Index]; // rank 6
       const [row, column] = [sideAt(window, 0, y, i), sideAt(window, 1, x, j)];
       const { shape, dtype } = operand(node.inputs, 0);

@@ -2,13 +2,13 @@
  * @file Convolution and pooling over images [N, C, H, W].
  */
 import { dim, divDim, isConstant, mulDim, sameDim, showDim, showShape, subDim, type Dim } from "../ir/dim.js";
-import type { Attr, Attrs, Node, TensorType } from "../ir/graph.js";
+import type { Attr, Node, TensorType } from "../ir/graph.js";
 import {
   defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type Ops, type Tensor,
 } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { asList, fault, numberOf, numbersOf, readEach, readPerAxis, readWhole } from "./attributes.js";
-import { convContract } from "./contract.js";
+import { asList, fault, readAll, readEach, readPerAxis, readWhole } from "./attributes.js";
+import { convContract, type ConvAttrs } from "./contract.js";
 import { dotRows } from "./matmul.js";
 import { GREATEST } from "./reductions.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
@@ -24,7 +24,12 @@ function readMargins(a: Attr | undefined, what: string): Margins | OpFault {
   return readEach(list, (side) => readPerAxis(side, what, 2, 0));
 }
 
-const marginsOf = (attrs: Attrs): Margins => attrs["pad"] as Margins; // put there by readMargins
+/** How a window moves over an image. */
+interface Steps {
+  readonly stride: Sizes;
+  readonly pad: Margins;
+  readonly dilation?: Sizes;
+}
 
 /** ⌊(size + before + after − reach) / stride⌋ + 1, or a fault when the kernel does not fit. */
 function windowCount(op: string, size: Dim, margin: Sizes, reach: number, stride: number): number | OpFault {
@@ -35,9 +40,8 @@ function windowCount(op: string, size: Dim, margin: Sizes, reach: number, stride
     : fault("shape_mismatch", `\`${op}\` needs a kernel within the padded side, got ${reach} over ${room + reach}`);
 }
 
-function windowSides(op: string, x: TensorType, kernel: Sizes, attrs: Attrs): readonly [number, number] | OpFault {
-  const [stride, dilation, pad] = [numbersOf(attrs, "stride"),
-    attrs["dilation"] ? numbersOf(attrs, "dilation") : [1, 1], marginsOf(attrs)];
+function windowSides(op: string, x: TensorType, kernel: Sizes, steps: Steps): readonly [number, number] | OpFault {
+  const { stride, pad, dilation = [1, 1] } = steps;
   const side = (i: number): number | OpFault =>
     windowCount(op, dimAt(x.shape, 2 + i), pad[i] ?? [0, 0], at(dilation, i) * (at(kernel, i) - 1) + 1, at(stride, i));
   const [height, width] = [side(0), side(1)];
@@ -45,7 +49,7 @@ function windowSides(op: string, x: TensorType, kernel: Sizes, attrs: Attrs): re
   return isFault(width) ? width : [height, width];
 }
 
-function inferConv(inputs: readonly TensorType[], attrs: Attrs): readonly [TensorType] | OpFault {
+function inferConv(inputs: readonly TensorType[], attrs: ConvAttrs): readonly [TensorType] | OpFault {
   const wrong = checkFloats("conv2d", inputs, 2);
   if (wrong) return wrong;
   const [x, weight] = [operand(inputs, 0), operand(inputs, 1)];
@@ -54,7 +58,7 @@ function inferConv(inputs: readonly TensorType[], attrs: Attrs): readonly [Tenso
     return fault("rank_mismatch",
       `\`conv2d\` needs images [N, C, H, W] and kernels [O, C / groups, kh, kw], got ${shown}`);
   }
-  const groups = numberOf(attrs, "groups");
+  const { groups } = attrs;
   const [channels, out] = [dimAt(x.shape, 1), dimAt(weight.shape, 0)];
   const each = divDim(channels, dim(groups));
   if (!each || !divDim(out, dim(groups))) {
@@ -73,9 +77,9 @@ function inferConv(inputs: readonly TensorType[], attrs: Attrs): readonly [Tenso
 }
 
 /** The patches of one image and group as rows [oh·ow, c·kh·kw], zero outside. */
-function patches(x: Tensor, start: number, channels: number, kernel: Sizes, out: Sizes, attrs: Attrs): Numbers {
+function patches(x: Tensor, start: number, channels: number, kernel: Sizes, out: Sizes, attrs: ConvAttrs): Numbers {
   const [H, W, kh, kw, oh, ow] = [at(x.shape, 2), at(x.shape, 3), at(kernel, 0), at(kernel, 1), at(out, 0), at(out, 1)];
-  const [stride, dilation, pad] = [numbersOf(attrs, "stride"), numbersOf(attrs, "dilation"), marginsOf(attrs)];
+  const { stride, dilation, pad } = attrs;
   const [top, left] = [at(pad[0] ?? [0], 0), at(pad[1] ?? [0], 0)];
   const rows = allocateLike(x.data, oh * ow * channels * kh * kw);
   let to = 0;
@@ -95,8 +99,8 @@ function patches(x: Tensor, start: number, channels: number, kernel: Sizes, out:
   return rows;
 }
 
-function convolve(x: Tensor, weight: Tensor, shape: Sizes, attrs: Attrs): Tensor {
-  const groups = numberOf(attrs, "groups");
+function convolve(x: Tensor, weight: Tensor, shape: Sizes, attrs: ConvAttrs): Tensor {
+  const { groups } = attrs;
   const [images, out, channels] = [at(shape, 0), at(shape, 1) / groups, at(weight.shape, 1)];
   const [area, places] = [at(x.shape, 2) * at(x.shape, 3), at(shape, 2) * at(shape, 3)];
   const depth = count(weight.shape.slice(1));
@@ -123,11 +127,9 @@ function regroup(ops: Ops, x: Node, axis: number, groups: number, order: readonl
 }
 
 /** Both gradients of a convolution are convolutions: of the spread-out dy by turned kernels, and of x by dy. */
-function convGradient({ ops, node, dy }: GradientContext): readonly Node[] {
+function convGradient({ ops, node, dy }: GradientContext<ConvAttrs>): readonly Node[] {
   const [x, weight] = [operand(node.inputs, 0), operand(node.inputs, 1)];
-  const groups = numberOf(node.attrs, "groups");
-  const [stride, dilation, pad] = [numbersOf(node.attrs, "stride"), numbersOf(node.attrs, "dilation"),
-    marginsOf(node.attrs)];
+  const { stride, dilation, pad, groups } = node.attrs;
   const kernel = weight.shape.slice(2).map((d) => d.c);
   const side = (shape: readonly Dim[], i: number): number => dimAt(shape, 2 + i).c;
 
@@ -155,21 +157,17 @@ function convGradient({ ops, node, dy }: GradientContext): readonly Node[] {
   return [dx, ops.call("permute", [fitting], { order: [1, 0, 2, 3] })];
 }
 
-export const conv2d: OpRecord = defineOp({
+export const conv2d = defineOp({
   name: "conv2d", kind: "contraction",
   signature: "(x: [N, C, H, W], weight: [O, I, KH, KW], stride = 1, pad = 0, dilation = 1, groups = 1) -> [N, O, _, _]",
   doc: "Cross-correlation. `pad` is one number, one each for height and width, or [[top, bottom], [left, right]]. " +
     "Source: torch.nn.functional.conv2d.",
-  canonical(_inputs, attrs) {
-    const stride = readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1);
-    if (isFault(stride)) return stride;
-    const pad = readMargins(attrs["pad"], "`pad` of `conv2d`");
-    if (isFault(pad)) return pad;
-    const dilation = readPerAxis(attrs["dilation"] ?? 1, "`dilation` of `conv2d`", 2, 1);
-    if (isFault(dilation)) return dilation;
-    const groups = readWhole(attrs["groups"] ?? 1, "`groups` of `conv2d`", 1);
-    return isFault(groups) ? groups : { stride, pad, dilation, groups };
-  },
+  canonical: (_inputs, attrs) => readAll({
+    stride: readPerAxis(attrs["stride"] ?? 1, "`stride` of `conv2d`", 2, 1),
+    pad: readMargins(attrs["pad"], "`pad` of `conv2d`"),
+    dilation: readPerAxis(attrs["dilation"] ?? 1, "`dilation` of `conv2d`", 2, 1),
+    groups: readWhole(attrs["groups"] ?? 1, "`groups` of `conv2d`", 1),
+  }),
   infer: inferConv,
   contract: convContract,
   evaluate: ([x, weight], attrs, [shape = []]) => (x && weight ? [convolve(x, weight, shape, attrs)] : []),
@@ -197,6 +195,8 @@ interface Pool {
   readonly window: (values: readonly number[]) => number;
 }
 
+type PoolAttrs = { readonly kernel: Sizes; readonly stride: Sizes; readonly pad: Margins };
+
 /** A pool is its window's elements, each a strided slice of the padded image, combined one by one. */
 const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =>
   defineOp({
@@ -205,9 +205,7 @@ const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =
       const kernel = readPerAxis(attrs["kernel"], `\`kernel\` of \`${name}\``, 2, 1);
       if (isFault(kernel)) return kernel;
       const stride = readPerAxis(attrs["stride"] ?? kernel, `\`stride\` of \`${name}\``, 2, 1);
-      if (isFault(stride)) return stride;
-      const pad = readMargins(attrs["pad"], `\`pad\` of \`${name}\``);
-      return isFault(pad) ? pad : { kernel, stride, pad };
+      return readAll({ kernel, stride, pad: readMargins(attrs["pad"], `\`pad\` of \`${name}\``) });
     },
     infer(inputs, attrs) {
       const wrong = checkFloats(name, inputs, 1);
@@ -215,12 +213,12 @@ const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =
       const x = operand(inputs, 0);
       if (x.shape.length !== 4) return fault("rank_mismatch",
         `\`${name}\` needs images [N, C, H, W], got ${showShape(x.shape)}`);
-      const sides = windowSides(name, x, numbersOf(attrs, "kernel"), attrs);
+      const sides = windowSides(name, x, attrs.kernel, attrs);
       return isFault(sides) ? sides : [{ shape: [...x.shape.slice(0, 2), dim(sides[0]), dim(sides[1])], dtype: "f32" }];
     },
     evaluate: ([x], attrs, [shape = []]) => (x ? [slide(x, shape, attrs, outside, window)] : []),
     expand(ops, inputs, attrs) {
-      const [x, kernel] = [operand(inputs, 0), numbersOf(attrs, "kernel")];
+      const [x, kernel] = [operand(inputs, 0), attrs.kernel];
       const parts = windowParts(ops, x, attrs, outside);
       const o = algebra(ops);
       return finish(o, parts.reduce((a, b) => combine(o, a, b)), at(kernel, 0) * at(kernel, 1));
@@ -233,8 +231,8 @@ const pool = ({ name, doc, outside, combine, finish, window }: Pool): OpRecord =
   });
 
 /** For each place in the window, that element of every window: [N, C, oh, ow]. */
-function windowParts(ops: Ops, x: Node, attrs: Attrs, outside: number): Node[] {
-  const [kernel, stride, pad] = [numbersOf(attrs, "kernel"), numbersOf(attrs, "stride"), marginsOf(attrs)];
+function windowParts(ops: Ops, x: Node, attrs: PoolAttrs, outside: number): Node[] {
+  const { kernel, stride, pad } = attrs;
   const end = (n: 0 | 1): number[] => [0, 0, ...pad.map((p) => at(p, n))];
   const padded = pad.flat().every((n) => n === 0) ? x
     : ops.call("pad", [x], { before: end(0), after: end(1), value: outside });
@@ -251,8 +249,8 @@ function windowParts(ops: Ops, x: Node, attrs: Attrs, outside: number): Node[] {
   });
 }
 
-function slide(x: Tensor, shape: Sizes, attrs: Attrs, outside: number, window: Pool["window"]): Tensor {
-  const [kernel, stride, pad] = [numbersOf(attrs, "kernel"), numbersOf(attrs, "stride"), marginsOf(attrs)];
+function slide(x: Tensor, shape: Sizes, attrs: PoolAttrs, outside: number, window: Pool["window"]): Tensor {
+  const { kernel, stride, pad } = attrs;
   const [H, W, oh, ow] = [at(x.shape, 2), at(x.shape, 3), at(shape, 2), at(shape, 3)];
   const data = allocateLike(x.data, count(shape));
   for (let i = 0; i < data.length; i++) {

@@ -4,18 +4,13 @@
 import { dim, isConstant, isEmpty, mulDim, sameDim, showShape, type Dim, type Shape } from "../ir/dim.js";
 import type { Node, TensorType } from "../ir/graph.js";
 import { dynamicIndex } from "../ir/indices.js";
-import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
+import { defineOp, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { fault, numberOf, readAxis, readWhole } from "./attributes.js";
+import { axisAttr, fault, readAll, readWhole } from "./attributes.js";
 import { checkFloats, dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
 import { allocateLike, at, count } from "./strided.js";
 
 const clampTo = (i: number, size: number): number => Math.min(Math.max(i, 0), size - 1);
-
-const axisAttr = (name: string, otherwise: number | null): NonNullable<OpRecord["canonical"]> => ([x], attrs) => {
-  const axis = readAxis(attrs["axis"] ?? otherwise, name, x?.shape.length ?? 0);
-  return isFault(axis) ? axis : { axis };
-};
 
 function checkIndices(name: string, inputs: readonly TensorType[]): OpFault | undefined {
   if (inputs.length === 2 && operand(inputs, 1).dtype === "i32") return undefined;
@@ -47,16 +42,16 @@ const gather = defineOp({
   infer(inputs, attrs) {
     const wrong = checkIndices("gather", inputs);
     if (wrong) return wrong;
-    const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
+    const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), attrs.axis];
     if (isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
       return fault("value_error", `\`gather\` has no entries to pick along axis ${axis} of ${showShape(x.shape)}`);
     }
     return [{ shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype }];
   },
   evaluate: ([x, indices], attrs, [shape = []]) =>
-    (x && indices ? [gatherRows(x, indices, numberOf(attrs, "axis"), shape)] : []),
+    (x && indices ? [gatherRows(x, indices, attrs.axis, shape)] : []),
   pull(node, index, read) {
-    const axis = numberOf(node.attrs, "axis");
+    const { axis } = node.attrs;
     const [x, indices] = [operand(node.inputs, 0), operand(node.inputs, 1)];
     const end = axis + indices.shape.length;
     const place = dynamicIndex(read(1, index.slice(axis, end)), dimAt(x.shape, axis));
@@ -64,7 +59,7 @@ const gather = defineOp({
   },
   // dx = one_hot(indices)ᵀ·dy: dense, but with a fixed order of sums.
   gradient({ ops, node, dy }) {
-    const axis = numberOf(node.attrs, "axis");
+    const { axis } = node.attrs;
     const [x, indices] = [operand(node.inputs, 0), operand(node.inputs, 1)];
     const [before, size, after] = [x.shape.slice(0, axis), dimAt(x.shape, axis), x.shape.slice(axis + 1)];
     const picked = product(indices.shape);
@@ -109,11 +104,11 @@ function takeAlong(x: Tensor, indices: Tensor, axis: number, shape: readonly num
 const takeAlongOp = defineOp({
   name: "take_along", kind: "movement", signature: "(x: [..], indices: i32 [..], axis: int) -> [..]",
   doc: "For each element of `indices`, the element of x at that index along the axis. Source: torch.gather.",
-  canonical: axisAttr("take_along", null),
+  canonical: axisAttr("take_along"),
   infer(inputs, attrs) {
     const wrong = checkIndices("take_along", inputs);
     if (wrong) return wrong;
-    const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), numberOf(attrs, "axis")];
+    const [x, indices, axis] = [operand(inputs, 0), operand(inputs, 1), attrs.axis];
     const fits = x.shape.length === indices.shape.length
       && x.shape.every((d, i) => i === axis || sameDim(d, dimAt(indices.shape, i)));
     if (fits && isEmpty([dimAt(x.shape, axis)]) && !isEmpty(indices.shape)) {
@@ -124,15 +119,15 @@ const takeAlongOp = defineOp({
       `${showShape(x.shape)} and ${showShape(indices.shape)}`);
   },
   evaluate: ([x, indices], attrs, [shape = []]) =>
-    (x && indices ? [takeAlong(x, indices, numberOf(attrs, "axis"), shape)] : []),
+    (x && indices ? [takeAlong(x, indices, attrs.axis, shape)] : []),
   pull(node, index, read) {
-    const axis = numberOf(node.attrs, "axis");
+    const { axis } = node.attrs;
     const place = dynamicIndex(read(1, index), dimAt(operand(node.inputs, 0).shape, axis));
     return read(0, index.map((i, a) => (a === axis ? place : i)));
   },
   // Each dy goes where its index points: Σ over positions k of dy[k]·(indices[k] == v).
   gradient({ ops, node, dy }) {
-    const [x, indices, axis] = [operand(node.inputs, 0), operand(node.inputs, 1), numberOf(node.attrs, "axis")];
+    const [x, indices, axis] = [operand(node.inputs, 0), operand(node.inputs, 1), node.attrs.axis];
     const apart = (t: Node): Node =>
       ops.call("reshape", [t], { shape: [...t.shape.slice(0, axis), dim(1), ...t.shape.slice(axis)] });
     const size = dimAt(x.shape, axis);
@@ -152,15 +147,12 @@ const takeAlongOp = defineOp({
 const oneHotOp = defineOp({
   name: "one_hot", kind: "composite", signature: "(i: i32 [..], classes: int) -> [.., classes]",
   doc: "f32: 1 at the index, 0 elsewhere. Source: torch.nn.functional.one_hot.",
-  canonical(_inputs, attrs) {
-    const classes = readWhole(attrs["classes"], "`classes` of `one_hot`", 1);
-    return isFault(classes) ? classes : { classes };
-  },
+  canonical: (_inputs, attrs) => readAll({ classes: readWhole(attrs["classes"], "`classes` of `one_hot`", 1) }),
   infer([i], attrs) {
     if (i?.dtype !== "i32") return wrongType("one_hot", "an i32 operand", i ? [i] : [], "convert with `int(x)`");
-    return [{ shape: [...i.shape, dim(numberOf(attrs, "classes"))], dtype: "f32" }];
+    return [{ shape: [...i.shape, dim(attrs.classes)], dtype: "f32" }];
   },
-  expand: (ops, inputs, attrs) => oneHot(ops, operand(inputs, 0), dim(numberOf(attrs, "classes"))),
+  expand: (ops, inputs, attrs) => oneHot(ops, operand(inputs, 0), dim(attrs.classes)),
   gradient: "none",
   samples: [{ inputs: [{ shape: ["B", 3], dtype: "i32", range: [0, 5] }], attrs: { classes: 5 } }],
 });
@@ -179,18 +171,18 @@ function runningSums(x: Tensor, axis: number): Tensor {
 const cumsum = defineOp({
   name: "cumsum", kind: "composite", signature: "(x: [..], axis: int) -> [..]",
   doc: "Running sums along an axis without B. Source: torch.cumsum.",
-  canonical: axisAttr("cumsum", null),
+  canonical: axisAttr("cumsum"),
   infer(inputs, attrs) {
     const wrong = checkFloats("cumsum", inputs, 1);
     if (wrong) return wrong;
     const { shape } = operand(inputs, 0);
-    if (dimAt(shape, numberOf(attrs, "axis")).b === 0) return [{ shape, dtype: "f32" }];
+    if (dimAt(shape, attrs.axis).b === 0) return [{ shape, dtype: "f32" }];
     return fault("symbolic_batch", `\`cumsum\` runs along an axis without B, got ${showShape(shape)}`);
   },
-  evaluate: ([x], attrs) => (x ? [runningSums(x, numberOf(attrs, "axis"))] : []),
+  evaluate: ([x], attrs) => (x ? [runningSums(x, attrs.axis)] : []),
   // A product with the triangle of ones: n² work, no kernel of its own.
   expand(ops, inputs, attrs) {
-    const [x, axis] = [operand(inputs, 0), numberOf(attrs, "axis")];
+    const [x, axis] = [operand(inputs, 0), attrs.axis];
     const [size, after] = [dimAt(x.shape, axis), x.shape.slice(axis + 1)];
     const ones = ops.call("tril", [ops.call("full", [], { shape: [size, size], value: 1 })]);
     const columns = reshapeTo(ops, x, [...x.shape.slice(0, axis + 1), product(after)]);

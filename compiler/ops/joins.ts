@@ -7,7 +7,7 @@ import { constantIndex, subIndex } from "../ir/indices.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops } from "../ir/op.js";
 import type { Index, Value } from "../ir/value.js";
 import { algebra } from "./algebra.js";
-import { asList, fault, numberOf, numbersOf, readAxis, readEach, readPerAxis, readWhole } from "./attributes.js";
+import { asList, axisAttr, fault, readAll, readAxis, readEach, readPerAxis, readWhole } from "./attributes.js";
 import { dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
 import { allocateLike, at, count, stridesOf, writeStrided } from "./strided.js";
 
@@ -19,10 +19,13 @@ function sliceAxis(ops: Ops, x: Node, axis: number, start: Dim, stop: Dim): Node
   return ops.call("slice", [x], { starts, stops: x.shape.map((d, i) => (i === axis ? stop : d)) });
 }
 
-function inferConcat(inputs: readonly TensorType[], attrs: Attrs): readonly [TensorType] | OpFault {
+/** Attributes of ops along one axis. */
+type OneAxis = { readonly axis: number };
+
+function inferConcat(inputs: readonly TensorType[], attrs: OneAxis): readonly [TensorType] | OpFault {
   const [first] = inputs;
   if (!first) return fault("missing_argument", "`concat` needs at least one tensor, got an empty list");
-  const axis = numberOf(attrs, "axis");
+  const { axis } = attrs;
   const fits = (t: TensorType): boolean => t.dtype === first.dtype && t.shape.length === first.shape.length &&
     t.shape.every((d, i) => i === axis || sameDim(d, dimAt(first.shape, i)));
   const wrong = inputs.find((t) => !fits(t));
@@ -35,18 +38,15 @@ function inferConcat(inputs: readonly TensorType[], attrs: Attrs): readonly [Ten
   return [{ shape: first.shape.map((d, i) => (i === axis ? size : d)), dtype: first.dtype }];
 }
 
-const concat = defineOp({
+export const concat = defineOp({
   name: "concat", kind: "movement", signature: "(parts: list, axis: int) -> [..]",
   doc: "The parts joined one after another along an axis. Source: torch.cat.",
-  canonical([first], attrs) {
-    const axis = readAxis(attrs["axis"], "concat", first?.shape.length ?? 0);
-    return isFault(axis) ? axis : { axis };
-  },
+  canonical: axisAttr("concat"),
   infer: inferConcat,
   evaluate(inputs, attrs, [shape = []]) {
     const [first] = inputs;
     if (!first) return [];
-    const axis = numberOf(attrs, "axis");
+    const { axis } = attrs;
     const [data, strides] = [allocateLike(first.data, count(shape)), stridesOf(shape)];
     let start = 0;
     for (const part of inputs) {
@@ -56,7 +56,7 @@ const concat = defineOp({
     return [{ shape, data }];
   },
   pull(node, index, read) {
-    const axis = numberOf(node.attrs, "axis");
+    const { axis } = node.attrs;
     const starts = startsOf(node.inputs.map((x) => dimAt(x.shape, axis)));
     const part = (n: number): Value => {
       const place = subIndex(indexAt(index, axis), constantIndex(dimAt(starts, n)));
@@ -78,7 +78,7 @@ const concat = defineOp({
     return ops.call("concat", groups.map((group) => ops.call("concat", group, attrs)), attrs);
   },
   gradient({ ops, node, dy }) {
-    const axis = numberOf(node.attrs, "axis");
+    const { axis } = node.attrs;
     const sizes = node.inputs.map((x) => dimAt(x.shape, axis));
     return startsOf(sizes).map((start, n) => sliceAxis(ops, dy, axis, start, addDim(start, dimAt(sizes, n))));
   },
@@ -99,21 +99,21 @@ function startsOf(sizes: Shape): Dim[] {
   });
 }
 
-interface Made {
+interface Made<A extends Attrs> {
   readonly name: string;
   readonly signature: string;
   readonly doc: string;
-  readonly canonical: NonNullable<OpRecord["canonical"]>;
-  readonly infer: OpRecord["infer"];
-  readonly expand: NonNullable<OpRecord["expand"]>;
+  readonly canonical: OpRecord<A>["canonical"];
+  readonly infer: OpRecord<A>["infer"];
+  readonly expand: NonNullable<OpRecord<A>["expand"]>;
   readonly samples: readonly OpSample[];
 }
-const made = (spec: Made): OpRecord => defineOp({ ...spec, kind: "composite", gradient: "expand" });
+const made = <A extends Attrs>(spec: Made<A>): OpRecord => defineOp({ ...spec, kind: "composite", gradient: "expand" });
 
 /** A composite that only reshapes: `shape` says to what. */
-function reshaping(
-  name: string, signature: string, doc: string, canonical: Made["canonical"],
-  shape: (x: Shape, attrs: Attrs) => Shape | OpFault,
+function reshaping<A extends Attrs>(
+  name: string, signature: string, doc: string, canonical: Made<A>["canonical"],
+  shape: (x: Shape, attrs: A) => Shape | OpFault,
   samples: readonly OpSample[],
 ): OpRecord {
   return made({
@@ -129,21 +129,15 @@ function reshaping(
   });
 }
 
-/** `axis` as canonical attribute; `extra` more axes than the operand may be named (unsqueeze). */
-const oneAxis = (name: string, extra = 0): Made["canonical"] => ([x], attrs) => {
-  const axis = readAxis(attrs["axis"], name, (x?.shape.length ?? 0) + extra);
-  return isFault(axis) ? axis : { axis };
-};
-
 const shapes: readonly OpRecord[] = [
   reshaping("squeeze", "(x: [..], axis: int) -> [..]", "x without an axis of size 1. Source: torch.squeeze.",
-    oneAxis("squeeze"),
-    (x, attrs) => isOne(dimAt(x, numberOf(attrs, "axis"))) ? x.filter((_, i) => i !== numberOf(attrs, "axis"))
-      : fault("shape_mismatch", `\`squeeze\` needs size 1 along axis ${numberOf(attrs, "axis")} of ${showShape(x)}`),
+    axisAttr("squeeze"),
+    (x, attrs) => isOne(dimAt(x, attrs.axis)) ? x.filter((_, i) => i !== attrs.axis)
+      : fault("shape_mismatch", `\`squeeze\` needs size 1 along axis ${attrs.axis} of ${showShape(x)}`),
     [{ inputs: [{ shape: ["B", 1, 5] }], attrs: { axis: 1 } }]),
   reshaping("unsqueeze", "(x: [..], axis: int) -> [..]", "x with a new axis of size 1. Source: torch.unsqueeze.",
-    oneAxis("unsqueeze", 1),
-    (x, attrs) => [...x.slice(0, numberOf(attrs, "axis")), dim(1), ...x.slice(numberOf(attrs, "axis"))],
+    axisAttr("unsqueeze", null, 1),
+    (x, attrs) => [...x.slice(0, attrs.axis), dim(1), ...x.slice(attrs.axis)],
     [{ inputs: [{ shape: ["B", 5] }], attrs: { axis: -1 } }, { inputs: [{ shape: ["B", 5] }], attrs: { axis: 0 } }]),
   reshaping("flatten", "(x: [..], start = 1, end = -1) -> [..]",
     "Axes `start` to `end` merged into one. Source: torch.flatten.",
@@ -157,7 +151,7 @@ const shapes: readonly OpRecord[] = [
         : fault("rank_mismatch", `\`flatten\` needs start ≤ end, got ${from} and ${to}`);
     },
     (x, attrs) => {
-      const [from, to] = [numberOf(attrs, "start"), numberOf(attrs, "end")];
+      const [from, to] = [attrs.start, attrs.end];
       const size = x.slice(from, to + 1).reduce((n, d) => mulDim(n, d) ?? n, dim(1)); // a shape holds B at most once
       return [...x.slice(0, from), size, ...x.slice(to + 1)];
     },
@@ -181,30 +175,29 @@ const rearranged: readonly OpRecord[] = [
   made({
     name: "stack", signature: "(parts: list, axis = 0) -> [..]",
     doc: "Tensors of equal shape along a new axis. Source: torch.stack.",
-    canonical: ([first], attrs) => oneAxis("stack", 1)(first ? [first] : [], { axis: attrs["axis"] ?? 0 }),
+    canonical: axisAttr("stack", 0, 1),
     infer(inputs, attrs) {
-      const axis = numberOf(attrs, "axis");
+      const { axis } = attrs;
       const raised = inputs.map((t) => ({ ...t, shape: [...t.shape.slice(0, axis), dim(1), ...t.shape.slice(axis)] }));
       return inferConcat(raised, attrs);
     },
     expand: (ops, inputs, attrs) =>
-      ops.call("concat", inputs.map((x) => ops.call("unsqueeze", [x], { axis: numberOf(attrs, "axis") })), attrs),
+      ops.call("concat", inputs.map((x) => ops.call("unsqueeze", [x], { axis: attrs.axis })), attrs),
     samples: [{ inputs: [{ shape: ["B", 3] }, { shape: ["B", 3] }], attrs: { axis: -1 } }],
   }),
   made({
     name: "tile", signature: "(x: [..], times: list) -> [..]",
     doc: "x repeated times[i] times along axis i. Source: torch.tile.",
-    canonical([x], attrs) {
-      const times = readPerAxis(asList(attrs["times"]) ?? [], "`times` of `tile`", x?.shape.length ?? 0, 1);
-      return isFault(times) ? times : { times };
-    },
+    canonical: ([x], attrs) => readAll({
+      times: readPerAxis(asList(attrs["times"]) ?? [], "`times` of `tile`", x?.shape.length ?? 0, 1),
+    }),
     infer([x], attrs) {
-      const times = numbersOf(attrs, "times");
+      const { times } = attrs;
       const shape = (x?.shape ?? []).map((d, i) => ({ b: d.b * at(times, i), c: d.c * at(times, i) }));
       return x ? [{ shape, dtype: x.dtype }] : wrongType("tile", "a tensor", []);
     },
     expand(ops, inputs, attrs) {
-      const [x, times] = [operand(inputs, 0), numbersOf(attrs, "times")];
+      const [x, times] = [operand(inputs, 0), attrs.times];
       const apart = ops.call("reshape", [x], { shape: x.shape.flatMap((d) => [dim(1), d]) });
       const repeated = ops.call("expand", [apart], { shape: x.shape.flatMap((d, i) => [dim(at(times, i)), d]) });
       return ops.call("reshape", [repeated], { shape: x.shape.map((d, i) => mulDim(d, dim(at(times, i))) ?? d) });
@@ -218,19 +211,18 @@ const rearranged: readonly OpRecord[] = [
       const given = asList(attrs["axis"] ?? attrs["axes"]) ?? [attrs["axis"] ?? null];
       const axes = readEach(given, (a) => readAxis(a, "roll", x?.shape.length ?? 0));
       if (isFault(axes)) return axes;
-      const shift = readPerAxis(attrs["shift"], "`shift` of `roll`", axes.length, -Infinity);
-      return isFault(shift) ? shift : { shift, axes };
+      return readAll({ shift: readPerAxis(attrs["shift"], "`shift` of `roll`", axes.length, -Infinity), axes });
     },
     infer([x], attrs) {
       if (!x) return wrongType("roll", "a tensor", []);
-      const batch = numbersOf(attrs, "axes").find((axis) => dimAt(x.shape, axis).b !== 0);
+      const batch = attrs.axes.find((axis) => dimAt(x.shape, axis).b !== 0);
       if (batch === undefined) return [{ shape: x.shape, dtype: x.dtype }];
       return fault("symbolic_batch", `\`roll\` moves along axes without B, got axis ${batch} of ${showShape(x.shape)}`,
         "use `flip`");
     },
     expand(ops, inputs, attrs) {
-      const shift = numbersOf(attrs, "shift");
-      return numbersOf(attrs, "axes").reduce((x, axis, i) => rollAxis(ops, x, axis, at(shift, i)), operand(inputs, 0));
+      const { shift } = attrs;
+      return attrs.axes.reduce((x, axis, i) => rollAxis(ops, x, axis, at(shift, i)), operand(inputs, 0));
     },
     samples: [
       { inputs: [{ shape: ["B", 5, 7] }], attrs: { shift: [-2, 3], axis: [1, 2] } },
@@ -252,10 +244,9 @@ function rollAxis(ops: Ops, x: Node, axis: number, shift: number): Node {
 function triangle(name: string, doc: string, test: string): OpRecord {
   return made({
     name, doc, signature: "(x: [.., M, N], diagonal = 0) -> [.., M, N]",
-    canonical(_inputs, attrs) {
-      const diagonal = readWhole(attrs["diagonal"] ?? 0, `\`diagonal\` of \`${name}\``, -Infinity);
-      return isFault(diagonal) ? diagonal : { diagonal };
-    },
+    canonical: (_inputs, attrs) => readAll({
+      diagonal: readWhole(attrs["diagonal"] ?? 0, `\`diagonal\` of \`${name}\``, -Infinity),
+    }),
     infer([x]) {
       if (x && x.shape.length >= 2 && x.dtype === "f32") return [{ shape: x.shape, dtype: x.dtype }];
       return fault("rank_mismatch",
@@ -266,7 +257,7 @@ function triangle(name: string, doc: string, test: string): OpRecord {
       const [m, n] = [dimAt(x.shape, x.shape.length - 2), dimAt(x.shape, x.shape.length - 1)];
       const row = ops.call("reshape", [ops.call("arange", [], { n: m })], { shape: [m, dim(1)] });
       const offset = o.unary("float", o.sub(ops.call("arange", [], { n }), row));
-      return o.where(o.binary(test, offset, numberOf(attrs, "diagonal")), x, 0);
+      return o.where(o.binary(test, offset, attrs.diagonal), x, 0);
     },
     samples: [{ inputs: [{ shape: ["B", 5, 7] }] }, { inputs: [{ shape: [5, 3] }], attrs: { diagonal: -1 } }],
   });

@@ -3,7 +3,7 @@
  */
 import { dim, sizeOf } from "../ir/dim.js";
 import { defineOp, type OpRecord } from "../ir/op.js";
-import { fault, numberOf, numbersOf } from "./attributes.js";
+import { asList, fault, readAll, readEach, readWhole } from "./attributes.js";
 import { wrongType } from "./shapes.js";
 
 /** Elements of a lane at which a tensor may start: 256 bytes, where every adapter lets a binding begin. */
@@ -13,6 +13,7 @@ export const lanes: readonly OpRecord[] = [
   defineOp({
     name: "place", kind: "movement", internal: true, signature: "(x: [..], part: int) -> [..]",
     doc: "x itself, as a part of one `pack`: `part` tells it from the same tensor in another place.",
+    canonical: (_inputs, attrs) => readAll({ part: readWhole(attrs["part"], "`part` of `place`", 0) }),
     infer: ([x]) => (x ? [{ shape: x.shape, dtype: x.dtype }] : wrongType("place", "a tensor", [])),
     evaluate: ([x]) => (x ? [x] : []),
     pull: (_node, at, read) => read(0, at),
@@ -23,8 +24,12 @@ export const lanes: readonly OpRecord[] = [
     name: "pack", kind: "opaque", internal: true, signature: "(parts: list, offsets: list, length: int) -> [length]",
     doc: "Tensors side by side, part i from element offsets[i] on, with zeros between them. Parts are written where " +
       "they belong: packing costs nothing.",
+    canonical: (_inputs, attrs) => readAll({
+      offsets: readEach(asList(attrs["offsets"]) ?? [], (a) => readWhole(a, "`offsets` of `pack`", 0)),
+      length: readWhole(attrs["length"], "`length` of `pack`", 0),
+    }),
     infer(inputs, attrs) {
-      const [offsets, length] = [numbersOf(attrs, "offsets"), numberOf(attrs, "length")];
+      const { offsets, length } = attrs;
       const fits = offsets.length === inputs.length && inputs.every(({ shape, dtype }, i) => {
         const size = sizeOf(shape);
         const [start, end] = [offsets[i] ?? NaN, offsets[i + 1] ?? length];
@@ -33,11 +38,11 @@ export const lanes: readonly OpRecord[] = [
       return fits ? [{ shape: [dim(length)], dtype: "f32" }] : fault("shape_mismatch", "`pack` has room for its parts");
     },
     evaluate(inputs, attrs) {
-      const data = new Float64Array(numberOf(attrs, "length"));
-      inputs.forEach((x, i) => data.set(x.data, numbersOf(attrs, "offsets")[i]));
+      const data = new Float64Array(attrs.length);
+      inputs.forEach((x, i) => data.set(x.data, attrs.offsets[i]));
       return [{ shape: [data.length], data }];
     },
-    pack: (node) => numbersOf(node.attrs, "offsets"),
+    pack: (node) => node.attrs.offsets,
     gradient: "none",
     samples: [{ inputs: [{ shape: [3, 5] }, { shape: [70] }], attrs: { offsets: [0, 64], length: 192 } }],
   }),

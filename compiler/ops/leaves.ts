@@ -2,76 +2,98 @@
  * @file Ops without inputs: what the caller brings (parameters, inputs, random numbers) and what the compiler knows.
  */
 import { dim, showDim } from "../ir/dim.js";
-import type { Attrs, DType, TensorType } from "../ir/graph.js";
+import type { Attr, Attrs, DType, Node, TensorType } from "../ir/graph.js";
 import { constantIndex } from "../ir/indices.js";
-import { defineOp, isFault, type OpRecord } from "../ir/op.js";
-import { dimsOf, fault, isDim, numberOf, numbersOf, readDim, readNumber, readShape, readWhole,
-  sizesOf } from "./attributes.js";
+import { attrsOf, defineOp, isFault, type OpRecord } from "../ir/op.js";
+import {
+  asList, fault, isDim, readAll, readDim, readEach, readNumber, readShape, readWhole, sizesOf,
+} from "./attributes.js";
 import { algebra } from "./algebra.js";
 
 const dtypeOf = (attrs: Attrs): DType =>
   (attrs["dtype"] === "i32" || attrs["dtype"] === "bool" ? attrs["dtype"] : "f32");
 /** f32 is the type nobody writes. */
-const withType = (attrs: Attrs, dtype: DType): Attrs => (dtype === "f32" ? attrs : { ...attrs, dtype });
+const withType = <A extends Attrs>(attrs: A, dtype: DType): A => (dtype === "f32" ? attrs : { ...attrs, dtype });
 
 /** A tensor the caller brings, known by the attribute `key`. Its numbers come from the interpreter's options. */
-const brought = (name: string, key: string, doc: string): OpRecord =>
+const brought = <A extends Attrs>(name: string, key: string, doc: string, known: (key: Attr) => A) =>
   defineOp({
     name, kind: "leaf", signature: `(${key}, shape: list) -> [..]`, doc, internal: true,
     canonical(_inputs, attrs) {
       const shape = readShape(attrs["shape"], `\`shape\` of \`${name}\``);
       if (isFault(shape)) return shape;
-      return withType({ [key]: attrs[key] ?? null, shape }, dtypeOf(attrs));
+      return withType({ ...known(attrs[key] ?? null), shape }, dtypeOf(attrs));
     },
-    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: dtypeOf(attrs) }],
+    infer: (_inputs, attrs) => [{ shape: attrs.shape, dtype: dtypeOf(attrs) }],
     gradient: "none", samples: [],
   });
 
+export const parameter = brought("parameter", "path", "A parameter or buffer, by its path.",
+  (path) => ({ path: String(path) }));
+/** The path of a parameter or buffer. */
+export const pathOf = (node: Node): string => attrsOf(parameter, node).path;
+
+export const input = brought("input", "name", "An input of the model, by its name.",
+  (name) => ({ name: String(name) }));
+export const randomUniform = brought("random_uniform", "stream",
+  "Uniform numbers in [0, 1), redrawn every step; `stream` tells them apart.", (stream) => ({ stream }));
+
+export const constant = defineOp({
+  name: "constant", kind: "leaf", signature: "(value: real) -> []",
+  doc: "A number, f32 unless `dtype` says otherwise.",
+  internal: true,
+  canonical(_inputs, attrs) {
+    const value = readNumber(attrs["value"], "a constant");
+    return isFault(value) ? value : withType({ value }, dtypeOf(attrs));
+  },
+  infer: (_inputs, attrs) => [{ shape: [], dtype: dtypeOf(attrs) }],
+  evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(attrs.value) }],
+  pull: (node) => ({ kind: "constant", value: node.attrs.value, dtype: node.dtype }),
+  gradient: "none",
+  samples: [{ inputs: [], attrs: { value: -1.5 } }, { inputs: [], attrs: { value: 7, dtype: "i32" } }],
+});
+
+export const result = defineOp({
+  name: "result", kind: "opaque", signature: "(x: [..], index: int) -> [..]", internal: true,
+  doc: "One of the results of an op that has several.",
+  canonical: (_inputs, attrs) => readAll({ index: readWhole(attrs["index"], "`index` of `result`", 0) }),
+  infer(inputs, { index }) {
+    const [node] = inputs;
+    const extra: readonly TensorType[] = node && "extra" in node && Array.isArray(node.extra) ? node.extra : [];
+    const type = index === 0 ? node : extra[index - 1];
+    return type ? [{ shape: type.shape, dtype: type.dtype }] : fault("wrong_type", "`result` finds no such result");
+  },
+  gradient: "none", samples: [],
+});
+
 export const leaves: readonly OpRecord[] = [
-  brought("parameter", "path", "A parameter or buffer, by its path."),
-  brought("input", "name", "An input of the model, by its name."),
-  brought("random_uniform", "stream", "Uniform numbers in [0, 1), redrawn every step; `stream` tells them apart."),
-  defineOp({
-    name: "constant", kind: "leaf", signature: "(value: real) -> []",
-    doc: "A number, f32 unless `dtype` says otherwise.",
-    internal: true,
-    canonical(_inputs, attrs) {
-      const value = readNumber(attrs["value"], "a constant");
-      return isFault(value) ? value : withType({ value }, dtypeOf(attrs));
-    },
-    infer: (_inputs, attrs) => [{ shape: [], dtype: dtypeOf(attrs) }],
-    evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(numberOf(attrs, "value")) }],
-    pull: (node) => ({ kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype }),
-    gradient: "none",
-    samples: [{ inputs: [], attrs: { value: -1.5 } }, { inputs: [], attrs: { value: 7, dtype: "i32" } }],
-  }),
+  parameter, input, randomUniform, constant,
   defineOp({
     name: "table", kind: "leaf", signature: "(values: list, shape: list) -> [..]", internal: true,
     doc: "Fixed numbers, row-major: a list literal as a tensor.",
     canonical(_inputs, attrs) {
       const shape = readShape(attrs["shape"], "`shape` of `table`");
-      return isFault(shape) ? shape : withType({ values: numbersOf(attrs, "values"), shape }, dtypeOf(attrs));
+      if (isFault(shape)) return shape;
+      const values = readEach(asList(attrs["values"]) ?? [], (a) => readNumber(a, "a value of `table`"));
+      return isFault(values) ? values : withType({ values, shape }, dtypeOf(attrs));
     },
     infer(_inputs, attrs) {
-      const [shape, values] = [dimsOf(attrs, "shape"), numbersOf(attrs, "values")];
+      const { shape, values } = attrs;
       const size = shape.reduce((n, d) => n * (d.b === 0 ? d.c : NaN), 1);
       if (size === values.length) return [{ shape, dtype: dtypeOf(attrs) }];
       return fault("element_count",
         `\`table\` of ${values.length} numbers does not fill [${shape.map(showDim).join(", ")}]`);
     },
     evaluate: (_inputs, attrs) =>
-      [{ shape: sizesOf(attrs, "shape"), data: Float64Array.from(numbersOf(attrs, "values")) }],
-    embedded: (node) => numbersOf(node.attrs, "values"),
+      [{ shape: sizesOf(attrs.shape), data: Float64Array.from(attrs.values) }],
+    embedded: (node) => node.attrs.values,
     gradient: "none", samples: [{ inputs: [], attrs: { values: [1, 2.5, -3], shape: [3, 1] } }],
   }),
   defineOp({
     name: "arange", kind: "leaf", signature: "(n: int) -> [n]",
     doc: "i32 0, 1, …, n − 1; n may hold B. Source: torch.arange.",
-    canonical(_inputs, attrs) {
-      const n = readDim(attrs["n"], "`n` of `arange`");
-      return isFault(n) ? n : { n };
-    },
-    infer: (_inputs, attrs) => [{ shape: isDim(attrs["n"]) ? [attrs["n"]] : [], dtype: "i32" }],
+    canonical: (_inputs, attrs) => readAll({ n: readDim(attrs["n"], "`n` of `arange`") }),
+    infer: (_inputs, { n }) => [{ shape: [n], dtype: "i32" }],
     evaluate: (_inputs, _attrs, [shape = []]) =>
       [{ shape, data: Int32Array.from({ length: shape[0] ?? 1 }, (_, i) => i) }],
     pull: (_node, at) => ({ kind: "index", index: at[0] ?? constantIndex(0) }),
@@ -85,25 +107,21 @@ export const leaves: readonly OpRecord[] = [
       return isDim(size) ? { size } : { size: dim(Number(size)) };
     },
     infer: () => [{ shape: [], dtype: "f32" }],
-    evaluate: (_inputs, attrs) => [{ shape: [], data: Float64Array.of(isDim(attrs["size"]) ? attrs["size"].c : NaN) }],
-    pull(node) {
-      const size = isDim(node.attrs["size"]) ? node.attrs["size"] : dim(0);
-      return { kind: "apply", op: "float", args: [{ kind: "index", index: constantIndex(size) }], dtype: "f32" };
-    },
+    evaluate: (_inputs, { size }) => [{ shape: [], data: Float64Array.of(size.c) }],
+    pull: ({ attrs }) => (
+      { kind: "apply", op: "float", args: [{ kind: "index", index: constantIndex(attrs.size) }], dtype: "f32" }
+    ),
     gradient: "none", samples: [{ inputs: [], attrs: { size: { b: 196, c: 0 } } }],
   }),
   defineOp({
     name: "full", kind: "composite", signature: "(shape: list, value: real) -> [..]",
     doc: "A tensor filled with one number. Source: torch.full.",
-    canonical(_inputs, attrs) {
-      const shape = readShape(attrs["shape"], "`shape` of `full`");
-      if (isFault(shape)) return shape;
-      const value = readNumber(attrs["value"], "`value` of `full`");
-      return isFault(value) ? value : { shape, value };
-    },
-    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: "f32" }],
+    canonical: (_inputs, attrs) => readAll({
+      shape: readShape(attrs["shape"], "`shape` of `full`"), value: readNumber(attrs["value"], "`value` of `full`"),
+    }),
+    infer: (_inputs, attrs) => [{ shape: attrs.shape, dtype: "f32" }],
     expand: (ops, _inputs, attrs) =>
-      ops.call("expand", [ops.constant(numberOf(attrs, "value"))], { shape: dimsOf(attrs, "shape") }),
+      ops.call("expand", [ops.constant(attrs.value)], { shape: attrs.shape }),
     gradient: "none", samples: [{ inputs: [], attrs: { shape: [{ b: 1, c: 0 }, 5], value: 0.25 } }],
   }),
   defineOp({
@@ -114,28 +132,14 @@ export const leaves: readonly OpRecord[] = [
       if (isFault(p)) return p;
       if (p < 0 || p > 1) return fault("value_error", `\`p\` of \`bernoulli\` must be a probability, got ${p}`);
       const shape = readShape(attrs["shape"], "`shape` of `bernoulli`");
-      return isFault(shape) ? shape : { p, shape, stream: attrs["stream"] ?? null };
+      return readAll({ p, shape, stream: attrs["stream"] ?? null });
     },
-    infer: (_inputs, attrs) => [{ shape: dimsOf(attrs, "shape"), dtype: "f32" }],
+    infer: (_inputs, attrs) => [{ shape: attrs.shape, dtype: "f32" }],
     expand(ops, _inputs, attrs) {
-      const drawn = ops.call("random_uniform", [], { stream: attrs["stream"] ?? null, shape: dimsOf(attrs, "shape") });
-      return ops.call("float", [algebra(ops).lt(drawn, numberOf(attrs, "p"))]);
+      const drawn = ops.call("random_uniform", [], { stream: attrs.stream, shape: attrs.shape });
+      return ops.call("float", [algebra(ops).lt(drawn, attrs.p)]);
     },
     gradient: "none", samples: [{ inputs: [], attrs: { p: 0.7, shape: [{ b: 1, c: 0 }, 1, 1], stream: 1 } }],
   }),
-  defineOp({
-    name: "result", kind: "opaque", signature: "(x: [..], index: int) -> [..]", internal: true,
-    doc: "One of the results of an op that has several.",
-    canonical(_inputs, attrs) {
-      const index = readWhole(attrs["index"], "`index` of `result`", 0);
-      return isFault(index) ? index : { index };
-    },
-    infer(inputs, attrs) {
-      const [node] = inputs;
-      const extra: readonly TensorType[] = node && "extra" in node && Array.isArray(node.extra) ? node.extra : [];
-      const type = numberOf(attrs, "index") === 0 ? node : extra[numberOf(attrs, "index") - 1];
-      return type ? [{ shape: type.shape, dtype: type.dtype }] : fault("wrong_type", "`result` finds no such result");
-    },
-    gradient: "none", samples: [],
-  }),
+  result,
 ];

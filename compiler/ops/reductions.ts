@@ -4,10 +4,10 @@
 import { isEmpty, showShape } from "../ir/dim.js";
 import type { Attrs, Node, TensorType } from "../ir/graph.js";
 import {
-  defineOp, isFault, type GradientContext, type OpFault, type OpRecord, type OpSample, type Ops, type Tensor,
+  defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Ops, type Reduced, type Tensor,
 } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { fault, numbersOf, readAxes, readBool } from "./attributes.js";
+import { fault, readAll, readAxes, readBool } from "./attributes.js";
 import { countNode, dimAt, operand, reducedShape, reshapeTo, restoreAxes, wrongType } from "./shapes.js";
 import { at, broadcastStrides, count, forEachRow, stridesOf } from "./strided.js";
 
@@ -25,41 +25,39 @@ const samplesIn = (low: number, high: number): readonly OpSample[] => [
 const OF_NOTHING = ["sum", "prod", "any", "all", "norm"];
 
 /** `axis` (a number, a list, or none for all) as ascending `axes`, and `keep`. */
-function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attrs): Attrs | OpFault {
+function reductionAttrs(name: string, inputs: readonly TensorType[], attrs: Attrs): Reduced | OpFault {
   const { shape } = inputs[0] ?? { shape: [] };
   const axes = readAxes(attrs["axis"] ?? attrs["axes"], name, shape.length);
   if (isFault(axes)) return axes;
   if (!OF_NOTHING.includes(name) && isEmpty(axes.map((axis) => dimAt(shape, axis)))) {
     return fault("value_error", `\`${name}\` needs at least one element along its axes, got ${showShape(shape)}`);
   }
-  const keep = readBool(attrs["keep"], `\`keep\` of \`${name}\``, false);
-  return isFault(keep) ? keep : { axes, keep };
+  return readAll({ axes, keep: readBool(attrs["keep"], `\`keep\` of \`${name}\``, false) });
 }
-
-export const axesOf = (attrs: Attrs): readonly number[] => numbersOf(attrs, "axes");
 
 interface Reduction {
   readonly name: string;
   readonly doc: string;
   readonly fold: NonNullable<OpRecord["fold"]>;
   readonly dtype?: "bool";
-  readonly gradient: OpRecord["gradient"];
+  readonly gradient: OpRecord<Reduced>["gradient"];
   readonly samples: readonly OpSample[];
 }
 
-const inferReduction = (name: string, dtype: "f32" | "bool"): OpRecord["infer"] => (inputs, attrs) => {
+const inferReduction = (name: string, dtype: "f32" | "bool"): OpRecord<Reduced>["infer"] => (inputs, attrs) => {
   const [x] = inputs;
   if (!x || inputs.length !== 1 || x.dtype !== dtype) {
     return wrongType(name, `one ${dtype} operand`, inputs,
       dtype === "f32" ? "convert with `float(x)`" : "compare first, as in `x > 0`");
   }
-  return [{ shape: reducedShape(x.shape, axesOf(attrs), attrs["keep"] === true), dtype }];
+  return [{ shape: reducedShape(x.shape, attrs.axes, attrs.keep), dtype }];
 };
 
 const reduction = (spec: Reduction): OpRecord =>
   defineOp({
     ...spec, kind: "reduction", signature: SIGNATURE,
     canonical: (inputs, attrs) => reductionAttrs(spec.name, inputs, attrs),
+    reduced: (attrs) => attrs,
     infer: inferReduction(spec.name, spec.dtype ?? "f32"),
   });
 
@@ -88,9 +86,9 @@ export function foldAxes(x: Tensor, axes: readonly number[], shape: readonly num
 
 /** A gradient from dy and y brought back to the operand's rank, and the operand. */
 type Spread = (o: Algebra, dy: Node, y: Node, x: Node, axes: readonly number[], ops: Ops) => Node;
-const spread = (derivative: Spread): OpRecord["gradient"] =>
-  ({ ops, node, dy }: GradientContext) => {
-    const [x, axes] = [operand(node.inputs, 0), axesOf(node.attrs)];
+const spread = (derivative: Spread): OpRecord<Reduced>["gradient"] =>
+  ({ ops, node, dy }) => {
+    const [x, axes] = [operand(node.inputs, 0), node.attrs.axes];
     const back = (t: Node): Node => restoreAxes(ops, t, x.shape, axes);
     const dx = derivative(algebra(ops), back(dy), back(node), x, axes, ops);
     return [ops.call("expand", [dx], { shape: x.shape })];
@@ -145,7 +143,7 @@ const folds: readonly OpRecord[] = [
 interface Derived {
   readonly name: string;
   readonly doc: string;
-  readonly gradient: OpRecord["gradient"];
+  readonly gradient: OpRecord<Reduced>["gradient"];
   readonly range?: readonly [number, number];
   /** The value with the reduced axes kept as 1. */
   readonly value: (ops: Ops, x: Node, axes: readonly number[]) => Node;
@@ -156,10 +154,11 @@ const derived = ({ value, range = [-2, 2], ...spec }: Derived): OpRecord =>
   defineOp({
     ...spec, kind: "composite", signature: SIGNATURE,
     canonical: (inputs, attrs) => reductionAttrs(spec.name, inputs, attrs),
+    reduced: (attrs) => attrs,
     infer: inferReduction(spec.name, "f32"),
     expand(ops, inputs, attrs) {
       const x = operand(inputs, 0);
-      return reshapeTo(ops, value(ops, x, axesOf(attrs)), reducedShape(x.shape, axesOf(attrs), attrs["keep"] === true));
+      return reshapeTo(ops, value(ops, x, attrs.axes), reducedShape(x.shape, attrs.axes, attrs.keep));
     },
     samples: samplesIn(...range),
   });
@@ -169,7 +168,7 @@ const composites: readonly OpRecord[] = [
     name: "mean", doc: "The mean over axes. Source: torch.mean.",
     value: (ops, x, axes) => algebra(ops).div(algebra(ops).sum(x, axes), countNode(ops, x.shape, axes)),
     gradient({ ops, node, dy }) {
-      const [x, axes] = [operand(node.inputs, 0), axesOf(node.attrs)];
+      const [x, axes] = [operand(node.inputs, 0), node.attrs.axes];
       const share = algebra(ops).div(restoreAxes(ops, dy, x.shape, axes), countNode(ops, x.shape, axes));
       return [ops.call("expand", [share], { shape: x.shape })];
     },
@@ -179,7 +178,7 @@ const composites: readonly OpRecord[] = [
     doc: "The mean squared distance from the mean (biased: divided by n). Source: torch.var(unbiased=False).",
     value: meanSquare,
     gradient({ ops, node, dy }) {
-      const [o, x, axes] = [algebra(ops), operand(node.inputs, 0), axesOf(node.attrs)];
+      const [o, x, axes] = [algebra(ops), operand(node.inputs, 0), node.attrs.axes];
       const share = o.div(o.mul(restoreAxes(ops, dy, x.shape, axes), 2), countNode(ops, x.shape, axes));
       return [o.mul(o.sub(x, o.mean(x, axes)), share)];
     },
@@ -218,25 +217,25 @@ function position(name: "argmax" | "argmin", extremum: "max" | "min",
     doc: `i32 position of the ${extremum}imum along one axis; the lowest on ties. Source: torch.${name}.`,
     canonical(inputs, attrs) {
       const canonical = reductionAttrs(name, inputs, attrs);
-      if (isFault(canonical) || axesOf(canonical).length === 1) return canonical;
-      return { fault: "wrong_type", text: `\`${name}\` needs one axis, got ${axesOf(canonical).length}`,
-        help: "write `axis = -1`" };
+      if (isFault(canonical) || canonical.axes.length === 1) return canonical;
+      return fault("wrong_type", `\`${name}\` needs one axis, got ${canonical.axes.length}`, "write `axis = -1`");
     },
+    reduced: (attrs) => attrs,
     infer(inputs, attrs) {
       const types = inferReduction(name, "f32")(inputs, attrs);
       return isFault(types) ? types : [{ shape: types[0].shape, dtype: "i32" }];
     },
     evaluate([x], attrs, [shape = []]) {
-      return x ? [{ shape, data: positions(x, axesOf(attrs)[0] ?? 0, better) }] : [];
+      return x ? [{ shape, data: positions(x, attrs.axes[0] ?? 0, better) }] : [];
     },
     // min over where(x is the extremum, its position, n): f32 holds positions below 2^24 exactly.
     expand(ops, inputs, attrs) {
-      const [o, x, axes] = [algebra(ops), operand(inputs, 0), axesOf(attrs)];
+      const [o, x, axes] = [algebra(ops), operand(inputs, 0), attrs.axes];
       const axis = axes[0] ?? 0;
       const along = x.shape.map((d, i) => (i === axis ? d : { b: 0, c: 1 }));
       const places = reshapeTo(ops, o.unary("float", ops.call("arange", [], { n: dimAt(x.shape, axis) })), along);
       const hit = o.eq(x, ops.call(extremum, [x], { axes, keep: true }));
-      const first = ops.call("min", [o.where(hit, places, GREATEST)], { axes, keep: attrs["keep"] === true });
+      const first = ops.call("min", [o.where(hit, places, GREATEST)], { axes, keep: attrs.keep });
       return ops.call("int", [first]);
     },
     gradient: "none",

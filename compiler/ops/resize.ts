@@ -4,9 +4,9 @@
  */
 import { dim, isConstant, showShape, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
-import { defineOp, isFault, type OpRecord, type Ops } from "../ir/op.js";
+import { defineOp, type OpRecord, type Ops } from "../ir/op.js";
 import { algebra } from "./algebra.js";
-import { asList, fault, numbersOf, readPerAxis } from "./attributes.js";
+import { fault, readAll, readPerAxis } from "./attributes.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
 
 /** Keys' cubic kernel with the sharpness that Pillow takes. Source: Keys 1981. */
@@ -35,11 +35,7 @@ export const resize: OpRecord = defineOp({
   name: "resize", kind: "composite", signature: "(x: [N, C, H, W], size) -> [N, C, _, _]",
   doc: "Images resized to [height, width], or one number for both: bicubic, antialiased when shrinking. " +
     "Source: Pillow, Image.resize with BICUBIC, without its rounding to bytes.",
-  canonical(_inputs, attrs) {
-    const given = asList(attrs["size"]) ?? [attrs["size"] ?? null, attrs["size"] ?? null];
-    const size = readPerAxis([...given], "`size` of `resize`", 2, 1);
-    return isFault(size) ? size : { size };
-  },
+  canonical: (_inputs, attrs) => readAll({ size: readPerAxis(attrs["size"], "`size` of `resize`", 2, 1) }),
   infer(inputs, attrs) {
     const wrong = checkFloats("resize", inputs, 1);
     if (wrong) return wrong;
@@ -50,12 +46,12 @@ export const resize: OpRecord = defineOp({
     if (!shape.slice(2).every(isConstant)) {
       return fault("symbolic_batch", `\`resize\` needs sides without B, got ${showShape(shape)}`);
     }
-    const sides: Dim[] = numbersOf(attrs, "size").map((side) => dim(side));
+    const sides: Dim[] = attrs.size.map((side) => dim(side));
     return [{ shape: [...shape.slice(0, 2), ...sides], dtype: "f32" }];
   },
   expand(ops, inputs, attrs) {
     const x = operand(inputs, 0);
-    const [height = 1, width = 1] = numbersOf(attrs, "size");
+    const [height = 1, width = 1] = attrs.size;
     const [h, w] = [dimAt(x.shape, 2).c, dimAt(x.shape, 3).c];
     const wide = w === width ? x : ops.call("matmul", [x, ops.call("transpose", [weights(ops, w, width)])]);
     return h === height ? wide : ops.call("matmul", [weights(ops, h, height), wide]);

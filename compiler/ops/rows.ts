@@ -1,11 +1,10 @@
 /**
  * @file Normalisations of rows: every element depends on all of its row, the result has the operand's shape.
  */
-import type { Attrs, Node } from "../ir/graph.js";
-import { defineOp, isFault, type OpRecord, type OpSample, type Tensor } from "../ir/op.js";
+import type { Node } from "../ir/graph.js";
+import { defineOp, isFault, type OpFault, type OpRecord, type OpSample, type Tensor } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
-import { fault, numberOf, readAxes, readNumber } from "./attributes.js";
-import { axesOf } from "./reductions.js";
+import { fault, readAxes, readNumber } from "./attributes.js";
 import { checkFloats, operand } from "./shapes.js";
 import { allocateLike, at, readStrided, stridesOf, writeStrided } from "./strided.js";
 
@@ -27,25 +26,26 @@ interface Row {
   readonly gradient: (o: Algebra, dy: Node, x: Node, y: Node, axes: readonly number[], eps: number) => Node;
 }
 
-function row(spec: Row): OpRecord {
+type RowAttrs = { readonly axes: readonly number[] } | { readonly axes: readonly number[]; readonly eps: number };
+
+function row(spec: Row): OpRecord<RowAttrs> {
   const { name, signature, doc, eps } = spec;
-  const epsOf = (attrs: Attrs): number => (eps === undefined ? 0 : numberOf(attrs, "eps"));
+  const epsOf = (attrs: RowAttrs): number => ("eps" in attrs ? attrs.eps : 0);
   return defineOp({
     name, kind: "composite", signature, doc,
-    canonical(inputs, attrs) {
+    canonical(inputs, attrs): RowAttrs | OpFault {
       const axes = readAxes(attrs["axis"] ?? attrs["axes"] ?? -1, name, inputs[0]?.shape.length ?? 0);
       if (isFault(axes)) return axes;
       if (axes.length === 0) return fault("rank_mismatch", `\`${name}\` needs an axis, got none`);
       const value = readNumber(attrs["eps"], `\`eps\` of \`${name}\``, eps ?? 0);
       if (isFault(value)) return value;
-      const canonical: Attrs = eps === undefined ? { axes } : { axes, eps: value };
-      return canonical;
+      return eps === undefined ? { axes } : { axes, eps: value };
     },
     infer: (inputs) => checkFloats(name, inputs, 1) ?? [operand(inputs, 0)],
-    evaluate: ([x], attrs) => (x ? [eachRow(x, axesOf(attrs), (r) => spec.row(r, epsOf(attrs)))] : []),
-    expand: (ops, inputs, attrs) => spec.expand(algebra(ops), operand(inputs, 0), axesOf(attrs), epsOf(attrs)),
+    evaluate: ([x], attrs) => (x ? [eachRow(x, attrs.axes, (r) => spec.row(r, epsOf(attrs)))] : []),
+    expand: (ops, inputs, attrs) => spec.expand(algebra(ops), operand(inputs, 0), attrs.axes, epsOf(attrs)),
     gradient: ({ ops, node, dy }) =>
-      [spec.gradient(algebra(ops), dy, operand(node.inputs, 0), node, axesOf(node.attrs), epsOf(node.attrs))],
+      [spec.gradient(algebra(ops), dy, operand(node.inputs, 0), node, node.attrs.axes, epsOf(node.attrs))],
     samples: SAMPLES,
   });
 }
@@ -72,7 +72,7 @@ const logSumExp = (row: Float64Array): number => {
   return top + Math.log(total(row.map((v) => Math.exp(v - top))));
 };
 
-export const rows: readonly OpRecord[] = [
+export const rows: readonly OpRecord<RowAttrs>[] = [
   row({
     name: "softmax", signature: "(x: [..], axis = -1) -> [..]",
     doc: "e^x / Σ e^x along the axis. Source: torch.softmax.",

@@ -10,23 +10,24 @@ import { addIndex, constantIndex, delinearize, linearize, quotient, remainder, s
 import { defineOp, isFault, type OpFault, type OpRecord, type OpSample } from "../ir/op.js";
 import type { Guard, Index } from "../ir/value.js";
 import {
-  asList, dimsOf, fault, isDim, numbersOf, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
-  sizesOf, numberOf,
+  asList, fault, isDim, readAll, readAxes, readAxis, readEach, readNumber, readPerAxis, readShape, readWhole,
+  sizesOf,
 } from "./attributes.js";
 import { broadcastShape, dimAt, filled, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, broadcastStrides, count, readStrided, stridesOf, writeStrided } from "./strided.js";
 
 const indexAt = (list: readonly Index[], i: number): Index => list[i] as Index; // one index an axis
 
-const reshape = defineOp({
+/** The shape of a result as the one canonical attribute. */
+const shapeAttr = (name: string): OpRecord<{ readonly shape: Shape }>["canonical"] => (_inputs, attrs) =>
+  readAll({ shape: readShape(attrs["shape"], `\`shape\` of \`${name}\``) });
+
+export const reshape = defineOp({
   name: "reshape", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
   doc: "The same elements, in row-major order, in another shape of equal size. Source: torch.reshape.",
-  canonical(_inputs, attrs) {
-    const shape = readShape(attrs["shape"], "`shape` of `reshape`");
-    return isFault(shape) ? shape : { shape };
-  },
+  canonical: shapeAttr("reshape"),
   infer([x], attrs) {
-    const shape = dimsOf(attrs, "shape");
+    const { shape } = attrs;
     if (!x) return wrongType("reshape", "a tensor", []);
     if (shape.filter((d) => !isConstant(d)).length > 1) return twoBatches("reshape", shape);
     const [had, wanted] = [sizeOf(x.shape), sizeOf(shape)];
@@ -48,7 +49,7 @@ const twoBatches = (op: string, shape: Shape): OpFault =>
   fault("symbolic_batch", `\`${op}\` would contain the batch twice: ${showShape(shape)}`,
     "only one dimension of a tensor may contain B; keep the batch separate");
 
-const permute = defineOp({
+export const permute = defineOp({
   name: "permute", kind: "movement", signature: "(x: [..], order: list) -> [..]",
   doc: "Axis i of the result is axis order[i] of x. Source: torch.permute.",
   canonical([x], attrs) {
@@ -61,20 +62,20 @@ const permute = defineOp({
       `\`permute\` needs each of the ${rank} axes of ${showShape(x?.shape ?? [])} once, got [${order.join(", ")}]`);
   },
   infer: ([x], attrs) =>
-    x ? [{ shape: numbersOf(attrs, "order").map((axis) => dimAt(x.shape, axis)), dtype: x.dtype }]
+    x ? [{ shape: attrs.order.map((axis) => dimAt(x.shape, axis)), dtype: x.dtype }]
       : wrongType("permute", "a tensor", []),
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
     const strides = stridesOf(x.shape);
-    return [readStrided(x.data, shape, numbersOf(attrs, "order").map((axis) => at(strides, axis)))];
+    return [readStrided(x.data, shape, attrs.order.map((axis) => at(strides, axis)))];
   },
   pull(node, index, read) {
     const from = new Array<Index>(index.length);
-    for (const [i, axis] of numbersOf(node.attrs, "order").entries()) from[axis] = indexAt(index, i);
+    for (const [i, axis] of node.attrs.order.entries()) from[axis] = indexAt(index, i);
     return read(0, from);
   },
   gradient({ ops, node, dy }) {
-    const order = numbersOf(node.attrs, "order");
+    const { order } = node.attrs;
     return [ops.call("permute", [dy], { order: order.map((_, axis) => order.indexOf(axis)) })];
   },
   samples: [
@@ -83,15 +84,12 @@ const permute = defineOp({
   ],
 });
 
-const expand = defineOp({
+export const expand = defineOp({
   name: "expand", kind: "movement", signature: "(x: [..], shape: list) -> [..]",
   doc: "x repeated along its axes of size 1 and along new leading axes. Source: torch.Tensor.expand.",
-  canonical(_inputs, attrs) {
-    const shape = readShape(attrs["shape"], "`shape` of `expand`");
-    return isFault(shape) ? shape : { shape };
-  },
+  canonical: shapeAttr("expand"),
   infer([x], attrs) {
-    const shape = dimsOf(attrs, "shape");
+    const { shape } = attrs;
     if (!x) return wrongType("expand", "a tensor", []);
     if (shape.filter((d) => !isConstant(d)).length > 1) return twoBatches("expand", shape);
     const reached = broadcastShape([x.shape, shape]);
@@ -130,24 +128,22 @@ function sliceSize(start: Dim, stop: Dim, step: number): Dim | undefined {
   return extent.b % step === 0 ? { b: extent.b / step, c: Math.ceil(extent.c / step) } : undefined;
 }
 
-const slice = defineOp({
+export const slice = defineOp({
   name: "slice", kind: "movement", internal: true,
   signature: "(x: [..], starts: list, stops: list, steps: list) -> [..]",
   doc: "Elements start, start + step, … before stop of every axis: `x[1:, ::2]`. Source: torch.Tensor indexing.",
   canonical([x], attrs) {
     const shape = x?.shape ?? [];
     const [starts, stops] = [asList(attrs["starts"]) ?? [], asList(attrs["stops"]) ?? []];
-    const low = readEach(shape.map((_, i) => starts[i] ?? null), (a, i) => readBound(a, dimAt(shape, i), dim(0)));
-    if (isFault(low)) return low;
-    const high = readEach(shape.map((_, i) => stops[i] ?? null),
-      (a, i) => readBound(a, dimAt(shape, i), dimAt(shape, i)));
-    if (isFault(high)) return high;
-    const steps = readPerAxis(attrs["steps"] ?? 1, "`steps` of `slice`", shape.length, 1);
-    return isFault(steps) ? steps : { starts: low, stops: high, steps };
+    return readAll({
+      starts: readEach(shape, (size, i) => readBound(starts[i], size, dim(0))),
+      stops: readEach(shape, (size, i) => readBound(stops[i], size, size)),
+      steps: readPerAxis(attrs["steps"] ?? 1, "`steps` of `slice`", shape.length, 1),
+    });
   },
   infer([x], attrs) {
     if (!x) return wrongType("slice", "a tensor", []);
-    const [starts, stops, steps] = [dimsOf(attrs, "starts"), dimsOf(attrs, "stops"), numbersOf(attrs, "steps")];
+    const { starts, stops, steps } = attrs;
     const shape: Dim[] = [];
     for (const [i, size] of x.shape.entries()) {
       const [start, stop, step] = [dimAt(starts, i), dimAt(stops, i), at(steps, i)];
@@ -164,19 +160,19 @@ const slice = defineOp({
   },
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
-    const [strides, starts, steps] = [stridesOf(x.shape), sizesOf(attrs, "starts"), numbersOf(attrs, "steps")];
+    const [strides, starts, steps] = [stridesOf(x.shape), sizesOf(attrs.starts), attrs.steps];
     const offset = starts.reduce((sum, start, i) => sum + start * at(strides, i), 0);
     return [readStrided(x.data, shape, strides.map((s, i) => s * at(steps, i)), offset)];
   },
   pull(node, index, read) {
-    const [starts, steps] = [dimsOf(node.attrs, "starts"), numbersOf(node.attrs, "steps")];
+    const { starts, steps } = node.attrs;
     return read(0, index.map((i, axis) =>
       addIndex(scaleIndex(i, at(steps, axis)), constantIndex(dimAt(starts, axis)))));
   },
   // Zeros around and between: spread the elements out by the steps, then pad to the operand's shape.
   gradient({ ops, node, dy }) {
     const { shape } = operand(node.inputs, 0);
-    const [starts, steps] = [dimsOf(node.attrs, "starts"), numbersOf(node.attrs, "steps")];
+    const { starts, steps } = node.attrs;
     const spread = steps.every((s) => s === 1) ? dy : ops.call("dilate", [dy], { steps });
     const after = shape.map((size, i) => subDim(subDim(size, dimAt(starts, i)), dimAt(spread.shape, i)));
     return [ops.call("pad", [spread], { before: starts, after, value: 0 })];
@@ -191,13 +187,12 @@ const slice = defineOp({
 const dilate = defineOp({
   name: "dilate", kind: "movement", internal: true, signature: "(x: [..], steps: list) -> [..]",
   doc: "Elements `steps` apart along each axis with zeros between: what a stride's gradient needs.",
-  canonical([x], attrs) {
-    const steps = readPerAxis(attrs["steps"], "`steps` of `dilate`", x?.shape.length ?? 0, 1);
-    return isFault(steps) ? steps : { steps };
-  },
+  canonical: ([x], attrs) => readAll({
+    steps: readPerAxis(attrs["steps"], "`steps` of `dilate`", x?.shape.length ?? 0, 1),
+  }),
   infer([x], attrs) {
     if (!x) return wrongType("dilate", "a tensor", []);
-    const steps = numbersOf(attrs, "steps");
+    const { steps } = attrs;
     const apart = (d: Dim, step: number): Dim => ({ b: d.b * step, c: (d.c - 1) * step + 1 });
     const shape = x.shape.map((d, i) => (isEmpty([d]) ? d : apart(d, at(steps, i))));
     return [{ shape, dtype: x.dtype }];
@@ -205,12 +200,12 @@ const dilate = defineOp({
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
     const data = allocateLike(x.data, count(shape));
-    const steps = numbersOf(attrs, "steps");
+    const { steps } = attrs;
     writeStrided(data, stridesOf(shape).map((s, i) => s * at(steps, i)), 0, x);
     return [{ shape, data }];
   },
   pull(node, index, read) {
-    const steps = numbersOf(node.attrs, "steps");
+    const { steps } = node.attrs;
     const guards: Guard[] = [];
     const from = index.map((i, axis) => {
       const step = dim(at(steps, axis));
@@ -223,7 +218,7 @@ const dilate = defineOp({
     return { kind: "select", guards, then, otherwise: { kind: "constant", value: 0, dtype: node.dtype } };
   },
   gradient({ ops, node, dy }) {
-    return [ops.call("slice", [dy], { steps: numbersOf(node.attrs, "steps") })];
+    return [ops.call("slice", [dy], { steps: node.attrs.steps })];
   },
   samples: [{ inputs: [{ shape: ["B", 3, 5] }], attrs: { steps: [1, 2, 3] } }],
 });
@@ -245,47 +240,46 @@ function readMargin(a: Attr | undefined, what: string, rank: number): readonly D
   });
 }
 
-const pad = defineOp({
+export const pad = defineOp({
   name: "pad", kind: "movement", signature: "(x: [..], before: list, after: list, value = 0.0) -> [..]",
   doc: "x with before[i] and after[i] elements of `value` around axis i. Source: torch.nn.functional.pad.",
   canonical([x], attrs) {
     const rank = x?.shape.length ?? 0;
-    const before = readMargin(attrs["before"], "`before` of `pad`", rank);
-    if (isFault(before)) return before;
-    const after = readMargin(attrs["after"], "`after` of `pad`", rank);
-    if (isFault(after)) return after;
-    const value = readNumber(attrs["value"], "`value` of `pad`", 0);
-    return isFault(value) ? value : { before, after, value };
+    return readAll({
+      before: readMargin(attrs["before"], "`before` of `pad`", rank),
+      after: readMargin(attrs["after"], "`after` of `pad`", rank),
+      value: readNumber(attrs["value"], "`value` of `pad`", 0),
+    });
   },
   infer([x], attrs) {
     if (!x) return wrongType("pad", "a tensor", []);
-    const [before, after] = [dimsOf(attrs, "before"), dimsOf(attrs, "after")];
+    const { before, after } = attrs;
     const grown = (d: Dim, i: number): Dim =>
       ({ b: d.b + dimAt(before, i).b + dimAt(after, i).b, c: d.c + dimAt(before, i).c + dimAt(after, i).c });
     return [{ shape: x.shape.map(grown), dtype: x.dtype }];
   },
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
-    const data = allocateLike(x.data, count(shape)).fill(numberOf(attrs, "value"));
+    const data = allocateLike(x.data, count(shape)).fill(attrs.value);
     const strides = stridesOf(shape);
-    writeStrided(data, strides, sizesOf(attrs, "before").reduce((sum, n, i) => sum + n * at(strides, i), 0), x);
+    writeStrided(data, strides, sizesOf(attrs.before).reduce((sum, n, i) => sum + n * at(strides, i), 0), x);
     return [{ shape, data }];
   },
   pull(node, index, read) {
     const { shape } = operand(node.inputs, 0);
-    const before = dimsOf(node.attrs, "before");
+    const { before } = node.attrs;
     const from = index.map((i, axis) => subIndex(i, constantIndex(dimAt(before, axis))));
     const guards = from.flatMap((i, axis) =>
       sameDim(dimAt(shape, axis), dimAt(node.shape, axis)) ? [] : [{ index: i, size: dimAt(shape, axis) }]);
     const then = read(0, from);
     if (guards.length === 0) return then;
     return { kind: "select", guards, then,
-      otherwise: { kind: "constant", value: numberOf(node.attrs, "value"), dtype: node.dtype } };
+      otherwise: { kind: "constant", value: node.attrs.value, dtype: node.dtype } };
   },
-  withoutEmpty: (ops, _inputs, attrs, { shape, dtype }) => filled(ops, numberOf(attrs, "value"), shape, dtype),
+  withoutEmpty: (ops, _inputs, attrs, { shape, dtype }) => filled(ops, attrs.value, shape, dtype),
   gradient({ ops, node, dy }) {
     const { shape } = operand(node.inputs, 0);
-    const starts = dimsOf(node.attrs, "before");
+    const starts = node.attrs.before;
     const stops = starts.map((s, i) => ({ b: s.b + dimAt(shape, i).b, c: s.c + dimAt(shape, i).c }));
     return [ops.call("slice", [dy], { starts, stops })];
   },
@@ -295,23 +289,20 @@ const pad = defineOp({
 const flip = defineOp({
   name: "flip", kind: "movement", signature: "(x: [..], axis: list) -> [..]",
   doc: "x reversed along the axes. Source: torch.flip.",
-  canonical([x], attrs) {
-    const axes = readAxes(attrs["axis"] ?? attrs["axes"], "flip", x?.shape.length ?? 0);
-    return isFault(axes) ? axes : { axes };
-  },
+  canonical: ([x], attrs) => readAll({ axes: readAxes(attrs["axis"] ?? attrs["axes"], "flip", x?.shape.length ?? 0) }),
   infer: ([x]) => (x ? [{ shape: x.shape, dtype: x.dtype }] : wrongType("flip", "a tensor", [])),
   evaluate([x], attrs, [shape = []]) {
     if (!x) return [];
-    const [strides, axes] = [stridesOf(shape), numbersOf(attrs, "axes")];
+    const [strides, axes] = [stridesOf(shape), attrs.axes];
     const offset = axes.reduce((sum, axis) => sum + (at(shape, axis) - 1) * at(strides, axis), 0);
     return [readStrided(x.data, shape, strides.map((s, i) => (axes.includes(i) ? -s : s)), offset)];
   },
   pull(node, index, read) {
-    const axes = numbersOf(node.attrs, "axes");
+    const { axes } = node.attrs;
     const last = (axis: number): Index => constantIndex(subDim(dimAt(node.shape, axis), dim(1)));
     return read(0, index.map((i, axis) => (axes.includes(axis) ? subIndex(last(axis), i) : i)));
   },
-  gradient: ({ ops, node, dy }) => [ops.call("flip", [dy], { axes: numbersOf(node.attrs, "axes") })],
+  gradient: ({ ops, node, dy }) => [ops.call("flip", [dy], { axes: node.attrs.axes })],
   samples: [{ inputs: [{ shape: ["B", 3, 5] }], attrs: { axis: [0, -1] } },
     { inputs: [{ shape: [7] }], attrs: { axis: [0] } }],
 });

@@ -13,9 +13,11 @@ import { renderDiagnostics } from "../../dsl/diagnostics.js";
 import { parseExpression } from "../../dsl/parse.js";
 import type { Attr, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
+import { isOp } from "../ir/op.js";
+import { constant } from "../ops/leaves.js";
 import { power } from "../ir/power.js";
 
-export type Pattern =
+type Pattern =
   | { readonly kind: "variable"; readonly name: string; readonly scalar: boolean }
   | { readonly kind: "number"; readonly value: number }
   | OpPattern;
@@ -143,24 +145,29 @@ export function arithmetic(operator: string, x: number, y: number): number | und
   }
 }
 
+const VIEWS: ReadonlySet<string> = new Set(["reshape", "permute", "slice", "expand"]);
+
+/** Whether a node is nothing but elements of its input in another place. */
+export const isView = (node: Node): boolean => VIEWS.has(node.op);
+
 /** The number a node stands for everywhere: a 0-d constant or a view that repeats one. */
 export function constantValue(node: Node): number | undefined {
-  if (node.op === "constant") return typeof node.attrs.value === "number" ? node.attrs.value : undefined;
+  if (isOp(constant, node)) return node.attrs.value;
   const [input] = node.inputs;
-  const repeats = node.op === "expand" || node.op === "reshape" || node.op === "permute" || node.op === "slice";
-  return repeats && input && node.dtype === input.dtype ? constantValue(input) : undefined;
+  return isView(node) && input ? constantValue(input) : undefined;
 }
 
 /** Whether two numbers are one f32 value, up to the last digit a user may have left out. */
 export const sameNumber = (x: number, y: number): boolean => x === y || Math.abs(x - y) <= 1.2e-7 * Math.abs(y);
 
-/** Bindings so far, newest first: trying another order just forgets the newest. */
-interface Bound {
-  readonly name?: string;
-  readonly value: Node | Attr;
-  readonly isNode: boolean;
-  readonly rest: Bound | undefined;
-}
+/**
+ * Bindings so far and the op nodes met, newest first: trying another order just forgets the newest.
+ */
+type Bound = { readonly rest: Bound | undefined } & (
+  | { readonly kind: "met"; readonly node: Node }
+  | { readonly kind: "node"; readonly name: string; readonly node: Node }
+  | { readonly kind: "attr"; readonly name: string; readonly value: Attr }
+);
 type Next = (bound: Bound | undefined) => boolean;
 
 /** All ways in which `pattern` fits at `root`, tried in order until `accept` takes one. */
@@ -170,9 +177,9 @@ export function matchAll(pattern: Pattern, root: Node, accept: (match: Match) =>
     const attrs = new Map<string, Attr>();
     const interior = new Set<Node>();
     for (let b = bound; b; b = b.rest) {
-      if (b.name === undefined) interior.add(b.value as Node); // nameless entries are the op nodes met
-      else if (b.isNode) nodes.set(b.name, b.value as Node); // `isNode` says so
-      else attrs.set(b.name, b.value as Attr); // the remaining case
+      if (b.kind === "met") interior.add(b.node);
+      else if (b.kind === "node") nodes.set(b.name, b.node);
+      else attrs.set(b.name, b.value);
     }
     return accept({ root, nodes, attrs, interior });
   });
@@ -187,8 +194,8 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
     case "variable": {
       if (pattern.scalar && constantValue(node) === undefined) return false;
       const known = find(pattern.name, bound);
-      if (known) return known.isNode && known.value === node && next(bound);
-      return next({ name: pattern.name, value: node, isNode: true, rest: bound });
+      if (known) return known.kind === "node" && known.node === node && next(bound);
+      return next({ kind: "node", name: pattern.name, node, rest: bound });
     }
     case "op": {
       if (node.op !== pattern.op) return false;
@@ -199,13 +206,9 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
       if (!COMMUTATIVE.has(pattern.op)) {
         return node.inputs.length === inputs.length && inOrder(inputs, node.inputs, withAttrs.bound, 0, node, next);
       }
-      if (inputs.length === 2) return inAnyOrder(inputs, node.inputs, {
-        value: node, isNode: true, rest: withAttrs.bound
-      }, 0, 0, next);
+      if (inputs.length === 2) return inAnyOrder(inputs, node.inputs, met(node, withAttrs.bound), 0, 0, next);
       for (const chain of chains(node, pattern.op, inputs.length)) {
-        const seen = chain.interior.reduce<Bound | undefined>((b, n) => ({
-          value: n, isNode: true, rest: b
-        }), withAttrs.bound);
+        const seen = chain.interior.reduce((b, n) => met(n, b), withAttrs.bound);
         if (inAnyOrder(inputs, chain.operands, seen, 0, 0, next)) return true;
       }
       return false;
@@ -215,17 +218,18 @@ function fit(pattern: Pattern, node: Node, bound: Bound | undefined, next: Next)
   }
 }
 
-const numbered = (node: Node, bound: Bound | undefined): Bound =>
-  node.inputs.reduce<Bound>((rest, value, i) => ({ name: String(i), value, isNode: true, rest }), {
-    value: node, isNode: true, rest: bound
-  });
+const met = (node: Node, rest: Bound | undefined): Bound | undefined => ({ kind: "met", node, rest });
+
+const numbered = (node: Node, bound: Bound | undefined): Bound | undefined =>
+  node.inputs.reduce<Bound | undefined>((rest, input, i) => ({ kind: "node", name: String(i), node: input, rest }),
+    met(node, bound));
 
 function inOrder(
   ps: readonly Pattern[], ns: readonly Node[], bound: Bound | undefined, at: number, node: Node, next: Next
 ): boolean {
   const p = ps[at];
   const n = ns[at];
-  if (!p || !n) return next({ value: node, isNode: true, rest: bound });
+  if (!p || !n) return next(met(node, bound));
   return fit(p, n, bound, (b) => inOrder(ps, ns, b, at + 1, node, next));
 }
 
@@ -272,8 +276,8 @@ function fitAttrs(pattern: OpPattern, node: Node, bound: Bound | undefined): { b
       continue;
     }
     const known = find(wanted.name, b);
-    if (known && (known.isNode || !sameAttr(known.value as Attr, actual))) return undefined; // not a node: an attribute
-    if (!known) b = { name: wanted.name, value: actual, isNode: false, rest: b };
+    if (known && (known.kind !== "attr" || !sameAttr(known.value, actual))) return undefined;
+    if (!known) b = { kind: "attr", name: wanted.name, value: actual, rest: b };
   }
   return { bound: b };
 }
@@ -299,7 +303,7 @@ function sameAttr(x: Attr, y: Attr): boolean {
   return JSON.stringify(one(x)) === JSON.stringify(one(y));
 }
 
-function find(name: string, bound: Bound | undefined): Bound | undefined {
-  for (let b = bound; b; b = b.rest) if (b.name === name) return b;
+function find(name: string, bound: Bound | undefined): Exclude<Bound, { kind: "met" }> | undefined {
+  for (let b = bound; b; b = b.rest) if (b.kind !== "met" && b.name === name) return b;
   return undefined;
 }

@@ -7,6 +7,7 @@ import type { Attr, Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
 import { instantiate, scopeOf } from "./instantiate.js";
 import type { Ops } from "../ir/op.js";
+import { recordOf } from "../ops/index.js";
 import { compilePattern, matchAll, parseRule, type Match, type OpPattern } from "./pattern.js";
 
 /** What the engine knows beyond the nodes below a match. */
@@ -35,7 +36,7 @@ export interface RuleExample {
   readonly range?: readonly [number, number];
 }
 
-interface RuleOptions {
+export interface RuleOptions {
   readonly doc: string;
   readonly when?: Guard;
   /**
@@ -52,9 +53,6 @@ interface RuleOptions {
 export interface Rule {
   readonly name: string;
   readonly doc: string;
-  /** Pattern and replacement as written, for `explain`. */
-  readonly from: readonly string[];
-  readonly to: string;
   readonly patterns: readonly OpPattern[];
   readonly context: boolean;
   readonly exclusive: boolean;
@@ -65,40 +63,33 @@ export interface Rule {
 
 /** A rewrite of any of the patterns `from` into `to`. */
 export function rule(name: string, from: string | readonly string[], to: Replacement, options: RuleOptions): Rule {
-  const texts = typeof from === "string" ? [from] : from;
   const replacement = typeof to === "string" ? parseRule(to) : undefined;
   const scalars = replacement ? attributeNames(replacement) : new Set<string>();
   options.judged?.forEach((judged) => scalars.delete(judged));
-  const patterns = texts.map((text) => {
+  const patterns = [from].flat().map((text) => {
     const pattern = compilePattern(parseRule(text), scalars);
     invariant(pattern.kind === "op", `the pattern of ${name} starts with an op`);
     return pattern;
   });
-  const build: Rule["build"] = (ops, match, context) => {
+  return finish(name, patterns, options, (ops, match, context) => {
     if (typeof to !== "string") return to(ops, match, context);
     invariant(replacement, "text replacements are parsed");
     return widened(ops, instantiate(replacement, scopeOf(match), ops), match.root);
-  };
-  return finish(name, texts, typeof to === "string" ? to : options.doc, patterns, options, build);
+  });
 }
 
 /** A rewrite at any of the ops `roots`, whatever their inputs, which are bound as "0", "1", …. */
-export function ruleAt(
-  name: string, roots: readonly string[], to: Exclude<Replacement, string>, options: RuleOptions
-): Rule {
-  const patterns = roots.map((op) => ({ kind: "op", op, inputs: "any", attrs: [] }) as const);
-  return finish(name, roots.map((op) => `${op}(…)`), options.doc, patterns, options, to);
-}
+export const ruleAt = (
+  name: string, roots: readonly string[], to: Exclude<Replacement, string>, options: RuleOptions,
+): Rule => finish(name, roots.map((op) => ({ kind: "op", op, inputs: "any", attrs: [] })), options, to);
 
-function finish(
-  name: string, from: readonly string[], to: string, patterns: readonly OpPattern[], options: RuleOptions,
-  build: Rule["build"],
-): Rule {
-  const { doc, when, examples } = options;
-  const exclusive = options.exclusive === true;
-  return {
-    name, doc, from, to, patterns, context: exclusive || options.context === true, exclusive, when, examples, build
-  };
+/** A rewrite of the ops `roots` into what they are made of, as their records say. */
+export const ruleByExpansion = (name: string, roots: readonly string[], options: RuleOptions): Rule =>
+  ruleAt(name, roots, (ops, { root }) => recordOf(root.op).expand?.(ops, root.inputs, root.attrs), options);
+
+function finish(name: string, patterns: readonly OpPattern[], options: RuleOptions, build: Rule["build"]): Rule {
+  const { doc, when, exclusive = false, context = false, examples } = options;
+  return { name, doc, patterns, context: exclusive || context, exclusive, when, examples, build };
 }
 
 /** A literal in a pattern may have been a repeated one that gave the result its shape: `x * ones` is x, repeated. */

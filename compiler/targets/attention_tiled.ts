@@ -7,7 +7,7 @@
 import { isConstant } from "../ir/dim.js";
 import type { AttentionSpec, Extent, Operand, Template } from "./template.js";
 import { clamped, isMultiple, workgroups } from "./tile_extent.js";
-import { component, range, reader } from "./tile_operand.js";
+import { component, endingAt, range, reader } from "./tile_operand.js";
 
 /** Below every score, above −∞: differences of two stay finite. */
 const LEAST = "-1e30";
@@ -113,13 +113,7 @@ export function stage(
   operand: Operand, { threads }: Pick<Tile, "threads">, { to, stride, start, extent, rows, depth }: Stage,
 ): string {
   const fours = Math.ceil(depth / 4);
-  const cut: Operand = depth % 4 === 0 || operand.vector === "depth" ? operand : {
-    ...operand,
-    elementGuard: (row, k, batch) => {
-      const own = operand.elementGuard?.(row, k, batch);
-      return `((${k}) < ${depth})${own === undefined ? "" : ` & (${own})`}`;
-    },
-  };
+  const cut = depth % 4 === 0 || operand.vector === "depth" ? operand : endingAt(operand, `${depth}`);
   const count = operand.vector === "row" ? 4 : 1;
   const read = reader(cut, {
     name: "in", count, batch: "batch",

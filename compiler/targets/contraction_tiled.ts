@@ -7,7 +7,7 @@
 import { isConstant } from "../ir/dim.js";
 import type { ContractionSpec, Extent, Operand, Template } from "./template.js";
 import { atLeast, clamped, isMultiple, workgroups } from "./tile_extent.js";
-import { component, range, reader, type Reader } from "./tile_operand.js";
+import { component, endingAt, range, reader, type Reader } from "./tile_operand.js";
 
 /** Depths summed in registers before they are added to the total: bounds the error of very long sums. */
 const CHUNK = 1024;
@@ -96,13 +96,7 @@ function sideOf(
 ): Side {
   const { name, fours } = side;
   // A depth that is no multiple of four ends inside a block: guard each element. (No depth vectors then.)
-  const cut: Operand = isMultiple(depth, 4) || operand.vector === "depth" ? operand : {
-    ...operand,
-    elementGuard: (row, k, batch) => {
-      const own = operand.elementGuard?.(row, k, batch);
-      return `((${k}) < ${depth.wgsl})${own === undefined ? "" : ` & (${own})`}`;
-    },
-  };
+  const cut = isMultiple(depth, 4) || operand.vector === "depth" ? operand : endingAt(operand, depth.wgsl);
   const rowAt = (i: number): string => operand.vector === "row"
     ? clamped(`${name}_start + ${name}_four * 4`, extent, fours * 4, 4)
     : clamped(`${name}_start + ${name}_four * 4 + ${i}`, extent, fours * 4);

@@ -53,6 +53,15 @@ export function both(x: string | undefined, y: string | undefined): string | und
   return all.length === 0 ? undefined : all.map((c) => `(${c})`).join(" & ");
 }
 
+/** The operand as 0 beyond `depth`, a WGSL expression: for depths that end inside a block of four. */
+export function endingAt(operand: Operand, depth: string): Operand {
+  const elementGuard = (row: string, k: string, batch: string): string => {
+    const own = operand.elementGuard?.(row, k, batch);
+    return `((${k}) < ${depth})${own === undefined ? "" : ` & (${own})`}`;
+  };
+  return { ...operand, elementGuard };
+}
+
 /** Reads an operand's rows; every load stays inside the buffer when the row and the depth do. */
 export function reader(operand: Operand, options: ReaderOptions): Reader {
   return operand.vector === "row" ? rowReader(operand, options) : depthReader(operand, options);

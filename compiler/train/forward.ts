@@ -2,11 +2,12 @@
  * @file The forward graph as training wants it: recognised, so that what has a kernel keeps its own gradient; attention
  * saving what its backward pass needs; random numbers as inputs that the host draws.
  */
-import { recordOf } from "../ops/index.js";
+import { attrsOf, isOp } from "../ir/op.js";
+import { input, randomUniform } from "../ops/leaves.js";
 import { hasBackward } from "../ops/attention.js";
-import { rootsOf, topological, type Graph, type Node } from "../ir/graph.js";
+import { rootsOf, topological, type Graph } from "../ir/graph.js";
 import { rewrite } from "../rewrite/engine.js";
-import { nodeNamed, ruleAt, type Rule } from "../rewrite/rule.js";
+import { nodeNamed, rule, ruleAt, ruleByExpansion, type Rule } from "../rewrite/rule.js";
 import { recognize } from "../rewrite/rules/recognize.js";
 import { simplify } from "../rewrite/rules/simplify.js";
 
@@ -16,23 +17,21 @@ export const RANDOM = "random.";
 const HEADS = { q: ["B", 2, 5, 4], k: ["B", 2, 7, 4], v: ["B", 2, 7, 4] } as const;
 
 const savingRules: readonly Rule[] = [
-  ruleAt("save attention", ["attention"], (ops, match) => {
-    const inputs = ["0", "1", "2"].map((name) => nodeNamed(match, name));
-    const [q, k, v] = inputs.map((node) => node.shape) as [Node["shape"], Node["shape"], Node["shape"]]; // three
-    return hasBackward(q, k, v) ? ops.call("attention_saving", inputs, match.root.attrs) : undefined;
-  }, {
+  rule("save attention", "attention(q, k, v, scale = s)", "attention_saving(q, k, v, scale = s)", {
+    when: (match) =>
+      hasBackward(nodeNamed(match, "q").shape, nodeNamed(match, "k").shape, nodeNamed(match, "v").shape),
     doc: "Attention that will be differentiated saves ln Σ exp of its scores.",
     examples: [{ text: "attention(q, k, v, scale = 0.5)", inputs: HEADS }],
   }),
 ];
 
 const randomRules: readonly Rule[] = [
-  ruleAt("draw", ["bernoulli"], (ops, { root }) => recordOf(root.op).expand?.(ops, [], root.attrs), {
+  ruleByExpansion("draw", ["bernoulli"], {
     doc: "A draw by its probability is a comparison with a uniform number.",
     examples: [{ text: "x * bernoulli(0.5, [B, 1])", inputs: { x: ["B", 3] } }],
   }),
   ruleAt("random input", ["random_uniform"], (ops, { root }) =>
-    ops.call("input", [], { name: `${RANDOM}${String(root.attrs["stream"])}`, shape: root.shape }), {
+    ops.call("input", [], { name: `${RANDOM}${String(attrsOf(randomUniform, root).stream)}`, shape: root.shape }), {
     doc: "Random numbers are drawn by the host.",
     examples: [{ text: "x * random_uniform([B, 1])", inputs: { x: ["B", 3] } }],
   }),
@@ -44,8 +43,7 @@ export function prepareForward(graph: Graph): Graph {
   const made = rewrite(recognized, [...savingRules, ...randomRules]).graph;
   const inputs = new Map(made.inputs);
   for (const node of topological(rootsOf(made))) {
-    const name = String(node.attrs["name"]);
-    if (node.op === "input" && name.startsWith(RANDOM)) inputs.set(name, node);
+    if (isOp(input, node) && node.attrs.name.startsWith(RANDOM)) inputs.set(node.attrs.name, node);
   }
   return { ...made, inputs };
 }

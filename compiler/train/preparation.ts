@@ -6,6 +6,8 @@ import type { CallSetting } from "../../runtime/training.js";
 import type { Preprocess } from "../../runtime/manifest.js";
 import { makeOps } from "../ir/build.js";
 import { isConstant, sameDim } from "../ir/dim.js";
+import { isOp } from "../ir/op.js";
+import { input as inputOp } from "../ops/leaves.js";
 import { Session } from "../elaborate/frame.js";
 import type { Node } from "../ir/graph.js";
 import { evaluated, preparationOf, type Member } from "./instances.js";
@@ -34,7 +36,7 @@ export function adapterFor(
   if (!first || apart.diagnostics.length > 0) return undefined; // told where the loss calls it
   const [name, wanted] = first;
   return (input, node) => {
-    if (input !== name || node.op !== "input" || node.attrs["name"] !== images || node.shape.length !== 4) return node;
+    if (input !== name || !isOp(inputOp, node) || node.attrs.name !== images || node.shape.length !== 4) return node;
     const ops = makeOps(session.builder, { ...node.origin, path: `${member.name}.${name}` });
     const sides = wanted.shape.slice(2);
     const fits = sides.every((side, i) => sameDim(side, node.shape[i + 2] ?? side));

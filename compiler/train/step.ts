@@ -7,6 +7,7 @@ import { differentiate } from "./differentiate.js";
 import type { Graph, Node, Parameter } from "../ir/graph.js";
 import type { Ops } from "../ir/op.js";
 import { algebra } from "../ops/algebra.js";
+import { pathOf } from "../ops/leaves.js";
 import { clipRecord, globalNorm, limited, type Gradients } from "./clip.js";
 import { correctOf } from "./evaluation.js";
 import { predictionOf } from "./instances.js";
@@ -94,8 +95,6 @@ function opened({ training, predictions }: ElaboratedRecipe, { prepare }: StepOp
   const whole = { ...training, outputs };
   return reopen(prepare ? prepare(whole) : whole);
 }
-
-const pathOf = (parameter: Node): string => String(parameter.attrs["path"]);
 
 /** One graph being put together. */
 class Draft {

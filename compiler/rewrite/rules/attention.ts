@@ -3,9 +3,10 @@
  */
 import { isConstant, sameShape } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
-import { constantValue, type Match } from "../pattern.js";
+import { constantValue, isView, type Match } from "../pattern.js";
 import { nodeNamed, rule, ruleAt, type Context, type Guard, type Rule, type RuleExample } from "../rule.js";
-import type { Ops } from "../../ir/op.js";
+import { attrsOf, type Ops } from "../../ir/op.js";
+import { attention } from "../../ops/attention.js";
 import { dimAt, inputOf } from "./views.js";
 
 /** The widest head the attention kernels hold in registers and workgroup memory. */
@@ -45,27 +46,17 @@ const spelled = (from: string, to: string, doc: string, examples: [RuleExample, 
 function unscaled(ops: Ops, node: Node, context: Context): { node: Node; factor: number } | undefined {
   const [x, y] = node.inputs;
   if (!x || context.isRoot(node) || context.users(node).length !== 1) return undefined;
-  switch (node.op) {
-    case "reshape":
-    case "permute":
-    case "slice":
-    case "expand": {
-      const below = unscaled(ops, x, context);
-      return below && { node: ops.call(node.op, [below.node], node.attrs), factor: below.factor };
-    }
-    case "mul":
-    case "div": {
-      const [left, right] = [constantValue(x), y && constantValue(y)];
-      if (right !== undefined && sameShape(x.shape, node.shape)) return {
-        node: x, factor: node.op === "mul" ? right : 1 / right
-      };
-      return y && left !== undefined && node.op === "mul" && sameShape(y.shape, node.shape) ? {
-        node: y, factor: left
-      } : undefined;
-    }
-    default:
-      return undefined;
+  if (isView(node)) {
+    const below = unscaled(ops, x, context);
+    return below && { node: ops.call(node.op, [below.node], node.attrs), factor: below.factor };
   }
+  if (node.op !== "mul" && node.op !== "div") return undefined;
+  const [left, right] = [constantValue(x), y && constantValue(y)];
+  if (right !== undefined && sameShape(x.shape, node.shape)) {
+    return { node: x, factor: node.op === "mul" ? right : 1 / right };
+  }
+  const leads = y && left !== undefined && node.op === "mul" && sameShape(y.shape, node.shape);
+  return leads ? { node: y, factor: left } : undefined;
 }
 
 /** The attention with the scale of its `which` operand taken over. */
@@ -77,7 +68,7 @@ function takeScale(ops: Ops, match: Match, context: Context): Node | undefined {
     const found = nodes.get(String(which)) === operand ? unscaled(ops, operand, context) : undefined;
     if (!found) continue;
     const inputs = root.inputs.map((input, i) => (i === which ? found.node : (nodes.get(String(i)) ?? input)));
-    return ops.call("attention", inputs, { scale: Number(root.attrs.scale) * found.factor });
+    return ops.call("attention", inputs, { scale: attrsOf(attention, root).scale * found.factor });
   }
   return undefined;
 }

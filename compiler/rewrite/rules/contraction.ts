@@ -1,47 +1,34 @@
 /**
  * @file Contractions in other clothes.
  */
-import { divDim, dim, invariantMul, isConstant, type Dim } from "../../ir/dim.js";
-import type { Attr, Node } from "../../ir/graph.js";
-import type { Ops } from "../../ir/op.js";
-import { ruleAt, type Rule } from "../rule.js";
-import { dimAt, inputOf, permute, reshape } from "./views.js";
+import { dim, sameDim } from "../../ir/dim.js";
+import { attrsOf } from "../../ir/op.js";
+import { conv2d } from "../../ops/convolution.js";
+import { at } from "../../ops/strided.js";
+import { rule, type Guard, type Rule } from "../rule.js";
+import { dimAt, inputOf } from "./views.js";
 
-const numbers = (a: Attr | undefined): readonly number[] => (Array.isArray(a) ? a.flat(Infinity) : [a]).map(Number);
+/** Steps as wide as the kernel, which is more than a pixel, cover the image exactly. */
+const tiles: Guard = ({ root }) => {
+  const { stride } = attrsOf(conv2d, root);
+  const [image, kernel] = [inputOf(root, 0).shape, inputOf(root, 1).shape];
+  const exact = [0, 1].every((side) => sameDim(dimAt(kernel, 2 + side), dim(at(stride, side)))
+    && sameDim(dimAt(image, 2 + side), dim(dimAt(root.shape, 2 + side).c * at(stride, side))));
+  return exact && stride.some((step) => step > 1);
+};
 
-/**
- * A convolution whose windows tile the image, [N, C, H, W] by [O, C, p, q]: each window is a row of one product,
- * [N, (H/p)·(W/q), C·p·q] by [C·p·q, O], brought back to [N, O, H/p, W/q].
- */
-function tiled(ops: Ops, root: Node): Node | undefined {
-  const [x, weight] = [inputOf(root, 0), inputOf(root, 1)];
-  // images have four axes
-  const [n, c, h, w] = [0, 1, 2, 3].map((axis) => dimAt(x.shape, axis)) as [Dim, Dim, Dim, Dim];
-  const [o, , p, q] = [0, 1, 2, 3].map((axis) => dimAt(weight.shape, axis)) as [Dim, Dim, Dim, Dim]; // so have weights
-  const { attrs } = root;
-  const stride = numbers(attrs.stride);
-  const plain = [
-    ...numbers(attrs.pad)
-  ].every((m) => m === 0) && numbers(attrs.dilation).every((d) => d === 1) && attrs.groups === 1;
-  const [rows, cols] = [divDim(h, p), divDim(w, q)];
-  if (
-    !plain || !rows || !cols || !isConstant(p) || !isConstant(q) || stride[0] !== p.c || stride[1] !== q.c
-  ) return undefined;
-  if (p.c === 1 && q.c === 1) return undefined;
-  const places = invariantMul(rows, cols);
-  const depth = dim(c.c * p.c * q.c);
-  const split = reshape(ops, x, [n, c, rows, p, cols, q]);
-  const patches = reshape(ops, permute(ops, split, [0, 2, 4, 1, 3, 5]), [n, places, depth]);
-  const matrix = permute(ops, reshape(ops, weight, [o, depth]), [1, 0]);
-  const product = ops.call("matmul", [patches, matrix]);
-  return reshape(ops, permute(ops, product, [0, 2, 1]), [n, o, rows, cols]);
-}
+// x [N, C, H, W] by w [O, C, s0, s1]: each window is a row of one product, [N, (H/s0)·(W/s1), C·s0·s1] by
+// [C·s0·s1, O], brought back to [N, O, H/s0, W/s1].
+const DEPTH = "x.shape[1] * s[0] * s[1]";
+const SPLIT = "reshape(x, shape = [x.shape[0], x.shape[1], root.shape[2], s[0], root.shape[3], s[1]])";
+const PATCHES = `reshape(permute(${SPLIT}, order = [0, 2, 4, 1, 3, 5]), ` +
+  `shape = [x.shape[0], root.shape[2] * root.shape[3], ${DEPTH}])`;
+const MATRIX = `permute(reshape(w, shape = [w.shape[0], ${DEPTH}]), order = [1, 0])`;
 
 export const contractionRules: readonly Rule[] = [
-  ruleAt("tiling convolution", ["conv2d"], (ops, { root, nodes }) => {
-    const inputs = root.inputs.map((input, i) => nodes.get(String(i)) ?? input);
-    return tiled(ops, { ...root, inputs });
-  }, {
+  rule("tiling convolution", "conv2d(x, w, stride = s, pad = [[0, 0], [0, 0]], dilation = [1, 1], groups = 1)",
+    `reshape(permute(matmul(${PATCHES}, ${MATRIX}), order = [0, 2, 1]), shape = root.shape)`, {
+    when: tiles,
     doc: "A convolution by steps of its kernel's size is a matrix product over patches. Kernels of one pixel " +
       "stay convolutions.",
     examples: [

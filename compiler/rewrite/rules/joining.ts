@@ -1,10 +1,11 @@
 /**
  * @file Rules that put a tensor together again from its parts: what the gradient of a split leaves behind.
  */
-import { addDim, dim, isOne, sameDim, type Dim, type Shape } from "../../ir/dim.js";
+import { addDim, dim, isOne, sameDim, type Dim } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
-import type { Ops } from "../../ir/op.js";
-import { numberOf } from "../../ops/attributes.js";
+import { attrsOf, isOp, type Ops } from "../../ir/op.js";
+import { concat } from "../../ops/joins.js";
+import { pad } from "../../ops/views.js";
 import { ruleAt, type Rule } from "../rule.js";
 import { dimAt, inputOf, isWhole, orderOf, permute, rangesOf, reshape, type Range } from "./views.js";
 
@@ -20,8 +21,8 @@ interface Padded {
 }
 
 function paddedOf(node: Node): Padded | undefined {
-  if (node.op !== "pad" || numberOf(node.attrs, "value") !== 0) return undefined;
-  const [before, after] = [node.attrs["before"], node.attrs["after"]] as readonly [Shape, Shape]; // canonical
+  if (!isOp(pad, node) || node.attrs.value !== 0) return undefined;
+  const { before, after } = node.attrs;
   const axes = node.shape.flatMap((_, i) =>
     (sameDim(dimAt(before, i), ZERO) && sameDim(dimAt(after, i), ZERO) ? [] : [i]));
   const [axis, more] = axes;
@@ -64,7 +65,7 @@ const viewKey = ({ views }: Part): string => JSON.stringify(views.map(({ op, att
 
 /** All elements of one stack in order, each seen through the same views, one after the other along `axis`. */
 function unsplit(ops: Ops, root: Node): Node | undefined {
-  const axis = numberOf(root.attrs, "axis");
+  const { axis } = attrsOf(concat, root);
   const parts = root.inputs.map(partOf);
   const [first] = parts;
   const stack = first?.stack;

@@ -8,33 +8,29 @@
 import { dim, isConstant, isOne, sameDim, sameShape, type Dim, type Shape } from "../../ir/dim.js";
 import { rootsOf, topological, type Graph, type Node } from "../../ir/graph.js";
 import { lastingIn } from "../../fuse/lasting.js";
-import type { Ops } from "../../ir/op.js";
-import { ELEMENTWISE, OPS } from "../../ops/index.js";
+import { attrsOf, reducedOf, type Ops } from "../../ir/op.js";
+import { conv2d } from "../../ops/convolution.js";
+import { recordOf } from "../../ops/index.js";
+import { at } from "../../ops/strided.js";
 import { rewrite, type Rewritten } from "../engine.js";
-import { nodeNamed, rule, ruleAt, type Rule } from "../rule.js";
+import { rule, ruleAt, ruleByExpansion, type Rule } from "../rule.js";
 import { simplifyRules } from "./simplify.js";
+import { sinkingRule } from "./sinking.js";
 import { dimAt, inputOf, inverse, orderOf, padRank, permute, reshape } from "./views.js";
 
 const LAST = [0, 2, 3, 1] as const;
 const FIRST = [0, 3, 1, 2] as const;
 const POOLS = ["max_pool2d", "avg_pool2d"] as const;
 
-interface ConvAttrs {
-  readonly stride: readonly number[];
-  readonly dilation: readonly number[];
-  readonly pad: readonly (readonly [number, number])[];
-  readonly groups: number;
-}
-
 function channelsLast(ops: Ops, root: Node): Node | undefined {
   const [x, weight] = [inputOf(root, 0), inputOf(root, 1)];
   const constant = [...weight.shape, ...x.shape.slice(1)].every(isConstant);
   if (!constant) return undefined;
-  const { stride, dilation, pad, groups } = root.attrs as unknown as ConvAttrs; // canonical attributes of conv2d
+  const { stride, dilation, pad, groups } = attrsOf(conv2d, root);
   const [out, each, kh, kw] = weight.shape.map((d) => d.c) as [number, number, number, number]; // rank 4
   const attrs = {
     kernel: [kh, kw], stride, dilation,
-    before: pad.map(([before]) => before), sides: root.shape.slice(2).map((d) => d.c),
+    before: pad.map((side) => at(side, 0)), sides: root.shape.slice(2).map((d) => d.c),
   };
   const [n, ...sides] = [0, 2, 3].map((axis) => dimAt(root.shape, axis)) as [Dim, Dim, Dim]; // rank 4
   const images = permute(ops, x, LAST);
@@ -77,61 +73,42 @@ const repeats = (operand: Node, shape: Shape): boolean =>
 
 /** The operand before `movement`, the last of which is undone; undefined where that is not free. */
 function undone(ops: Ops, operand: Node, movement: Node): Node | undefined {
-  if (operand === movement) return inputOf(movement);
   if (operand.op === "permute" && sameOrder(operand, movement)) return inputOf(operand);
   if (!repeats(operand, movement.shape)) return undefined;
   return permute(ops, reshape(ops, operand, padRank(operand.shape, movement.shape.length)), inverse(orderOf(movement)));
 }
 
+/** [n, y, x, g·o] as [n, y, x, g, o]: the operand before `movement`, which joins groups. */
+function ungrouped(ops: Ops, operand: Node, movement: Node): Node | undefined {
+  const grouped = inputOf(movement).shape;
+  if (operand.op === "reshape" && sameShape(inputOf(operand).shape, grouped)) return inputOf(operand);
+  if (!repeats(operand, movement.shape)) return undefined;
+  const wide = padRank(operand.shape, 4);
+  const channels = isOne(dimAt(wide, 3)) ? [dim(1), dim(1)] : grouped.slice(3);
+  return reshape(ops, operand, [...wide.slice(0, 3), ...channels]);
+}
+
 const sameOrder = (x: Node, y: Node): boolean => orderOf(x).join() === orderOf(y).join();
 
 const moves: readonly Rule[] = [
-  ruleAt("sink channel order", ELEMENTWISE, (ops, { root }) => {
-    const isMoved = (input: Node): boolean => input.op === "permute" && input.shape.length === 4
-      && orderOf(input).join() === FIRST.join() && sameShape(input.shape, root.shape);
-    const movement = root.inputs.find(isMoved);
-    const before = movement && root.inputs.map((input) => undone(ops, input, movement));
-    if (!movement || !before?.every((input) => input !== undefined)) return undefined;
-    return permute(ops, ops.call(root.op, before, root.attrs), FIRST);
-  }, {
+  sinkingRule("sink channel order",
+    (input) => input.op === "permute" && orderOf(input).join() === FIRST.join(), undone, {
     doc: "Elementwise work on images goes before their channels do, whatever is repeated over them.",
     examples: [{
       text: "permute(exp(x), order = [0, 3, 1, 2]) * reshape(mean(y, axis = [1]), shape = [B, 3, 1, 1])",
       inputs: { x: ["B", 4, 5, 3], y: ["B", 2, 3] },
     }],
   }),
-  ruleAt("sink reshape past what repeats", ELEMENTWISE, (ops, { root }) => {
-    // [n, y, x, g, o] as [n, y, x, g·o]
-    const movement = root.inputs.find((input) => input.op === "reshape" && sameShape(input.shape, root.shape)
-      && joinsGroups(inputOf(input).shape, input.shape));
-    if (!movement) return undefined;
-    const [, , , groups, each] = inputOf(movement).shape as [Dim, Dim, Dim, Dim, Dim]; // it joins groups
-    const before = root.inputs.map((input) => {
-      if (input === movement) return inputOf(movement);
-      if (input.op === "reshape" && sameShape(inputOf(input).shape, inputOf(movement).shape)) return inputOf(input);
-      if (!repeats(input, movement.shape)) return undefined;
-      const wide = padRank(input.shape, 4);
-      const channels = isOne(dimAt(wide, 3)) ? [dim(1), dim(1)] : [groups, each];
-      return reshape(ops, input, [...wide.slice(0, 3), ...channels]);
-    });
-    if (!before.every((input) => input !== undefined)) return undefined;
-    return reshape(ops, ops.call(root.op, before, root.attrs), root.shape);
-  }, {
+  sinkingRule("sink reshape past what repeats",
+    (input) => input.op === "reshape" && joinsGroups(inputOf(input).shape, input.shape), ungrouped, {
     doc: "Elementwise work on grouped channels goes before the groups are joined.",
     examples: [{
       text: "reshape(exp(x), shape = [B, 4, 5, 6]) * reshape(mean(y, axis = [1]), shape = [B, 1, 1, 6])",
       inputs: { x: ["B", 4, 5, 2, 3], y: ["B", 2, 6] },
     }],
   }),
-  rule("pad before permute", "pad(permute(x))", (ops, match) => {
-    const { root } = match;
-    const permuted = inputOf(root);
-    const back = inverse(orderOf(permuted));
-    const margin = (name: "before" | "after"): readonly Dim[] =>
-      back.map((axis) => (root.attrs[name] as readonly Dim[])[axis] as Dim); // canonical: one an axis
-    const attrs = { before: margin("before"), after: margin("after"), value: root.attrs.value ?? 0 };
-    return permute(ops, ops.call("pad", [nodeNamed(match, "x")], attrs), orderOf(permuted));
-  }, {
+  rule("pad before permute", "pad(permute(x, order = p), before = a, after = b, value = v)",
+    "permute(pad(x, before = a[inverse(p)], after = b[inverse(p)], value = v), order = p)", {
     doc: "Margins go before permutations.",
     examples: [{
       text: "pad(permute(x, order = [0, 3, 1, 2]), before = [0, 0, 1, 1], after = [0, 2, 0, 1])",
@@ -142,10 +119,10 @@ const moves: readonly Rule[] = [
     const permuted = inputOf(root);
     if (permuted.op !== "permute") return undefined;
     const order = orderOf(permuted);
-    const axes = root.attrs.axes as readonly number[]; // canonical
+    const { axes, keep } = reducedOf(recordOf(root.op), root.attrs);
     const before = axes.map((axis) => order[axis] ?? 0); // axes of the permuted tensor
-    const reduced = ops.call(root.op, [inputOf(permuted)], { ...root.attrs, axes: before });
-    if (root.attrs.keep === true) return permute(ops, reduced, order);
+    const reduced = ops.call(root.op, [inputOf(permuted)], { axes: before, keep });
+    if (keep) return permute(ops, reduced, order);
     const kept = order.filter((_, axis) => !axes.includes(axis));
     const rank = [...kept].sort((a, b) => a - b);
     return permute(ops, reduced, kept.map((axis) => rank.indexOf(axis)));
@@ -164,10 +141,7 @@ const joinsGroups = (from: Shape, to: Shape): boolean =>
   from.length === 5 && to.length === 4 && from.slice(0, 3).every((size, axis) => sameDim(size, dimAt(to, axis)));
 
 const convolutions: readonly Rule[] = [
-  ruleAt("channels last", ["conv2d"], (ops, { root, nodes }) => {
-    const inputs = root.inputs.map((input, i) => nodes.get(String(i)) ?? input);
-    return channelsLast(ops, { ...root, inputs });
-  }, {
+  ruleAt("channels last", ["conv2d"], (ops, { root }) => channelsLast(ops, root), {
     doc: "A convolution runs over images and weights with channels last; one channel a group is a sum over windows.",
     examples: [
       { text: "conv2d(x, w, stride = 2, pad = 1)", inputs: { x: ["B", 4, 5, 6], w: [5, 4, 3, 3] }, parameters: ["w"] },
@@ -175,7 +149,7 @@ const convolutions: readonly Rule[] = [
       { text: "conv2d(x, w, groups = 3, pad = [0, 1])", inputs: { x: ["B", 3, 5, 6], w: [3, 1, 3, 2] } },
     ],
   }),
-  ruleAt("spell out pooling", POOLS, (ops, { root }) => OPS.get(root.op)?.expand?.(ops, root.inputs, root.attrs), {
+  ruleByExpansion("spell out pooling", POOLS, {
     doc: "A pool is its window's elements combined, so that the order of channels passes through it.",
     examples: [{ text: "max_pool2d(x, kernel = 3, stride = 2, pad = 1)", inputs: { x: ["B", 2, 5, 5] } }],
   }),

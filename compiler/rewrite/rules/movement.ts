@@ -3,15 +3,16 @@
  * slices next to the source, then one reshape, then one permutation.
  */
 import {
-  addDim, atMost, dim, isConstant, isOne, mulDim, sameShape, subDim, type Dim, type Shape,
+  addDim, atMost, dim, isConstant, isEmpty, isOne, mulDim, sameShape, subDim, type Dim, type Shape,
 } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
-import type { Ops } from "../../ir/op.js";
+import { attrsOf, isOp, type Ops } from "../../ir/op.js";
 import { broadcastShape } from "../../ops/shapes.js";
-import { ELEMENTWISE, OPS } from "../../ops/index.js";
-import { nodeNamed, rule, ruleAt, type Guard, type Rule, type RuleExample } from "../rule.js";
+import { ELEMENTWISE, recordOf } from "../../ops/index.js";
+import { concat } from "../../ops/joins.js";
+import { nodeNamed, rule, ruleAt, ruleByExpansion, type Guard, type Rule, type RuleExample } from "../rule.js";
 import {
-  dimAt, expand, inputOf, inverse, isWhole, movesElements, orderOf, padRank, permute, rangeSize, rangesOf, reshape,
+  dimAt, expand, inputOf, isWhole, movesElements, orderOf, padRank, permute, rangesOf, reshape,
   reshapeGroups, shiftRange, slice, swapReshape, wholeRange, type Range,
 } from "./views.js";
 
@@ -19,13 +20,13 @@ const X = { x: ["B", 6, 4] } as const;
 const onX = (text: string): RuleExample => ({ text, inputs: X });
 /** The text of a slice. */
 const cut = (x: string, starts: string, stops: string, steps: string): string =>
-  `slice(${x}, starts = [${starts}], stops = [${stops}], steps = [${steps}])`;
+  `slice(${x}, starts = ${starts}, stops = ${stops}, steps = ${steps})`;
 
 /** Composites that are nothing but movement: canonical form has the movements. */
 const SPELLINGS = ["transpose", "squeeze", "unsqueeze", "flatten", "stack", "tile", "full"];
 
 const spellings: readonly Rule[] = [
-  ruleAt("spell out", SPELLINGS, (ops, { root }) => OPS.get(root.op)?.expand?.(ops, root.inputs, root.attrs), {
+  ruleByExpansion("spell out", SPELLINGS, {
     doc: "Ops that only rearrange are written as reshape, permute, expand and concat.",
     examples: [
       onX("transpose(x)"), onX("squeeze(unsqueeze(x, axis = 1), axis = 1) + 1"), onX("flatten(x)"),
@@ -35,18 +36,12 @@ const spellings: readonly Rule[] = [
 ];
 
 const permutations: readonly Rule[] = [
-  rule("join permutations", "permute(permute(x))", (ops, { root, nodes }) => {
-    const x = nodes.get("x");
-    const inner = orderOf(inputOf(root));
-    return x && permute(ops, x, orderOf(root).map((axis) => inner[axis] as number)); // both orders have the same axes
-  }, {
+  rule("join permutations", "permute(permute(x, order = p), order = q)", "permute(x, order = p[q])", {
     doc: "Two permutations are one, or none.",
     examples: [onX("permute(permute(x, order = [2, 0, 1]), order = [0, 2, 1])"), onX("transpose(transpose(x))")],
   }),
-  rule("permute ones", "permute(x)", (ops, match) => {
-    const x = nodeNamed(match, "x");
-    return movesElements(x.shape, orderOf(match.root)) ? undefined : permute(ops, x, orderOf(match.root));
-  }, {
+  rule("permute ones", "permute(x)", "reshape(x, shape = root.shape)", {
+    when: ({ root }) => !movesElements(inputOf(root).shape, orderOf(root)),
     doc: "A permutation that only moves axes of size 1 is a reshape, or nothing.",
     examples: [
       { text: "permute(x, order = [0, 2, 1])", inputs: { x: ["B", 1, 4] } },
@@ -102,8 +97,9 @@ const reshapes: readonly Rule[] = [
   }),
   ruleAt("keep reduced axes", ["reshape"], (ops, { root, nodes }) => {
     const x = nodes.get("0");
-    if (!x || !x.attrs.axes || typeof x.attrs.keep !== "boolean") return undefined;
-    const other = ops.call(x.op, x.inputs, { ...x.attrs, keep: !x.attrs.keep });
+    const reduced = x && recordOf(x.op).reduced?.(x.attrs);
+    if (!reduced) return undefined;
+    const other = ops.call(x.op, x.inputs, { ...reduced, keep: !reduced.keep });
     return sameShape(other.shape, root.shape) ? other : undefined;
   }, {
     doc: "A reshape that puts back or takes away the axes a reduction folded is the reduction's `keep`.",
@@ -154,26 +150,20 @@ function keepsShape(root: Node, inputs: readonly Node[]): boolean {
 }
 
 const slices: readonly Rule[] = [
-  rule("join slices", "slice(slice(x))", (ops, match) => {
-    const outer = rangesOf(match.root);
-    const joined = rangesOf(inputOf(match.root)).map((inner, i) => within(inner, outer[i] as Range)); // of one rank
-    return slice(ops, nodeNamed(match, "x"), joined);
-  }, {
+  rule("join slices", cut(cut("x", "a", "b", "c"), "d", "e", "f"),
+    cut("x", "a + c * d", "a + c * (e - 1) + 1", "c * f"), {
+    when: ({ root }) => !isEmpty(root.shape), // what is empty has no last element
     doc: "A slice of a slice is one slice.",
-    examples: [onX(cut(cut("x", "0, 1, 0", "B, 6, 4", "1, 2, 1"), "0, 1, 1", "B, 3, 3", "1, 1, 1"))],
+    examples: [onX(cut(cut("x", "[0, 1, 0]", "[B, 6, 4]", "[1, 2, 1]"), "[0, 1, 1]", "[B, 3, 3]", "[1, 1, 1]"))],
   }),
   rule("whole slice", "slice(x)", "x", {
     when: (match) => rangesOf(match.root).every((r, i) => isWhole(r, dimAt(nodeNamed(match, "x").shape, i))),
-    doc: "A slice of everything does nothing.", examples: [onX(cut("x", "0, 0, 0", "B, 6, 4", "1, 1, 1"))],
+    doc: "A slice of everything does nothing.", examples: [onX(cut("x", "[0, 0, 0]", "[B, 6, 4]", "[1, 1, 1]"))],
   }),
-  rule("slice before permute", "slice(permute(x))", (ops, match) => {
-    const order = orderOf(inputOf(match.root));
-    const ranges = rangesOf(match.root);
-    const before = inverse(order).map((axis) => ranges[axis] as Range); // of one rank
-    return permute(ops, slice(ops, nodeNamed(match, "x"), before), order);
-  }, {
+  rule("slice before permute", cut("permute(x, order = p)", "a", "b", "c"),
+    `permute(${cut("x", "a[inverse(p)]", "b[inverse(p)]", "c[inverse(p)]")}, order = p)`, {
     doc: "Slices go before permutations.",
-    examples: [onX(cut("permute(x, order = [2, 0, 1])", "1, 0, 2", "3, B, 3", "1, 1, 1"))],
+    examples: [onX(cut("permute(x, order = [2, 0, 1])", "[1, 0, 2]", "[3, B, 3]", "[1, 1, 1]"))],
   }),
   rule("slice before expand", "slice(expand(x))", (ops, match) => {
     const x = nodeNamed(match, "x");
@@ -182,7 +172,9 @@ const slices: readonly Rule[] = [
     return expand(ops, slice(ops, x, taken), match.root.shape);
   }, {
     doc: "A slice of a repeated tensor repeats less.",
-    examples: [{ text: cut("expand(x, shape = [B, 6, 4])", "0, 1, 1", "B, 3, 4", "1, 1, 1"), inputs: { x: [1, 4] } }],
+    examples: [{
+      text: cut("expand(x, shape = [B, 6, 4])", "[0, 1, 1]", "[B, 3, 4]", "[1, 1, 1]"), inputs: { x: [1, 4] },
+    }],
   }),
   rule("slice before reshape", "slice(reshape(x))", (ops, { root, nodes }) => {
     const x = nodes.get("x");
@@ -190,21 +182,11 @@ const slices: readonly Rule[] = [
   }, {
     doc: "Slices go before reshapes where they take whole neighbouring parts.",
     examples: [
-      onX(cut("reshape(x, shape = [B, 6, 2, 2])", "0, 2, 0, 0", "B, 4, 2, 2", "1, 1, 1, 1")),
-      onX(cut("reshape(x, shape = [B, 3, 2, 4])", "0, 1, 0, 0", "B, 2, 2, 4", "1, 1, 1, 1")),
+      onX(cut("reshape(x, shape = [B, 6, 2, 2])", "[0, 2, 0, 0]", "[B, 4, 2, 2]", "[1, 1, 1, 1]")),
+      onX(cut("reshape(x, shape = [B, 3, 2, 4])", "[0, 1, 0, 0]", "[B, 2, 2, 4]", "[1, 1, 1, 1]")),
     ],
   }),
 ];
-
-/** The elements `outer` takes of those `inner` takes. */
-function within(inner: Range, outer: Range): Range {
-  const times = (d: Dim): Dim => ({ b: d.b * inner.step, c: d.c * inner.step });
-  const start = addDim(inner.start, times(outer.start));
-  const step = inner.step * outer.step;
-  if (step === 1) return { start, stop: addDim(inner.start, outer.stop), step };
-  const last = rangeSize(outer);
-  return { start, stop: addDim(start, { b: last.b * step, c: (last.c - 1) * step + 1 }), step };
-}
 
 /** The slice moved before the reshape: along kept axes, and in whole runs along the first axis of a split one. */
 function sliceReshape(ops: Ops, x: Node, root: Node): Node | undefined {
@@ -233,16 +215,16 @@ const concats: readonly Rule[] = [
     doc: "One part alone is the whole.", examples: [{ text: "concat([x], axis = 1)", inputs: X }],
   }),
   ruleAt("join concats", ["concat"], (ops, { root }) => {
-    const { axis } = root.attrs;
-    const nested = (n: Node): boolean => n.op === "concat" && n.attrs.axis === axis;
+    const { axis } = attrsOf(concat, root);
+    const nested = (n: Node): boolean => isOp(concat, n) && n.attrs.axis === axis;
     if (!root.inputs.some(nested)) return undefined;
-    return ops.call("concat", root.inputs.flatMap((n) => (nested(n) ? n.inputs : [n])), { axis: axis ?? null });
+    return ops.call("concat", root.inputs.flatMap((n) => (nested(n) ? n.inputs : [n])), { axis });
   }, { doc: "A concat of concats along one axis is one.", examples: [{
     text: "concat([concat([x, exp(x)], axis = 1), x], axis = 1)", inputs: X
   }] }),
   ruleAt("slice before concat", ["slice"], (ops, { root, nodes }) => {
     const joined = nodes.get("0");
-    return joined?.op === "concat" ? sliceConcat(ops, joined, root) : undefined;
+    return joined && isOp(concat, joined) ? sliceConcat(ops, joined, root) : undefined;
   }, {
     doc: "A slice of a concat only needs the parts it meets.",
     examples: [
@@ -257,8 +239,8 @@ const concats: readonly Rule[] = [
   }),
 ];
 
-function sliceConcat(ops: Ops, joined: Node, root: Node): Node | undefined {
-  const axis = joined.attrs.axis as number; // canonical
+function sliceConcat(ops: Ops, joined: Node<{ readonly axis: number }>, root: Node): Node | undefined {
+  const { axis } = joined.attrs;
   const ranges = rangesOf(root);
   const range = ranges[axis];
   if (!range) return undefined;

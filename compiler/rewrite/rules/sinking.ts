@@ -11,7 +11,7 @@ import { isOne, sameDim, sameShape, type Shape } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
 import type { Ops } from "../../ir/op.js";
 import { ELEMENTWISE, OPS } from "../../ops/index.js";
-import { ruleAt, type Rule } from "../rule.js";
+import { ruleAt, type Rule, type RuleOptions } from "../rule.js";
 import { dimAt, inputOf, inverse, isSmallView, orderOf, padRank, permute, reshape, reshapeGroups } from "./views.js";
 
 const isBijection = (node: Node): boolean => node.op === "reshape" || node.op === "permute";
@@ -25,8 +25,7 @@ function isComputed(node: Node): boolean {
 
 /** `operand` as it stands before `movement` was applied: a view, or the source itself. */
 function movedBack(ops: Ops, operand: Node, movement: Node): Node | undefined {
-  if (operand === movement) return inputOf(movement);
-  if (operand.shape.every(isOne) && operand.shape.length === 0) return operand;
+  if (operand.shape.length === 0) return operand;
   const source = inputOf(movement).shape;
   if (operand.op === movement.op && sameShape(
     inputOf(operand).shape, source
@@ -54,21 +53,26 @@ function shapeBefore(shape: Shape, source: Shape, to: Shape): Shape | undefined 
   return out;
 }
 
-export const sinkingRules: readonly Rule[] = [
-  ruleAt("sink movement", ELEMENTWISE, (ops, { root }) => {
-    const movement = root.inputs.find((input) => isBijection(input) && sameShape(
-      input.shape, root.shape
-    ) && isComputed(input));
+/**
+ * A rule by which elementwise work goes before the permutation or reshape of one operand. @param is whether it is worth
+ * it @param before another operand as it stands before that movement; undefined where it does not
+ */
+export const sinkingRule = (
+  name: string, is: (movement: Node) => boolean,
+  before: (ops: Ops, operand: Node, movement: Node) => Node | undefined, options: RuleOptions,
+): Rule =>
+  ruleAt(name, ELEMENTWISE, (ops, { root }) => {
+    const movement = root.inputs.find((input) => isBijection(input) && sameShape(input.shape, root.shape) && is(input));
     if (!movement) return undefined;
-    const operands: Node[] = [];
-    for (const input of root.inputs) {
-      const back = movedBack(ops, input, movement);
-      if (!back) return undefined;
-      operands.push(back);
-    }
+    const operands = root.inputs.map((input) => (
+      input === movement ? inputOf(movement) : before(ops, input, movement)));
+    if (!operands.every((operand) => operand !== undefined)) return undefined;
     const value = ops.call(root.op, operands, root.attrs);
     return movement.op === "permute" ? permute(ops, value, orderOf(movement)) : reshape(ops, value, movement.shape);
-  }, {
+  }, options);
+
+export const sinkingRules: readonly Rule[] = [
+  sinkingRule("sink movement", isComputed, movedBack, {
     doc: "Elementwise work goes before the permutation or reshape of its computed operand.",
     examples: [
       { text: "gelu(reshape(matmul(x, w), shape = [B, 6, 2, 4]))", inputs: { x: ["B", 6, 4], w: [4, 8] } },

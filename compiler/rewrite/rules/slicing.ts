@@ -9,24 +9,25 @@
  */
 import { atMost, dim, isOne, sameDim, subDim, type Dim } from "../../ir/dim.js";
 import type { Node } from "../../ir/graph.js";
-import { OPS } from "../../ops/index.js";
+import { attrsOf } from "../../ir/op.js";
+import { recordOf } from "../../ops/index.js";
+import { rows } from "../../ops/rows.js";
 import { ruleAt, type Context, type Rule } from "../rule.js";
 import { dimAt, inputOf, isWhole, rangeSize, rangesOf, shiftRange, slice, wholeRange, type Range } from "./views.js";
 
 const FIRST_ROW = "starts = [0, 0, 0], stops = [B, 1, 4], steps = [1, 1, 1]";
-const ROWS: ReadonlySet<string> = new Set(["softmax", "log_softmax", "standardize"]);
 
 /**
  * The axis of each input that runs along `axis` of the result (undefined: the input does not have it), or undefined
  * when a part of the axis cannot be computed from a part of the inputs.
  */
 function alongside(node: Node, axis: number): readonly (number | undefined)[] | undefined {
-  const { shape, attrs } = node;
+  const { shape } = node;
   const broadcast = (input: Node, last: number): number | undefined => {
     const at = axis - (shape.length - input.shape.length);
     return at < 0 || at >= input.shape.length - last || isOne(dimAt(input.shape, at)) ? undefined : at;
   };
-  if (OPS.get(node.op)?.kind === "elementwise") return node.inputs.map((input) => broadcast(input, 0));
+  if (recordOf(node.op).kind === "elementwise") return node.inputs.map((input) => broadcast(input, 0));
   const fromEnd = shape.length - axis;
   if (node.op === "matmul") {
     const [a, b] = [inputOf(node, 0), inputOf(node, 1)];
@@ -38,14 +39,13 @@ function alongside(node: Node, axis: number): readonly (number | undefined)[] | 
     if (fromEnd === 2) return [q.shape.length - 2, undefined, undefined];
     return fromEnd === 1 ? [undefined, undefined, v.shape.length - 1] : node.inputs.map((input) => broadcast(input, 2));
   }
-  const axes = attrs.axes as readonly number[] | undefined; // what `axes` holds wherever there is one
-  if (ROWS.has(node.op)) return axes?.includes(axis) === false ? [axis] : undefined;
-  if (axes && typeof attrs.keep === "boolean") {
-    const kept = inputOf(node).shape.map((_, i) => i).filter((i) => attrs.keep === true || !axes.includes(i));
-    const from = kept[axis];
-    return from === undefined || axes.includes(from) ? undefined : [from];
-  }
-  return undefined;
+  const row = rows.find(({ name }) => name === node.op);
+  if (row) return attrsOf(row, node).axes.includes(axis) ? undefined : [axis];
+  const reduced = recordOf(node.op).reduced?.(node.attrs);
+  if (!reduced) return undefined;
+  const kept = inputOf(node).shape.map((_, i) => i).filter((i) => reduced.keep || !reduced.axes.includes(i));
+  const from = kept[axis];
+  return from === undefined || reduced.axes.includes(from) ? undefined : [from];
 }
 
 /** The smallest range along each axis that holds what all of `slices` read. */

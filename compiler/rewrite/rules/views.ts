@@ -7,10 +7,13 @@ import {
 } from "../../ir/dim.js";
 import type { Attr, Node } from "../../ir/graph.js";
 import { invariant } from "../../ir/invariant.js";
-import type { Ops } from "../../ir/op.js";
+import { attrsOf, type Ops } from "../../ir/op.js";
+import { at } from "../../ops/strided.js";
+import { isView } from "../pattern.js";
+import { permute as permuteOp, slice as sliceOp } from "../../ops/views.js";
 
 /** The axis of the input that stands at each axis of the result of a `permute`. */
-export const orderOf = (permute: Node): readonly number[] => permute.attrs.order as readonly number[]; // canonical
+export const orderOf = (node: Node): readonly number[] => attrsOf(permuteOp, node).order;
 export const inputOf = (node: Node, i = 0): Node => {
   const input = node.inputs[i];
   invariant(input, `${node.op} has an input ${i}`);
@@ -67,12 +70,9 @@ export function rangeSize(range: Range): Dim {
 }
 
 /** The ranges of a `slice`, one an axis. */
-export function rangesOf(slice: Node): Range[] {
-  const { starts, stops, steps } = slice.attrs;
-  const at = (list: Attr | undefined, i: number): Dim => (list as readonly Dim[])[i] as Dim; // canonical: one an axis
-  return slice.shape.map((_, i) => ({ start: at(starts, i), stop: at(stops, i), step: (
-    steps as readonly number[]
-  )[i] as number }));
+export function rangesOf(node: Node): Range[] {
+  const { starts, stops, steps } = attrsOf(sliceOp, node);
+  return node.shape.map((_, i) => ({ start: dimAt(starts, i), stop: dimAt(stops, i), step: at(steps, i) }));
 }
 
 export function slice(ops: Ops, x: Node, ranges: readonly Range[]): Node {
@@ -132,19 +132,8 @@ const smaller = (p: Dim, q: Dim): boolean => (isConstant(p) === isConstant(q) ? 
 
 /** Whether a node is made of parameters and constants by movement alone, so that moving it costs nothing. */
 export function isSmallView(node: Node): boolean {
-  switch (node.op) {
-    case "constant":
-    case "parameter":
-    case "buffer":
-      return true;
-    case "reshape":
-    case "permute":
-    case "slice":
-    case "expand":
-      return node.shape.every(isConstant) && isSmallView(inputOf(node));
-    default:
-      return false;
-  }
+  if (isView(node)) return node.shape.every(isConstant) && isSmallView(inputOf(node));
+  return node.op === "constant" || node.op === "parameter";
 }
 
 /** `shape` with 1s in front, up to `rank`. */
