@@ -1,4 +1,4 @@
-/// <reference types="@webgpu/types" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /** @file The core of the runtime (`deitc/runtime/core`): WebGPU alone, fit for a browser. */
 export * from "./errors.js";
 export type * from "./manifest.js";

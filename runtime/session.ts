@@ -8,6 +8,7 @@ import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest
 import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
 import type { Profile } from "./profile.js";
 import { Program, type KernelSource, type LoadProgress, type Numbers } from "./program.js";
+import type { StopSignal } from "./dispatch.js";
 
 /** A compiled module as its generated code hands it over. */
 export interface ModuleDefinition {
@@ -44,7 +45,7 @@ export interface InferOptions {
   /** Called after every submit with the dispatches done and their total. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Checked between submits. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
 }
 
 /**

@@ -20,6 +20,7 @@ import type { FamilyName, Manifest } from "../runtime/manifest.js";
 import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { load, openDevice } from "../runtime/node/index.js";
 import type { ModuleDefinition, Session } from "../runtime/session.js";
+import type { GPUComputePipeline } from "../runtime/webgpu.js";
 
 /** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
 export const openTestDevice = async (): Promise<Device> =>

@@ -5,6 +5,7 @@ import type { Manifest } from "../../runtime/manifest.js";
 import type { TrainingManifest } from "../../runtime/training.js";
 import { printManifest, printTrainingManifest } from "./manifest.js";
 import { printModule } from "./module.js";
+import { PACKAGE_FILE, PACKAGE_TEXT } from "./package.js";
 import { printRecipe } from "./recipe.js";
 
 /** What emission needs of a compiled model. */
@@ -33,7 +34,8 @@ export async function emitModule(
 ): Promise<ReadonlyMap<string, string>> {
   const { ts, js, dts } = await print(compiled.manifest);
   const files = new Map([
-    ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts], ["manifest.json", printManifest(compiled.manifest)],
+    [PACKAGE_FILE, PACKAGE_TEXT], ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts],
+    ["manifest.json", printManifest(compiled.manifest)],
   ]);
   for (const [name, text] of compiled.wgsl) files.set(kernelPath(name), text);
   return new Map([...files].sort(([x], [y]) => (x < y ? -1 : 1)));
@@ -45,7 +47,7 @@ export async function emitRecipe(
 ): Promise<ReadonlyMap<string, string>> {
   const { ts, js, dts } = await print(compiled.manifest);
   const files = new Map([
-    ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts],
+    [PACKAGE_FILE, PACKAGE_TEXT], ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts],
     ["training.json", printTrainingManifest(compiled.manifest)],
   ]);
   for (const [name, text] of compiled.wgsl) files.set(kernelPath(name), text);

@@ -1,4 +1,6 @@
 /** @file The runtime in Node (`deitc/runtime`): what generated modules and the programs that use them need. */
+import type { FileUrl } from "./files.js";
+
 export * from "../index.js";
 export { listAdapters, openAdapter, openDevice } from "./adapters.js";
 export type { AdapterListing, AdapterOptions, AdapterReport, AdapterType } from "./adapters.js";
@@ -15,7 +17,7 @@ export type { Trainer } from "./train/trainer.js";
 export const openTrainer: typeof import("./train/trainer.js").Trainer.open = async (...given) =>
   (await import("./train/trainer.js")).Trainer.open(...given);
 /** The recipe that `deitc compile` wrote into a folder. @throws FileError */
-export const openRecipe = async (folder: string | URL): ReturnType<typeof import("./train/module.js").openRecipe> =>
+export const openRecipe = async (folder: string | FileUrl): ReturnType<typeof import("./train/module.js").openRecipe> =>
   (await import("./train/module.js")).openRecipe(folder);
 
 // sharp takes longer to load than everything else together: it comes with the first image.

@@ -12,7 +12,7 @@ import { openCheckpoint } from "../weights/checkpoint.js";
 import { initialize } from "../weights/initialize.js";
 import { matchWeights } from "../weights/match.js";
 import { openDevice } from "./adapters.js";
-import { openFile, readFileBytes } from "./files.js";
+import { openFile, readFileBytes, type FileUrl } from "./files.js";
 
 /** Options for loading a generated class. Either `weights` or `randomWeights` is required. */
 export interface LoadOptions {
@@ -55,8 +55,8 @@ interface OpenSource {
  * The module that `deitc compile` wrote into `folder` (a path, or a `file:` URL such as a generated file's own).
  * @throws FileError when the manifest is missing, malformed or of another version.
  */
-export async function openModule(folder: string | URL): Promise<ModuleDefinition> {
-  const home = typeof folder === "string" ? folder : fileURLToPath(folder);
+export async function openModule(folder: string | FileUrl): Promise<ModuleDefinition> {
+  const home = typeof folder === "string" ? folder : fileURLToPath(folder.href);
   const file = path.join(home, "manifest.json");
   let manifest: unknown;
   try {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { FileError } from "../../errors.js";
 import type { TrainingDefinition } from "../../train/engine.js";
 import type { TrainingManifest } from "../../training.js";
-import { readFileBytes } from "../files.js";
+import { readFileBytes, type FileUrl } from "../files.js";
 
 /** Name of a recipe's manifest in its folder. */
 const TRAINING_FILE = "training.json";
@@ -19,8 +19,8 @@ const readText = async (file: string): Promise<string> => new TextDecoder().deco
  * The recipe that `deitc compile` wrote into `folder` (a path, or a `file:` URL such as a generated file's own).
  * @throws FileError when its manifest is missing, malformed or of another version
  */
-export async function openRecipe(folder: string | URL): Promise<TrainingDefinition> {
-  const home = typeof folder === "string" ? folder : fileURLToPath(folder);
+export async function openRecipe(folder: string | FileUrl): Promise<TrainingDefinition> {
+  const home = typeof folder === "string" ? folder : fileURLToPath(folder.href);
   const file = join(home, TRAINING_FILE);
   let manifest: unknown;
   try {
