@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import anyTest, { type TestFn } from "ava";
 import { packageFolder } from "../compiler/cli/package.js";
@@ -60,6 +60,11 @@ test("the package has what it says it exports and what its commands need, and no
   for (const file of [manifest.bin.deitc, ...targets, "LICENSE", "README.md", "models/vit.deit"]) {
     t.true(existsSync(join(home, file)), file);
   }
+  // The embedded adapter, with its licences. `npm run build` puts it there; `tsc` alone does not.
+  t.deepEqual(files.filter((file) => file.includes("swiftshader.")).map((file) => basename(file)).sort(), [
+    "swiftshader.LICENSES.txt", "swiftshader.d.ts", "swiftshader.js", "swiftshader.tar.br",
+  ]);
+  t.is(packagesIn(join(home, "..")).find((name) => name.startsWith("@sparticuz/")), undefined);
   t.deepEqual(files.filter((file) => /\.map$|(^|[\\/])test[\\/]|\.tsbuildinfo$/.test(file)), []);
   const sources = files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
   t.deepEqual(sources, []);

@@ -144,7 +144,9 @@ function sweep(folder: string): void {
   for (const path of left.map((name) => join(parent, name))) {
     const stat = statSync(path, { throwIfNoEntry: false });
     const forgotten = stat?.isDirectory() === true && Date.now() - stat.mtimeMs > FORGOTTEN;
-    if (forgotten && filesBelow(path).every((file) => isOurs(path, file))) rmSync(path, { recursive: true, force: true });
+    if (forgotten && filesBelow(path).every((file) => isOurs(path, file))) {
+      rmSync(path, { recursive: true, force: true });
+    }
   }
 }
 
