@@ -6,7 +6,8 @@ import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import type { Graph, Node, Parameter } from "../ir/graph.js";
 import type { OpRecord } from "../ir/op.js";
-import type { Preprocess } from "../../runtime/manifest.js";
+import type { Manifest, Preprocess } from "../../runtime/manifest.js";
+import { classNamesOf } from "./class_names.js";
 import { evaluate } from "./evaluate.js";
 import { Session, type BlockInstance } from "./frame.js";
 import { FUNCTIONS as COMPILE_TIME } from "./functions.js";
@@ -43,6 +44,8 @@ export interface ElaboratedModel {
   readonly outputDocs: ReadonlyMap<string, string>;
   /** How an image becomes the first input, where the header says so. */
   readonly preprocess?: Preprocess;
+  /** What its classes are called, where the header says so. */
+  readonly classNames?: Manifest["classNames"];
   /** Every call of a block, in the order they end. */
   readonly instances: readonly BlockInstance[];
 }
@@ -77,6 +80,7 @@ export function elaborateModel(program: Program, target: string | undefined, opt
   const instance = withinLimits(() =>
     instantiate(session, { model: chosen, values, path: "", training: options.training, frozen: false }));
   const preprocess = instance && preprocessOf(instance.frame, instance.header);
+  const classNames = instance && classNamesOf(instance);
   const { diagnostics } = session;
   if (diagnostics.length > 0 || !instance) return { diagnostics };
   const { name, doc } = chosen.declaration;
@@ -84,6 +88,7 @@ export function elaborateModel(program: Program, target: string | undefined, opt
   const model: ElaboratedModel = {
     name: name.text, doc, graph: graphOf(session, outputs), header, instances: session.instances,
     inputDocs: frame.inputDocs, outputDocs: frame.outputDocs, ...(preprocess ? { preprocess } : {}),
+    ...(classNames ? { classNames } : {}),
   };
   return { model, diagnostics };
 }
