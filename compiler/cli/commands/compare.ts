@@ -162,7 +162,7 @@ async function batchFor(manifest: Manifest, family: FamilyName, device: Device):
   return 1;
 }
 
-/** Where `named`, a checkpoint or a file of labels, has another order than the data's folders, all would count wrong. */
+/** Where `named`, a checkpoint or a file of labels, has another order than the folders, all would count as wrong. */
 function checkLabels(named: string, { labels }: Session, { classes, name }: Dataset): void {
   const same = labels?.length === classes.length && labels.every((label) => classes.includes(label));
   const moved = same ? labels.findIndex((label, i) => label !== classes[i]) : -1;
