@@ -213,6 +213,7 @@ function manifestOf(model: ElaboratedModel, compiled: CompiledGraph): Manifest {
     inputs: manifest.inputs.map(documented(model.inputDocs)),
     outputs: manifest.outputs.map(documented(model.outputDocs)),
     ...(model.preprocess ? { preprocess: model.preprocess } : {}),
+    ...(model.classNames ? { classNames: model.classNames } : {}),
   };
 }
 

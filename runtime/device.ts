@@ -5,9 +5,12 @@
 import { AdapterError, DeitcError, DeviceLostError, OutOfMemoryError } from "./errors.js";
 import { familiesByRank, familyNamed } from "./families.js";
 import type { Family, FamilyName, Manifest } from "./manifest.js";
+import type {
+  GPUAdapter, GPUAdapterInfo, GPUDevice, GPUDeviceLostInfo, GPUError, GPUErrorFilter, GPUSupportedLimits,
+} from "./webgpu.js";
 
 /** What kernels may ask for; requested where the adapter has it. */
-const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const satisfies readonly GPUFeatureName[];
+const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
 
 /** Limits that compute needs, requested at the adapter's value: a device otherwise gets the specification's minimum. */
 const WANTED_LIMITS = [

@@ -4,6 +4,7 @@
  */
 import type { Device } from "./device.js";
 import type { Step } from "./manifest.js";
+import type { GPUBindGroup, GPUCommandEncoder, GPUComputePipeline } from "./webgpu.js";
 
 /** One dispatch with everything the encoder needs. */
 export interface Dispatch {
@@ -20,12 +21,18 @@ export interface Dispatch {
   readonly bytes: number;
 }
 
+/** What the runtime reads of an `AbortSignal`, which not every program's libraries declare. */
+export interface StopSignal {
+  readonly aborted: boolean;
+  throwIfAborted(): void;
+}
+
 /** How a run is watched and ended. */
 export interface RunOptions {
   /** Called after every submit with the number of dispatches done and in all. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Checked between submits. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
   /** Encodes what follows the last dispatch in the same submit: copies to staging. */
   readonly finish?: (encoder: GPUCommandEncoder) => void;
   /** Resolves when the last submit is done and its results can be read; the queue's own promise unless given. */

@@ -1,4 +1,4 @@
-/// <reference types="@webgpu/types" preserve="true" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /** @file The core of the runtime (`deitc/runtime/core`): WebGPU alone, fit for a browser. */
 export { inferenceOf } from "./artifact.js";
 export type { Artifact, Definition, ModuleDefinition } from "./artifact.js";
@@ -12,7 +12,7 @@ export type { KernelSource, LoadProgress, Numbers } from "./program.js";
 export type { Profile, ProfileRow } from "./profile.js";
 export { Session } from "./session.js";
 export type { InferOptions, ParameterSource, SessionOptions, Tensors } from "./session.js";
-export { classNames, classNamesFor, topK } from "./labels.js";
-export type { LabelSet, ScoredClass } from "./labels.js";
+export { classNames, topK } from "./labels.js";
+export type { ScoredClass } from "./labels.js";
 export { evaluationPixels, normalize, preprocess } from "./image/transform.js";
 export type { Pixels } from "./image/resize.js";

@@ -2,10 +2,7 @@
 
 import { imagenetNames } from "./data/imagenet.js";
 import { InputError } from "./errors.js";
-import type { Manifest } from "./manifest.js";
-
-/** Data sets whose class names are known. */
-export type LabelSet = "imagenet" | "cifar10";
+import type { LabelSet, Manifest } from "./manifest.js";
 
 /** In the order of the logits. Source: Krizhevsky 2009. */
 const cifar10: readonly string[] = [
@@ -13,7 +10,7 @@ const cifar10: readonly string[] = [
 ];
 
 /** The class names of a data set, in the order of the logits. */
-export async function classNames(set: LabelSet): Promise<readonly string[]> {
+export function classNames(set: LabelSet): readonly string[] {
   switch (set) {
     case "imagenet": return imagenetNames();
     case "cifar10": return cifar10;
@@ -21,13 +18,13 @@ export async function classNames(set: LabelSet): Promise<readonly string[]> {
   }
 }
 
-/** The class names for a number of logits, when one known data set has just as many. */
-export const classNamesFor = async (classes: number): Promise<readonly string[] | undefined> => knownNames(classes);
+/** The class names that a model states, in the order of the logits; undefined where it states none. */
+export const namesOf = ({ classNames: stated }: Pick<Manifest, "classNames">): readonly string[] | undefined =>
+  typeof stated === "string" ? classNames(stated) : stated;
 
-function knownNames(classes: number): readonly string[] | undefined {
-  if (classes === 1000) return imagenetNames();
-  return classes === cifar10.length ? cifar10 : undefined;
-}
+/** Length of a row of `prediction`, else of the first output. */
+export const predictedClasses = ({ outputs }: Pick<Manifest, "outputs">): number | undefined =>
+  (outputs.find(({ name }) => name === "prediction") ?? outputs[0])?.shape.at(-1)?.c;
 
 /** Where a safetensors file keeps its class names: a key of its metadata, a JSON list in the order of the logits. */
 const CLASSES = "classes";
@@ -51,10 +48,12 @@ export function labelsIn(
   }
   const isList = (value: unknown): value is readonly string[] =>
     Array.isArray(value) && value.every((name) => typeof name === "string");
-  const prediction = manifest.outputs.find(({ name }) => name === "prediction") ?? manifest.outputs[0];
-  if (!isList(names) || names.length !== prediction?.shape.at(-1)?.c) return undefined;
-  return names.map((name) => name.replace(/\p{Cc}/gu, "\ufffd"));
+  if (!isList(names) || names.length !== predictedClasses(manifest)) return undefined;
+  return names.map(printable);
 }
+
+/** A name without control characters, which could act on a terminal. */
+export const printable = (name: string): string => name.replace(/\p{Cc}/gu, "\ufffd");
 
 /** One class of a prediction. */
 export interface ScoredClass {
@@ -69,12 +68,9 @@ export interface ScoredClass {
  * The `k` classes of greatest logit, best first, equal ones by index. Throws `InputError` when the logits are empty or
  * not finite, when `k` is not a positive integer, or when there are not as many labels as logits.
  * @param logits one row, [classes]
- * @param labels names in the order of the logits, such as a loaded model's `labels`; unless given, those of the known
- * data set with as many classes
+ * @param labels names in the order of the logits, such as those of a loaded model, `session.labels`
  */
-export function topK(
-  logits: ArrayLike<number>, k: number, labels: readonly string[] | undefined = knownNames(logits.length),
-): ScoredClass[] {
+export function topK(logits: ArrayLike<number>, k: number, labels?: readonly string[]): ScoredClass[] {
   if (!Number.isSafeInteger(k) || k < 1) throw new InputError(`k must be at least 1, got ${k}`);
   if (labels !== undefined && labels.length !== logits.length) {
     throw new InputError(`got ${labels.length} labels for ${logits.length} logits`);

@@ -31,8 +31,13 @@ export interface Manifest {
   readonly parameters: readonly ParameterInfo[];
   /** How images become the first input, when the model says so. */
   readonly preprocess?: Preprocess;
+  /** What the classes of the prediction are called, in the order of the logits, when the model says so. */
+  readonly classNames?: LabelSet | readonly string[];
   readonly families: Readonly<Record<FamilyName, Family>>;
 }
+
+/** Data sets whose class names the runtime knows. */
+export type LabelSet = "imagenet" | "cifar10";
 
 export interface TensorInfo {
   readonly name: string;

@@ -2,6 +2,7 @@
 import { adapterName, type Device } from "./device.js";
 import { DeitcError } from "./errors.js";
 import type { FamilyName, KernelInfo } from "./manifest.js";
+import type { GPUBindGroupLayout, GPUBindGroupLayoutEntry, GPUComputePipeline, GPUPipelineLayout } from "./webgpu.js";
 
 /** WebGPU's GPUShaderStage, which Node has no global for. */
 const COMPUTE_STAGE = 0x4;

@@ -1,6 +1,7 @@
 /** @file Where the time of a program goes: one row per dispatch, by GPU timestamps where the adapter has them. */
 import type { Device } from "./device.js";
 import type { Dispatch, Sequence } from "./dispatch.js";
+import type { GPUComputePassEncoder } from "./webgpu.js";
 
 /** One dispatch of a program, measured. */
 export interface ProfileRow {

@@ -13,6 +13,7 @@ import { profileSequence, type Profile } from "./profile.js";
 import { ParameterStore } from "./store.js";
 import { floatTypes, traceDispatches, type FloatType, type NonFinite, type WrittenTensor } from "./trace.js";
 import { BufferUsage, createBuffers, MAP_READ, readBytes, writeNumbers, type Numbers } from "./transfer.js";
+import type { GPUBuffer, GPUBufferBinding, GPUCommandEncoder, GPUComputePipeline } from "./webgpu.js";
 
 export type { Numbers } from "./transfer.js";
 

@@ -5,10 +5,12 @@
 import type { ModuleDefinition } from "./artifact.js";
 import { chooseFamily, type Device } from "./device.js";
 import { InputError } from "./errors.js";
+import { namesOf } from "./labels.js";
 import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest.js";
 import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
 import type { Profile } from "./profile.js";
 import { Program, type LoadProgress, type Numbers } from "./program.js";
+import type { StopSignal } from "./dispatch.js";
 
 /** Gives each parameter's values, in the manifest's order and shape. */
 export type ParameterSource = (info: ParameterInfo, index: number) => Float32Array | Promise<Float32Array>;
@@ -22,7 +24,7 @@ export interface SessionOptions {
   /** Whether `destroy()` destroys the device as well. */
   readonly ownsDevice?: boolean;
   readonly weights: ParameterSource;
-  /** Class names of the weights, in the order of the logits. */
+  /** Class names in the order of the logits (default: those that the model states). */
   readonly labels?: readonly string[];
   /** Maximum number of images per call of `infer`; storage is allocated for it (default: 1). */
   readonly batch?: number;
@@ -38,7 +40,7 @@ export interface InferOptions {
   /** Called after every submit with the dispatches done and their total. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Checked between submits. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
 }
 
 /**
@@ -50,7 +52,7 @@ export class Session<
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 > {
   readonly manifest: Manifest;
-  /** Class names in the order of the logits, for `topK`; undefined if the weights have none. */
+  /** Class names in the order of the logits, for `topK`: those given, else the model's; undefined without either. */
   readonly labels: readonly string[] | undefined;
   readonly #program: Program;
   readonly #ownsDevice: boolean;
@@ -59,7 +61,7 @@ export class Session<
 
   private constructor(program: Program, { labels, ownsDevice = false }: SessionOptions) {
     this.manifest = program.manifest;
-    this.labels = labels;
+    this.labels = labels ?? namesOf(program.manifest);
     this.#program = program;
     this.#ownsDevice = ownsDevice;
   }

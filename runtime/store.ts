@@ -6,6 +6,7 @@ import type { Device } from "./device.js";
 import { InputError } from "./errors.js";
 import { packParameters, type Place, type StoredTensor } from "./memory.js";
 import { BufferUsage, createBuffers, readBytes, writeNumbers, type Numbers } from "./transfer.js";
+import type { GPUBuffer, GPUBufferBinding } from "./webgpu.js";
 
 /** A tensor's bytes inside a buffer. */
 interface Home extends Place {

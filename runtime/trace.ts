@@ -6,6 +6,7 @@ import type { Device } from "./device.js";
 import type { Dispatch } from "./dispatch.js";
 import type { StateRole } from "./training.js";
 import { readBytes } from "./transfer.js";
+import type { GPUBuffer } from "./webgpu.js";
 
 /** The first value of a run that is not finite. */
 export interface NonFinite {

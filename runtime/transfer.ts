@@ -1,5 +1,6 @@
 /** @file Numbers to the device and back. */
 import type { Device } from "./device.js";
+import type { GPUBuffer } from "./webgpu.js";
 
 /** WebGPU's GPUBufferUsage, which Node has no global for. */
 export const BufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80 } as const;

@@ -192,6 +192,13 @@ test.serial("compile does not touch a folder that holds something else", async (
   t.is((await inside(folder, ["compile", file, "--out", "mine", "--force"])).code, 0);
   t.false(existsSync(join(folder, "mine", "notes.txt")));
   for (const out of [".", ".."]) t.is((await inside(folder, ["compile", file, "--out", out, "--force"])).code, 1, out);
+  // The generated package.json is replaced with the rest; one that somebody has changed is theirs, with all around it.
+  t.is((await inside(folder, ["compile", file, "--out", "mine", "--set", "classes=4"])).code, 0);
+  const described = join(folder, "mine", "package.json");
+  writeFileSync(described, readFileSync(described, "utf8").replace('"private": true', '"private": false'));
+  const changed = await inside(folder, ["compile", file, "--out", "mine", "--force"]);
+  t.regex(changed.err, /mine: contains package\.json and will not be replaced/);
+  t.regex(readFileSync(described, "utf8"), /"private": false/);
   t.true(existsSync(join(folder, file)));
 });
 

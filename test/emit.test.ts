@@ -56,7 +56,7 @@ test("the folder is complete, and the same bytes on every run, from any place", 
   const compiled = await compileFile(model("deit_ti"));
   const files = await emitArtifact(compiled);
   const kernels = [...compiled.wgsl.keys()].map((name) => `kernels/${name}.wgsl`);
-  const expected = ["index.d.ts", "index.js", "manifest.json", "src/index.ts", ...kernels];
+  const expected = ["index.d.ts", "index.js", "manifest.json", "package.json", "src/index.ts", ...kernels];
   t.deepEqual([...files.keys()], expected.sort());
   for (const [family, { kernels: infos }] of Object.entries(compiled.manifest.graphs.infer.families)) {
     for (const { name } of infos) t.true(files.has(`kernels/infer/${family}/${name}.wgsl`), name);
@@ -70,17 +70,20 @@ test("the folder is complete, and the same bytes on every run, from any place", 
 
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** A program of the user's own beside an emitted module, in a folder where `deitc` is installed. */
+/**
+ * Type errors of a program beside an emitted module, in a project where `deitc` and Node's types are installed: npm's
+ * default of CommonJS, every check on, and no library but the language's own.
+ */
 function typeCheck(folder: string, program: string): string[] {
   mkdirSync(join(folder, "node_modules"), { recursive: true });
   symlinkSync(root, join(folder, "node_modules", "deitc"));
-  for (const types of ["@webgpu", "@types"]) symlinkSync(join(root, "node_modules", types), join(folder, "node_modules", types));
-  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  symlinkSync(join(root, "node_modules", "@types"), join(folder, "node_modules", "@types"));
+  writeFileSync(join(folder, "package.json"), '{ "name": "mine", "version": "1.0.0" }');
   writeFileSync(join(folder, "use.ts"), program);
   const options: ts.CompilerOptions = {
     strict: true, noUncheckedIndexedAccess: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true,
     target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    types: ["@webgpu/types"],
+    lib: ["lib.es2023.d.ts"], types: [],
   };
   const checked = ts.createProgram([join(folder, "use.ts"), join(folder, "model", "src", "index.ts")], options);
   return ts.getPreEmitDiagnostics(checked).map((d) => {

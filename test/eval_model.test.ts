@@ -257,6 +257,8 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     { name: "head.weight", shape: [3, 3], data: new Float32Array(9).fill(3e38) },
     { name: "head.bias", shape: [3], data: new Float32Array(3) },
   ])));
+  writeFileSync(join(home, "two.txt"), "ash\nbirch\n");
+  writeFileSync(join(home, "moved.txt"), "birch\nash\ncedar\n");
   const plain = ["models.deit:plain", "plain.safetensors"];
   const cases: readonly (readonly [readonly string[], number, RegExp])[] = [
     [[...plain, "--data", "nowhere"], 1, /file_missing.*nowhere/s],
@@ -271,6 +273,8 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     [[...COMPARE, "--tokens", "stages.*:0,1"], 1, /no model has a tensor.*stages/s],
     [[...COMPARE, "--tokens", "layers.*:0,2"], 1, /layers\.0 of twin is \[B, 2, 3\]: there is no token 2/],
     [[...COMPARE, "--compare", "plain=models.deit:plain,plain.safetensors"], 2, /two models are called plain/],
+    [[...plain, "--data", "trees", "--labels", "two.txt"], 1, /two\.txt: has 2 names, the model predicts 3 classes/],
+    [[...plain, "--data", "trees", "--labels", "moved.txt"], 1, /moved\.txt calls class 0 'birch', trees calls it 'ash'/],
     [[...plain, "--data", "torn"], 1, /torn: 1 of 3 images cannot be read/],
     [["models.deit:plain", "huge.safetensors", "--data", "trees"], 1, /plain gives logits that are not finite for trees\/\w+\/\d\.png/],
     [[...plain, "--data", "trees", "--svg", "no/such/folder.svg"], 1, /file_missing.*no\/such/s],
@@ -279,6 +283,7 @@ test.serial("what cannot be evaluated is one error", async (t) => {
     [[], 2, /name a model or a recipe/],
     [[...plain, "--data", "shapes:4", "--predictions", "x.jsonl"], 2, /--predictions lists files/],
     [[join(packageFolder(), "models/shapes.deit"), "x.safetensors", "--limit", "5"], 2, /--limit is for models/],
+    [[join(packageFolder(), "models/shapes.deit"), "x.safetensors", "--labels", "two.txt"], 2, /--labels is for models/],
   ];
   // Two at a time: most of it is a process that starts.
   await Promise.all([0, 1].map(async (lane) => {

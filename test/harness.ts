@@ -21,6 +21,7 @@ import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { load, openDevice } from "../runtime/node/index.js";
 import type { ModuleDefinition } from "../runtime/artifact.js";
 import type { Session } from "../runtime/session.js";
+import type { GPUComputePipeline } from "../runtime/webgpu.js";
 
 /** The adapter of tests: the embedded one, which every clone has, unless DEITC_ADAPTER names another. */
 export const openTestDevice = async (): Promise<Device> =>

@@ -7,6 +7,7 @@ import {
 } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
+import { PACKAGE_FILE, PACKAGE_TEXT } from "../emit/package.js";
 import { CommandError } from "./exit.js";
 import { isInside } from "./host.js";
 
@@ -16,7 +17,7 @@ export type Written = "created" | "replaced" | "unchanged";
 const ELSEWHERE = "choose another --out, or replace all of it with --force";
 
 /** Files that show a folder to be somebody's project: never replaced, not even by force. */
-const PROJECT_MARKS = ["package.json", ".git", "node_modules"];
+const PROJECT_MARKS = [PACKAGE_FILE, ".git", "node_modules"];
 
 /** The file that shows a folder to be a compiled model or recipe. */
 const MANIFEST = "manifest.json";
@@ -29,23 +30,25 @@ function filesBelow(folder: string): string[] {
     .sort();
 }
 
-/** Whether deitc writes files of this relative path. */
-const isOurs = (path: string): boolean =>
-  ["index.js", "index.d.ts", "src/index.ts", MANIFEST].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
+/** Whether deitc writes files of this relative path, and of a `package.json` whether it wrote this one. */
+const isOurs = (folder: string, path: string): boolean =>
+  path === PACKAGE_FILE
+    ? statSync(join(folder, path)).isFile() && readFileSync(join(folder, path), "utf8") === PACKAGE_TEXT
+    : ["index.js", "index.d.ts", "src/index.ts", MANIFEST].includes(path) || /^kernels\/.+\.wgsl$/.test(path);
 
 /** Refuses to replace what is not a compiled module. @throws CommandError */
 function checkReplaceable(folder: string, shown: string, force: boolean): void {
   if (!statSync(folder).isDirectory()) {
     throw new CommandError(`${shown}: is a file, expected a folder`, "choose another --out");
   }
-  const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)));
+  const mark = PROJECT_MARKS.find((name) => existsSync(join(folder, name)) && !isOurs(folder, name));
   if (mark !== undefined || isInside(folder, realpathSync(process.cwd()))) {
     const why = mark === undefined ? "is the current folder or a parent of it" : `contains ${mark}`;
     throw new CommandError(`${shown}: ${why} and will not be replaced`, "choose another folder with --out");
   }
   if (force) return;
   const files = filesBelow(folder);
-  const foreign = files.find((path) => !isOurs(path));
+  const foreign = files.find((path) => !isOurs(folder, path));
   if (foreign !== undefined) {
     throw new CommandError(`${shown}: contains ${foreign}, which deitc did not write`, ELSEWHERE);
   }
@@ -141,7 +144,9 @@ function sweep(folder: string): void {
   for (const path of left.map((name) => join(parent, name))) {
     const stat = statSync(path, { throwIfNoEntry: false });
     const forgotten = stat?.isDirectory() === true && Date.now() - stat.mtimeMs > FORGOTTEN;
-    if (forgotten && filesBelow(path).every(isOurs)) rmSync(path, { recursive: true, force: true });
+    if (forgotten && filesBelow(path).every((file) => isOurs(path, file))) {
+      rmSync(path, { recursive: true, force: true });
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../emit/version.js";
 import { paintFor } from "./colour.js";
+import type { Finish } from "./command.js";
 import { benchCommand } from "./commands/bench.js";
 import { checkCommand } from "./commands/check.js";
 import { compileCommand } from "./commands/compile.js";
@@ -36,9 +37,21 @@ Exit codes: 0 success, 1 invalid input, 2 wrong usage, 3 device error, 70 a bug 
 /** Runs one command line. @param args without the program's name */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = Exit.done;
-  const finish = (result: ExitCode): void => {
+  const program = commandLine((result) => {
     code = result;
-  };
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    // Commander has printed its message; help and version end here too, with its own exit code 0.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.done : Exit.usage;
+    return reportFault(error);
+  }
+}
+
+/** All commands; what does not parse is thrown. @param finish is told how a command ended */
+export function commandLine(finish: Finish): Command {
   const program = new Command("deitc")
     .description(
       "Compiles vision transformers and recipes written in .deit files to WGSL and a typed module; infers and trains " +
@@ -52,12 +65,5 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     })
     .showHelpAfterError("(see --help)");
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program));
-  try {
-    await program.parseAsync(args, { from: "user" });
-    return code;
-  } catch (error) {
-    // Commander has printed its message; help and version end here too, with its own exit code 0.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.done : Exit.usage;
-    return reportFault(error);
-  }
+  return program;
 }

@@ -6,7 +6,8 @@ import { diagnose, type Diagnostic } from "../../dsl/diagnostics.js";
 import type { Declared, Program } from "../../dsl/program.js";
 import type { Graph, Node, Parameter } from "../ir/graph.js";
 import type { OpRecord } from "../ir/op.js";
-import type { Preprocess } from "../../runtime/manifest.js";
+import type { Manifest, Preprocess } from "../../runtime/manifest.js";
+import { classNamesOf } from "./class_names.js";
 import { evaluate } from "./evaluate.js";
 import { Session, type BlockInstance } from "./frame.js";
 import { FUNCTIONS as COMPILE_TIME } from "./functions.js";
@@ -43,6 +44,8 @@ export interface ElaboratedModel {
   readonly outputDocs: ReadonlyMap<string, string>;
   /** How an image becomes the first input, where the header says so. */
   readonly preprocess?: Preprocess;
+  /** What its classes are called, where the header says so. */
+  readonly classNames?: Manifest["classNames"];
   /** Every call of a block, in the order they end. */
   readonly instances: readonly BlockInstance[];
 }
@@ -85,13 +88,14 @@ export const valuesOf = (overrides: Overrides = {}): ReadonlyMap<string, Value> 
 /** What a run of a model in a session of its own has come to. */
 export function elaborationOf(session: Session, declaration: ast.Model, instance: Instance | undefined): Elaboration {
   const preprocess = instance && preprocessOf(instance.frame, instance.header);
+  const classNames = instance && classNamesOf(instance);
   const { diagnostics } = session;
   if (diagnostics.length > 0 || !instance) return { diagnostics };
   const { header, outputs, frame } = instance;
   const model: ElaboratedModel = {
     name: declaration.name.text, doc: declaration.doc, graph: graphOf(session, outputs), header,
     instances: session.instances, inputDocs: frame.inputDocs, outputDocs: frame.outputDocs,
-    ...(preprocess ? { preprocess } : {}),
+    ...(preprocess ? { preprocess } : {}), ...(classNames ? { classNames } : {}),
   };
   return { model, diagnostics };
 }

@@ -4,6 +4,7 @@
 import type { Artifact } from "../../runtime/artifact.js";
 import { printManifest } from "./manifest.js";
 import { printModule } from "./module.js";
+import { PACKAGE_FILE, PACKAGE_TEXT } from "./package.js";
 
 /** What emission needs of what was compiled. */
 export interface Emittable {
@@ -22,7 +23,8 @@ export const kernelPath = (name: string): string => `kernels/${name}.wgsl`;
 export async function emitArtifact(compiled: Emittable, print = printModule): Promise<ReadonlyMap<string, string>> {
   const { ts, js, dts } = await print(compiled.manifest);
   const files = new Map([
-    ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts], ["manifest.json", printManifest(compiled.manifest)],
+    [PACKAGE_FILE, PACKAGE_TEXT], ["index.js", js], ["index.d.ts", dts], ["src/index.ts", ts],
+    ["manifest.json", printManifest(compiled.manifest)],
   ]);
   for (const [name, text] of compiled.wgsl) files.set(kernelPath(name), text);
   return new Map([...files].sort(([x], [y]) => (x < y ? -1 : 1)));

@@ -9,7 +9,7 @@ const ORDER = [
   "format", "compiler", "kind", "name", "path", "index", "kernel", "shape", "size", "dtype", "sameAs",
   "trained", "decay", "resize", "mean", "std", "doc", "b", "c", "per",
   "bindings", "grid", "workgroupSize", "workgroupBytes", "features",
-  "inputs", "outputs", "parameters", "initializer", "preprocess", "families",
+  "inputs", "outputs", "parameters", "initializer", "preprocess", "classNames", "families",
   "kernels", "slots", "programs", "prepare", "run", "copies",
   // Of a recipe.
   "role", "of", "data", "models", "classes", "scalars", "randoms", "settings", "states", "graphs",

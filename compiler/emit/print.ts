@@ -62,10 +62,12 @@ export function printThreeWays(
     const file: SourceFile = project.createSourceFile(path, { statements });
     return `${first}\n${file.getFullText()}`;
   };
-  const ts = print("index.ts", head, full);
-  // `Symbol.asyncDispose` is declared by a library that not every program's settings name.
-  const dts = print("index.d.ts", `/// <reference lib="esnext.disposable" />\n${head}`, declarations);
-  const { outputText: js } = morph.ts.transpileModule(ts, {
+  // `Symbol.asyncDispose` and `URL` are declared by libraries that not every program's settings name.
+  const disposable = '/// <reference lib="esnext.disposable" />\n';
+  const code = print("index.ts", head, full);
+  const ts = `/// <reference types="node" />\n${disposable}${code}`;
+  const dts = disposable + print("index.d.ts", head, declarations);
+  const { outputText: js } = morph.ts.transpileModule(code, {
     compilerOptions: {
       target: morph.ts.ScriptTarget.ES2022, module: morph.ts.ModuleKind.ESNext, newLine: morph.ts.NewLineKind.LineFeed,
     },

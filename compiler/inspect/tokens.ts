@@ -134,7 +134,10 @@ export function withTokens(
     }));
   }
   const made = compileGraph({ ...graph, outputs }, `${compiled.manifest.name}, tokens kept`);
-  const { preprocess, doc } = compiled.manifest;
-  const manifest = { ...graphManifest(compiled.manifest.name, made), doc, ...(preprocess ? { preprocess } : {}) };
+  const { preprocess, classNames, doc } = compiled.manifest;
+  const manifest = {
+    ...graphManifest(compiled.manifest.name, made), doc,
+    ...(preprocess ? { preprocess } : {}), ...(classNames ? { classNames } : {}),
+  };
   return { module: { manifest, wgsl: made.wgsl }, tokens: named.map(({ layer, output }) => ({ layer, output })) };
 }

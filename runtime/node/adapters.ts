@@ -2,6 +2,7 @@
 import { adapterName, Device, isSoftware, limitsOf, type Limits } from "../device.js";
 import { AdapterError } from "../errors.js";
 import { setUpVulkan, vulkanHints, type VulkanSetup } from "./vulkan.js";
+import type { GPUAdapter } from "../webgpu.js";
 
 /**
  * The state of Dawn in this process, kept under one key of `globalThis` and nowhere else. It is unavoidable: the

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FORMAT, type Artifact, type Definition } from "../artifact.js";
 import { FileError } from "../errors.js";
-import { readFileBytes } from "./files.js";
+import { readFileBytes, type FileUrl } from "./files.js";
 
 /** Name of the manifest in its folder. */
 const MANIFEST_FILE = "manifest.json";
@@ -19,8 +19,8 @@ const readText = async (file: string): Promise<string> => new TextDecoder().deco
  * @param folder its path, or a `file:` URL such as a generated file's own
  * @throws FileError when the manifest is missing, malformed or of another version
  */
-export async function openArtifact(folder: string | URL): Promise<Definition> {
-  const home = typeof folder === "string" ? folder : fileURLToPath(folder);
+export async function openArtifact(folder: string | FileUrl): Promise<Definition> {
+  const home = typeof folder === "string" ? folder : fileURLToPath(folder.href);
   const file = join(home, MANIFEST_FILE);
   let manifest: unknown;
   try {

@@ -6,6 +6,11 @@ import { randomUUID } from "node:crypto";
 import { FileError } from "../errors.js";
 import type { RandomAccess } from "../weights/access.js";
 
+/** A `file:` URL, as Node's `URL` is; not every program's libraries declare that. */
+export interface FileUrl {
+  readonly href: string;
+}
+
 /** A file held open; `close` it, or bind it with `await using`. */
 export interface OpenFile extends RandomAccess, AsyncDisposable {
   close(): Promise<void>;

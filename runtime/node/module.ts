@@ -1,7 +1,7 @@
 /** @file Loads a compiled model in Node: its weights in any form, the adapter by name. */
 import type { Device } from "../device.js";
 import { InputError } from "../errors.js";
-import { labelsIn } from "../labels.js";
+import { labelsIn, predictedClasses } from "../labels.js";
 import type { FamilyName, Manifest } from "../manifest.js";
 import type { LoadProgress } from "../program.js";
 import type { ModuleDefinition } from "../artifact.js";
@@ -24,6 +24,8 @@ export interface LoadOptions {
   readonly ema?: boolean;
   /** Keep the initial values of a classifier whose class count differs from the checkpoint's. */
   readonly allowHeadMismatch?: boolean;
+  /** Class names in the order of the logits (default: those of the checkpoint, else those that the model states). */
+  readonly labels?: readonly string[];
   /** Random weights of an untrained model, instead of `weights`. */
   readonly randomWeights?: { readonly seed: number };
   /** Maximum number of images per call of `infer` (default: 1). */
@@ -52,14 +54,21 @@ interface OpenSource {
 
 /**
  * Loads a module with its weights onto a device. `destroy()` the result, or use `await using`.
- * @throws InputError without weights; FileError and WeightsError for theirs; AdapterError, OutOfMemoryError.
+ * @throws InputError without weights, or for a wrong number of labels; FileError and WeightsError for the weights;
+ * AdapterError, OutOfMemoryError.
  */
 export async function load<
   Inputs extends object = Tensors,
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 >(definition: ModuleDefinition, options: LoadOptions): Promise<Session<Inputs, Outputs>> {
   const { batch, family, poison, onProgress } = options;
-  const { source, labels, close } = await openSource(definition.manifest, options);
+  const classes = predictedClasses(definition.manifest);
+  if (options.labels !== undefined && options.labels.length !== classes) {
+    const { name } = definition.manifest;
+    throw new InputError(`${name} predicts ${classes ?? "no"} classes, got ${options.labels.length} labels`);
+  }
+  const { source, labels: own, close } = await openSource(definition.manifest, options);
+  const labels = options.labels ?? own;
   let opened: Device | undefined;
   try {
     const device = options.device ?? (opened = await openDevice(options));

@@ -1,6 +1,6 @@
 /**
- * @file The embedded software adapter: SwiftShader and a Vulkan loader out of the optional package
- * `@sparticuz/chromium`, unpacked once into a cache folder.
+ * @file The embedded software adapter: SwiftShader and a Vulkan loader, unpacked once into a cache folder. The build
+ * copies their archive, 3.5 MB, beside this file out of `@sparticuz/chromium`, which holds a browser of 60 MB besides.
  */
 import { createRequire } from "node:module";
 import { constants as access, existsSync } from "node:fs";
@@ -8,11 +8,15 @@ import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
 import { promisify } from "node:util";
+import { fileURLToPath } from "node:url";
 import { brotliDecompress } from "node:zlib";
 
-/** The package that ships SwiftShader, and where in it. */
+/** The archive beside this file, and in the package that it comes from, for a clone that was only partly built. */
+const SHIPPED = fileURLToPath(new URL("swiftshader.tar.br", import.meta.url));
 const PACKAGE = "@sparticuz/chromium";
-const ARCHIVE = path.join("bin", "swiftshader.tar.br");
+/** Its version, which names the unpacked files: those of two versions lie side by side. */
+const VERSION = "147.0.0";
+const ARCHIVE = path.join(PACKAGE, "bin", "swiftshader.tar.br");
 /** The files of the archive that are needed. */
 const LIBRARY = "libvk_swiftshader.so";
 const LOADER = "libvulkan.so.1";
@@ -37,24 +41,22 @@ export async function findSwiftShader(): Promise<SwiftShader | Absent> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return { absent: `the embedded adapter is for Linux on x64, this is ${process.platform} on ${process.arch}` };
   }
-  const home = packageFolder();
-  if (home === undefined) {
-    return { absent: `the embedded adapter's package is not installed: run \`npm install ${PACKAGE}@147.0.0\`` };
+  const archive = findArchive();
+  if (archive === undefined) {
+    return { absent: "the embedded adapter's archive is missing: install deitc again, or, in a clone, run `npm ci`" };
   }
   try {
-    const { version } = JSON.parse(await fs.readFile(path.join(home, "package.json"), "utf8")) as { version: string };
-    return await unpacked(path.join(home, ARCHIVE), `swiftshader-${version}`);
+    return await unpacked(archive, `swiftshader-${VERSION}`);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return { absent: `the embedded adapter cannot be unpacked: ${reason}` };
   }
 }
 
-/** The package's folder, found as Node does, without running its code. */
-function packageFolder(): string | undefined {
-  const { paths } = createRequire(import.meta.url).resolve;
-  const found = (paths(PACKAGE) ?? []).map((folder) => path.join(folder, PACKAGE));
-  return found.find((folder) => existsSync(path.join(folder, ARCHIVE)));
+/** The archive: the one beside this file, else the package's, found as Node does, without running its code. */
+function findArchive(): string | undefined {
+  const folders = createRequire(import.meta.url).resolve.paths(PACKAGE) ?? [];
+  return [SHIPPED, ...folders.map((folder) => path.join(folder, ARCHIVE))].find((file) => existsSync(file));
 }
 
 /** Folders to keep unpacked files in, best first: told, the user's cache, a temporary one. */

@@ -1,6 +1,7 @@
 /** @file The figures of steps on the device, a row each, read back when somebody asks: a step waits for nobody. */
 import type { Device } from "../device.js";
 import { BufferUsage, createBuffers, MAP_READ } from "../transfer.js";
+import type { GPUBuffer, GPUCommandEncoder } from "../webgpu.js";
 
 /** What a row holds, in order: outputs of the step of these names. */
 export const FIGURES = ["loss", "correct", "grad_norm"] as const;

@@ -11,6 +11,7 @@ import { learningRate, type Schedule } from "./schedule.js";
 import { findNonFinite, type GoodState } from "./replay.js";
 import type { StepEngine } from "./step_engine.js";
 import type { Best, EpochSums, TrainingState } from "./state.js";
+import type { StopSignal } from "../dispatch.js";
 
 /** Where checkpoints go. */
 export interface CheckpointStore {
@@ -50,7 +51,7 @@ export interface TrainingParts {
   readonly evaluation?: { readonly steps: number; batches(): AsyncIterable<Batch> };
   readonly store?: CheckpointStore;
   /** Abort it to stop after the current step. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
   /** Seconds, for throughput. */
   readonly clock?: () => number;
 }

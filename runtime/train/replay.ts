@@ -5,6 +5,7 @@
 import type { Batch } from "../data/loader.js";
 import type { NonFinite } from "../trace.js";
 import type { StepEngine } from "./step_engine.js";
+import type { StopSignal } from "../dispatch.js";
 
 /** A state of a run that an engine can be put back to. */
 export interface GoodState {
@@ -18,7 +19,7 @@ export interface GoodState {
 interface ReplayParts {
   readonly engine: StepEngine;
   readonly training: { batches(first: number, end: number): AsyncIterable<Batch> };
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
 }
 
 /**

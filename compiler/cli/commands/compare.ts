@@ -9,6 +9,7 @@ import { printJsonValue } from "../command.js";
 import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } from "../comparison.js";
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
+import { readLabels } from "../labels.js";
 import { Progress, withStatus } from "../progress.js";
 import { moduleOf, openModel, type Selection } from "../artifact.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
@@ -26,6 +27,8 @@ interface CompareOptions extends Selection {
   /** See `openDataset`. */
   readonly data: string;
   readonly limit?: number;
+  /** A file of class names. */
+  readonly labels?: string;
   readonly batch?: number;
   readonly adapter?: string;
   readonly family?: FamilyName;
@@ -104,6 +107,8 @@ async function run(
     import("../../../runtime/evaluate.js"), import("../../../runtime/node/module.js"),
     import("../../../runtime/device.js"),
   ]);
+  const labels = options.labels === undefined ? {}
+    : { labels: readLabels(options.labels, dataset.classes.length) };
   const notes: string[] = [];
   const broken: BrokenImage[] = [];
   const subjects: Subject[] = [];
@@ -116,10 +121,10 @@ async function run(
       const { argument: { weights }, definition, name } = candidate;
       const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
         device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
-        ...(options.ema === undefined ? {} : { ema: options.ema }),
+        ...(options.ema === undefined ? {} : { ema: options.ema }), ...labels,
       }));
       subjects.push({ ...candidate, session });
-      checkLabels(candidate, session, dataset);
+      checkLabels(options.labels ?? candidate.argument.weights, session, dataset);
     }
     const start = performance.now();
     const progress = new Progress("evaluating", dataset.length, "images");
@@ -155,13 +160,13 @@ async function batchFor(manifest: Manifest, family: FamilyName, device: Device):
   return 1;
 }
 
-/** Classes that a checkpoint names in another order than the data's folders would be counted wrong, every one. */
-function checkLabels({ argument }: Candidate, { labels }: Session, { classes, name }: Dataset): void {
+/** Where `named`, a checkpoint or a file of labels, has another order than the folders, all would count as wrong. */
+function checkLabels(named: string, { labels }: Session, { classes, name }: Dataset): void {
   const same = labels?.length === classes.length && labels.every((label) => classes.includes(label));
   const moved = same ? labels.findIndex((label, i) => label !== classes[i]) : -1;
   if (labels === undefined || moved < 0) return;
   throw new CommandError(
-    `${argument.weights} calls class ${moved} '${labels[moved] ?? ""}', ${name} calls it '${classes[moved] ?? ""}'`,
+    `${named} calls class ${moved} '${labels[moved] ?? ""}', ${name} calls it '${classes[moved] ?? ""}'`,
     "classes are counted in the order of the folders' names: rename the folders, such as 0_circle, 1_ring",
   );
 }

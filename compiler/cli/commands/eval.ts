@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
 import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError } from "../exit.js";
+import { LABELS } from "../labels.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { isRecipe, openRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
@@ -12,6 +13,7 @@ interface Options extends RecipeOptions {
   readonly ema?: boolean;
   readonly compare?: readonly ModelArgument[];
   readonly limit?: number;
+  readonly labels?: string;
   readonly heads?: readonly string[];
   readonly tokens?: TokenChoice | boolean;
   readonly predictions?: string;
@@ -19,7 +21,7 @@ interface Options extends RecipeOptions {
 }
 
 /** Of models only. */
-const MODEL_OPTIONS = ["compare", "limit", "heads", "predictions", "svg"] as const;
+const MODEL_OPTIONS = ["compare", "limit", "labels", "heads", "predictions", "svg"] as const;
 /** Of recipes only. */
 const RECIPE_OPTIONS = [["evalData", "--eval-data"], ["weights", "--weights"]] as const;
 
@@ -34,6 +36,7 @@ export const evalCommand = (finish: Finish): Command =>
     .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
     .option("--compare <[name=]model,checkpoint>", "a model to compare; may be repeated", collectModel)
     .option("--limit <n>", "number of images to use, spread evenly over the data (default: all)", wholeNumber(1))
+    .option(...LABELS)
     .option("--heads <list>", "only these heads, such as logits,student.logits_dist", headNames)
     .option("--tokens <paths:row,row>", "tensors whose two tokens are compared, such as 'blocks.*:0,1' " +
       "(default: if each head reads one token, those tokens after every block)", tokenChoice)

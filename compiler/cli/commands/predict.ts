@@ -8,6 +8,7 @@ import { parameterCount } from "../../emit/facts.js";
 import { examples, printJsonValue, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, UsageError } from "../exit.js";
 import { openModel } from "../artifact.js";
+import { LABELS, readLabels } from "../labels.js";
 import { loadOptions, weightsWords, withRunOptions, type RunOptions } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { showCount, table } from "../table.js";
@@ -15,6 +16,7 @@ import { showCount, table } from "../table.js";
 interface Options extends RunOptions {
   readonly top: number;
   readonly batch?: number;
+  readonly labels?: string;
   readonly generatedPhoto?: boolean;
   readonly generatedShapes?: number;
 }
@@ -49,6 +51,7 @@ export const predictCommand = (finish: Finish): Command =>
     .option("--generated-shapes <n>", "classify n generated shapes that training never sees (depends on --seed)",
       wholeNumber(1))
     .option("--top <n>", "how many classes to print", wholeNumber(1), 5)
+    .option(...LABELS)
     .option("--batch <n>", `images at once (default: all, at most ${MOST_AT_ONCE})`, wholeNumber(1)))
     .addHelpText("after", examples(
       "deitc predict out/deit_ti --weights deit_tiny_patch16_224-a1311bcf.pth photo.jpg",
@@ -77,21 +80,21 @@ async function predict(path: string, images: readonly string[], options: Options
   const { definition, seconds: compiling } = await openModel(path, options);
   const { manifest } = definition;
   const { preprocess, output, classes } = imageModel(manifest);
+  const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, classes) };
   const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));
   const batch = options.batch ?? Math.min(decoded.value.names.length, MOST_AT_ONCE);
   const [{ load }, { adapterName }] = await Promise.all([
     import("../../../runtime/node/module.js"), import("../../../runtime/device.js"),
   ]);
-  const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, batch })));
+  const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, ...labels, batch })));
   const session = loaded.value;
   try {
-    const { topK, classNamesFor } = await import("../../../runtime/labels.js");
-    const labels = session.labels ?? await classNamesFor(classes);
+    const { topK } = await import("../../../runtime/labels.js");
     const inferred = await timed(() => inferAll(session, manifest, decoded.value.pixels, output.name, batch));
     const { names, drawn } = decoded.value;
     const rows = names.map((image, i): Row => ({
       image, ...(drawn[i] === undefined ? {} : { drawn: drawn[i] }),
-      classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, labels),
+      classes: topK(inferred.value.subarray(i * classes, (i + 1) * classes), options.top, session.labels),
     }));
     const seconds = { decode: decoded.seconds, compile: compiling, load: loaded.seconds, infer: inferred.seconds };
     const run = {

@@ -22,6 +22,7 @@ import { openData, type DataOptions, type RecipeData } from "./datasets.js";
 import { MetricsLog } from "./metrics_log.js";
 import { writeReport, type ReportFacts } from "./report.js";
 import { openWeights } from "./weights.js";
+import type { StopSignal } from "../../dispatch.js";
 
 /** Options of a training run; all are optional. */
 export interface TrainerOptions extends DataOptions {
@@ -59,7 +60,7 @@ export interface TrainerOptions extends DataOptions {
   readonly keep?: number;
   readonly fallback?: string;
   /** Abort it to stop after the current step. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Called with a sentence for each note before training. */
   readonly onNote?: (note: string) => void;

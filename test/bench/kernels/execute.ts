@@ -5,6 +5,7 @@ import { evalDim } from "../../../compiler/ir/dim.js";
 import { FEATURES, type KernelText } from "../../../compiler/targets/template.js";
 import type { Device } from "../../../runtime/device.js";
 import type { Source } from "./cases.js";
+import type { GPUBindGroup, GPUBuffer, GPUComputePipeline } from "../../../runtime/webgpu.js";
 
 // WebGPU's flags, which Node has no globals for (and Dawn must not be imported before its adapter is chosen).
 const [MAP_READ, COPY_SRC, COPY_DST, STORAGE] = [0x1, 0x4, 0x8, 0x80];
