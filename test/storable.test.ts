@@ -51,6 +51,10 @@ const cases: readonly Case[] = [
     inMap: false, inRow: false,
   },
   {
+    title: "an axis of size 1 at an offset, as a pad has around it", node: tensor("single", BATCH, four, dim(1), eight),
+    at: [c0, c1, addIndex(c2, constantIndex(-1)), c2], inMap: false, inRow: false,
+  },
+  {
     title: "every second element", node: tensor("step", BATCH, four, dim(16)), at: [c0, c1, scaleIndex(c2, 2)],
     inMap: false, inRow: false,
   },

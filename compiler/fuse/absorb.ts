@@ -180,7 +180,8 @@ function sumKey(kernel: FusedKernel, records: ReadonlyMap<string, OpRecord>): st
  * root meets each element of `node` and none twice. That is so when
  *
  * - every axis of `node` is read at a coordinate of the root as it is (no sum, quotient, remainder, offset or factor),
- *   each at another one;
+ *   each at another one; an axis of one element may be read at 0 as well, but nowhere else: where a pad puts others
+ *   around that element, the coordinate is 0 for one element of the root alone;
  * - the two axes have the same size. In a root that is longer, where a concatenation or a pad puts others behind the
  *   node's own, the coordinate runs past the end of the node's axis, into its next row; of one that is shorter, where a
  *   slice leaves some out, elements would not be stored at all. Whether the root's own element comes from `node` only
@@ -193,7 +194,7 @@ export function isStorableBeside(node: Node, at: readonly Index[], kernel: Walk)
   const used = new Set<number>();
   for (const [axis, index] of at.entries()) {
     const size = node.shape[axis] as Dim; // one coordinate an axis
-    if (isOne(size)) continue;
+    if (isOne(size) && isZero(index)) continue;
     const name = variableOf(index);
     const own = root.shape.findIndex((d, i) => name === `c${i}` && sameDim(d, size));
     if (own < 0 || used.has(own)) return false;
@@ -206,6 +207,8 @@ export function isStorableBeside(node: Node, at: readonly Index[], kernel: Walk)
 }
 
 type Walk = Pick<FusedKernel, "root" | "kind" | "rowAxes" | "colAxes">;
+
+const isZero = ({ terms, constant }: Index): boolean => terms.length === 0 && constant.b === 0 && constant.c === 0;
 
 /** Name of the variable that an index is, without factor or offset. */
 function variableOf({ terms: [term, more], constant }: Index): string | undefined {
