@@ -10,7 +10,7 @@ const AT_ONCE = 100;
 
 for (let from = 0; from < PROGRAMS; from += AT_ONCE) {
   test(`random programs ${from} to ${from + AT_ONCE - 1}`, async (t) => {
-    const tally: Tally = { programs: 0, runs: 0, hopeless: 0, faults: [] };
+    const tally: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
     for (let seed = from; seed < from + AT_ONCE; seed++) {
       await tryProgram(seed, [{ kind: "plan" }], tally, ({ fuse, gradient }) => fuse || gradient === (seed % 2 === 0));
     }

@@ -1,11 +1,11 @@
 /**
  * @file Many random programs in a row: which ways each is tried, and a report of what is wrong, made as small as it gets.
  */
-import { compileGraph } from "../../compiler/pipeline.js";
+import { compileGraph, familyOfTarget } from "../../compiler/pipeline.js";
 import { deviceResults, expectationOf, faultsOf, WAYS, wrongIn, type Engine, type Way } from "./check.js";
 import { generate } from "./generate.js";
 import { shrink, textOf, type RandomProgram } from "./program.js";
-import { feedsOfUnion, nameIn, unionOf } from "./union.js";
+import { feedsOfUnion, nameIn, partOf, unionOf } from "./union.js";
 
 /** A fault of a program, and the smallest program that has one the same way. */
 export interface Fault {
@@ -20,6 +20,8 @@ export interface Tally {
   /** Programs, and times that one of them was compiled and run. */
   programs: number;
   runs: number;
+  /** Programs with kernels in workgroup memory, of those tried together. */
+  tiled: number;
   /** Values too far from float64 in plain float32 to say anything of. */
   hopeless: number;
   readonly faults: Fault[];
@@ -62,11 +64,14 @@ export async function tryTogether(
   const got = await deviceResults(compiled, BATCH, feedsOfUnion(parts), engine);
   tally.programs += seeds.length;
   tally.runs += seeds.length;
+  const { kernels, programs } = familyOfTarget(compiled, engine.family).planned.family;
+  const tiled = [...programs.prepare, ...programs.run].filter(({ kernel }) => (kernels[kernel]?.workgroupBytes ?? 0) > 0);
+  tally.tiled += new Set(tiled.map(({ path }) => partOf(path))).size;
   for (const [part, expectation] of parts.entries()) {
     const faults = wrongIn(expectation, (name) => got.get(renamedIn(part, name)));
     const seed = seeds[part];
     if (faults.length === 0 || seed === undefined) continue;
-    const alone: Tally = { programs: 0, runs: 0, hopeless: 0, faults: [] };
+    const alone: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
     await tryProgram(seed, [engine], alone, (other) => other.fuse === way.fuse && other.gradient === way.gradient);
     const smallest = alone.faults[0]?.smallest ?? generate(seed);
     tally.faults.push({ seed, way, engine: engine.family, faults, smallest });
