@@ -6,11 +6,13 @@ import { makeOps } from "../../compiler/ir/build.js";
 import { nodeHost } from "../../compiler/cli/host.js";
 import { differentiate } from "../../compiler/train/differentiate.js";
 import { elaborateModel } from "../../compiler/elaborate/index.js";
-import type { Graph } from "../../compiler/ir/graph.js";
+import { sizeOf } from "../../compiler/ir/dim.js";
+import type { Graph, Node } from "../../compiler/ir/graph.js";
 import { language } from "../../compiler/index.js";
 import { interpret, type RandomSource } from "../../compiler/inspect/interpret.js";
-import type { Tensor } from "../../compiler/ir/op.js";
+import type { Ops, Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
+import { LANE_GRAIN } from "../../compiler/ops/lanes.js";
 import { compileGraph, graphManifest } from "../../compiler/pipeline.js";
 import { prepareForward, RANDOM } from "../../compiler/train/forward.js";
 import { reopen } from "../../compiler/train/open.js";
@@ -71,7 +73,10 @@ export function graphOf(text: string, training: boolean): Graph {
   return made.model.graph;
 }
 
-/** The graph with the gradients of Σ mean(output²) by its f32 inputs and parameters as further outputs. */
+/**
+ * The graph with the gradients of Σ mean(output²) by its f32 inputs and parameters as further outputs, and the norm of
+ * those by parameters, which are put side by side for it as a training step does.
+ */
 export function withGradients(graph: Graph): Graph {
   const open = reopen(graph);
   const ops = makeOps(open.builder, { path: "loss" });
@@ -85,7 +90,19 @@ export function withGradients(graph: Graph): Graph {
   const { gradients, faults } = differentiate(open.builder, loss, by.map(([, node]) => node));
   if (faults.length > 0) return graph;
   const outputs = new Map([...open.graph.outputs, ...by.map(([name], i) => [`${GRADIENT}${name}`, gradients[i] ?? loss] as const)]);
+  if (parameters.length > 1) outputs.set("norm", ops.call("norm", [packed(ops, gradients.slice(0, parameters.length))]));
   return { ...open.graph, outputs };
+}
+
+/** Tensors without the batch side by side. */
+function packed(ops: Ops, tensors: readonly Node[]): Node {
+  let length = 0;
+  const offsets = tensors.map(({ shape }) => {
+    const start = length;
+    length += Math.ceil(sizeOf(shape).c / LANE_GRAIN) * LANE_GRAIN;
+    return start;
+  });
+  return ops.call("pack", tensors.map((x, part) => ops.call("place", [x], { part })), { offsets, length });
 }
 
 /**
