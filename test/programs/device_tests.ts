@@ -4,13 +4,11 @@
  */
 import test from "ava";
 import { adapterName, type Device } from "../../runtime/device.js";
-import { TARGET_NAMES, type TargetName } from "../../compiler/targets/index.js";
-import { moduleOf, obstacleOf, openUncheckedDevice, soil } from "../harness.js";
-import { describeFault, tryTogether, type Tally } from "./campaign.js";
-import { expectationOf, WAYS } from "./check.js";
+import type { TargetName } from "../../compiler/targets/index.js";
+import { moduleOf, obstacleOf, openUncheckedDevice } from "../harness.js";
+import { describeFault, groupsOf, tryTogether, type Tally } from "./campaign.js";
+import { expectationOf } from "./check.js";
 import { generate } from "./generate.js";
-
-const AT_ONCE = 20;
 
 /** How many programs are tried by the kernels of a family, and how many of them must have some in workgroup memory. */
 export interface Amount {
@@ -36,14 +34,8 @@ export function declareDeviceTests(amounts: readonly Amount[]): void {
         return void t.pass();
       }
       const tally: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
-      // The same program goes another way in each family.
-      const turn = TARGET_NAMES.indexOf(family);
-      for (let group = 0; group < programs / AT_ONCE; group++) {
-        const way = WAYS[(group + turn) % WAYS.length];
-        if (!way) continue;
-        await soil(device);
-        const seeds = Array.from({ length: AT_ONCE }, (_, i) => group * AT_ONCE + i);
-        await tryTogether(seeds, way, { kind: "device", device, family }, tally);
+      for (const group of groupsOf(family, programs)) {
+        await tryTogether(group, { kind: "device", device, family }, tally);
       }
       t.log(`${tally.tiled} of ${tally.programs} programs use workgroup memory`);
       t.deepEqual(tally.faults.map(describeFault), []);
