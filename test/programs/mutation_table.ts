@@ -12,10 +12,13 @@ export interface Mutation {
   readonly to: string;
   /** Where it can show: in what the plan computes, or in the text of a family's kernels only. */
   readonly by: "plan" | "scalar" | "tiled";
+  /** Why no result changes, where none does. */
+  readonly equivalent?: string;
 }
 
-const of = (by: Mutation["by"], file: string, what: string, from: string, to: string): Mutation =>
-  ({ by, file, what, from, to });
+const of = (
+  by: Mutation["by"], file: string, what: string, from: string, to: string, equivalent?: string,
+): Mutation => ({ by, file, what, from, to, ...(equivalent === undefined ? {} : { equivalent }) });
 
 /** Faults that the compiler once had. */
 const KNOWN: readonly Mutation[] = [
@@ -44,13 +47,15 @@ const FUSION: readonly Mutation[] = [
   of("plan", "compiler/fuse/fuse", "a fold may stand inside a fold", 'if (name.startsWith("f"))', "if (false)"),
   of("plan", "compiler/fuse/fuse", "a fold may stand around a contraction", "if (puller.folds.length > 0)\n            return \"a fold needs",
     "if (false)\n            return \"a fold needs"),
-  of("plan", "compiler/fuse/anchors", "a part of a contraction is taken for all of it", "whole < own", "whole < 0"),
+  of("plan", "compiler/fuse/anchors", "a part of a contraction is taken for all of it", "whole < own", "whole < 0",
+    "each element is computed for itself; only that the rest would be computed elsewhere speaks against it"),
   of("plan", "compiler/fuse/places", "a parameter is overwritten before its last reader",
     "(lastRead.get(storage(leaf)) ?? -1) <= at", "true"),
   of("plan", "compiler/fuse/places", "a kernel overwrites what its other elements read",
     "value.at.map(indexKey).join() === own", "true"),
   of("plan", "compiler/fuse/absorb", "a result is stored beside another after its readers", "k.root.id < root.id", "false"),
-  of("plan", "compiler/fuse/absorb", "an axis is used twice", "|| used.has(own)", ""),
+  of("plan", "compiler/fuse/absorb", "an axis is used twice", "|| used.has(own)", "",
+    "no view reads a tensor along its diagonal at plain coordinates"),
   of("plan", "compiler/fuse/absorb", "sums are joined although one reads the other", "k.root.id <= later.root.id", "false"),
   of("plan", "compiler/fuse/operands", "a guard with another number elsewhere is taken for zeros",
     " || value.otherwise.value !== 0", ""),
