@@ -57,12 +57,12 @@ const FUSION: readonly Mutation[] = [
   of("plan", "compiler/fuse/absorb", "an axis is used twice", "|| used.has(own)", "",
     "no view reads a tensor along its diagonal at plain coordinates"),
   of("plan", "compiler/fuse/absorb", "sums are joined although one reads the other", "k.root.id <= later.root.id", "false"),
-  of("plan", "compiler/fuse/operands", "a guard with another number elsewhere is taken for zeros",
+  of("scalar", "compiler/fuse/operands", "a guard with another number elsewhere is taken for zeros",
     " || value.otherwise.value !== 0", ""),
   of("plan", "compiler/lower/plan", "a slot is free before its last reader", "kernels.forEach((k, step) => k.reads.forEach((n) => last.set(n, step)));",
     "kernels.forEach((k, step) => k.reads.forEach((n) => last.has(n) || last.set(n, step)));"),
   of("plan", "compiler/lower/plan", "a changing value is computed once", "&& kernel.writes.every(mayPrepare)", ""),
-  of("plan", "compiler/lower/index", "kernels with other attributes are taken for equal",
+  of("scalar", "compiler/lower/index", "kernels with other attributes are taken for equal",
     "${node.op}${JSON.stringify(node.attrs)}${type(node)}(", "${node.op}${type(node)}("),
 ];
 
