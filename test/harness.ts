@@ -31,12 +31,16 @@ export const openTestDevice = async (): Promise<Device> =>
 export const openUncheckedDevice = async (): Promise<Device> =>
   remembering(await openDevice({ adapter: process.env["DEITC_ADAPTER"] ?? "swiftshader" }));
 
-/** A device that keeps its pipelines: Dawn gives one out again for the same kernel as long as it is there. */
+/**
+ * A device that keeps its pipelines: Dawn gives one out again for the same kernel as long as it is there. It compiles
+ * them on the calling thread: while others compile, Dawn's binding asks without a pause whether they are done, which
+ * on a software adapter costs as much again, and the tests have a process for each core as it is.
+ */
 function remembering(device: Device): Device {
+  const { gpu } = device;
   const kept: GPUComputePipeline[] = [];
-  const create = device.gpu.createComputePipelineAsync.bind(device.gpu);
-  device.gpu.createComputePipelineAsync = async (descriptor) => {
-    const pipeline = await create(descriptor);
+  gpu.createComputePipelineAsync = async (descriptor) => {
+    const pipeline = await device.scoped(descriptor.label ?? "a kernel", () => gpu.createComputePipeline(descriptor));
     kept.push(pipeline);
     return pipeline;
   };

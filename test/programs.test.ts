@@ -3,16 +3,16 @@
  * and one of the two not fused, against the interpreter. `npm run fuzz:programs` runs any number of others.
  */
 import test from "ava";
-import { describeFault, tryProgram, type Tally } from "./programs/campaign.js";
+import { describeFault, triedByPlan, tryProgram, type Tally } from "./programs/campaign.js";
 
 const PROGRAMS = 1000;
 const AT_ONCE = 100;
 
 for (let from = 0; from < PROGRAMS; from += AT_ONCE) {
   test(`random programs ${from} to ${from + AT_ONCE - 1}`, async (t) => {
-    const tally: Tally = { programs: 0, runs: 0, hopeless: 0, faults: [] };
+    const tally: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
     for (let seed = from; seed < from + AT_ONCE; seed++) {
-      await tryProgram(seed, [{ kind: "plan" }], tally, ({ fuse, gradient }) => fuse || gradient === (seed % 2 === 0));
+      await tryProgram(seed, [{ kind: "plan" }], tally, triedByPlan(seed));
     }
     t.deepEqual(tally.faults.map(describeFault), []);
     t.is(tally.runs, 3 * AT_ONCE);

@@ -7,7 +7,7 @@ import { dynamicIndex } from "../ir/indices.js";
 import { defineOp, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { axisAttr, fault, readAll, readWhole } from "./attributes.js";
-import { checkFloats, dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
+import { checkFloats, countNode, dimAt, operand, reshapeTo, wrongType } from "./shapes.js";
 import { allocateLike, at, count } from "./strided.js";
 
 const clampTo = (i: number, size: number): number => Math.min(Math.max(i, 0), size - 1);
@@ -64,7 +64,7 @@ const gather = defineOp({
     const [before, size, after] = [x.shape.slice(0, axis), dimAt(x.shape, axis), x.shape.slice(axis + 1)];
     const picked = product(indices.shape);
     if (!isConstant(picked) && !isConstant(size)) return alongBatch("gather");
-    const hot = oneHot(ops, reshapeTo(ops, indices, [picked]), size);
+    const hot = oneHot(ops, reshapeTo(ops, clamped(ops, indices, x, axis), [picked]), size);
     const dense = reshapeTo(ops, dy, [product(before), picked, product(after)]);
     const dx = ops.call("matmul", [ops.call("transpose", [hot]), dense]);
     return [reshapeTo(ops, dx, x.shape), undefined];
@@ -72,6 +72,7 @@ const gather = defineOp({
   samples: [
     { inputs: [{ shape: [7, 5] }, { shape: ["B", 3], dtype: "i32", range: [0, 7] }] },
     { inputs: [{ shape: ["B", 5, 3] }, { shape: [4], dtype: "i32", range: [0, 5] }], attrs: { axis: 1 } },
+    { inputs: [{ shape: ["B", 3, 2] }, { shape: [7], dtype: "i32", range: [-3, 6] }], attrs: { axis: 1 } },
     { inputs: [{ shape: [5, 3] }, { shape: [], dtype: "i32", range: [0, 3] }], attrs: { axis: -1 } },
   ],
 });
@@ -80,6 +81,13 @@ const gather = defineOp({
 const alongBatch = (name: string): OpFault => fault("symbolic_batch",
   `\`${name}\` along the batch with an index for each sample has no gradient`,
   "pick among entries of an axis without B, or block the gradient with `stop_gradient`");
+
+/** Indices where they are read: gradients, too, take one outside the axis for the nearest one inside. */
+function clamped(ops: Ops, indices: Node, x: Node, axis: number): Node {
+  const o = algebra(ops);
+  const last = o.sub(countNode(ops, x.shape, [axis]), 1);
+  return o.unary("int", o.binary("minimum", o.binary("maximum", o.unary("float", indices), 0), last));
+}
 
 /** The product of sizes of which one at most holds B, as in any shape. */
 const product = (shape: Shape): Dim => shape.reduce((n, d) => mulDim(n, d) ?? n, dim(1));
@@ -134,13 +142,14 @@ const takeAlongOp = defineOp({
     if (!isConstant(size) && !indices.shape.every(isConstant)) return alongBatch("take_along");
     const places = ops.call("reshape", [ops.call("arange", [], { n: size })],
       { shape: [size, ...indices.shape.slice(axis).map(() => dim(1))] });
-    const hit = ops.call("eq", [apart(indices), places]);
+    const hit = ops.call("eq", [apart(clamped(ops, indices, x, axis)), places]);
     const sent = algebra(ops).where(hit, apart(dy), 0);
     return [ops.call("sum", [sent], { axes: [axis + 1] }), undefined];
   },
   samples: [
     { inputs: [{ shape: ["B", 5] }, { shape: ["B", 1], dtype: "i32", range: [0, 5] }], attrs: { axis: -1 } },
     { inputs: [{ shape: [3, 5, 2] }, { shape: [3, 4, 2], dtype: "i32", range: [0, 5] }], attrs: { axis: 1 } },
+    { inputs: [{ shape: ["B", 3] }, { shape: ["B", 7], dtype: "i32", range: [-3, 6] }], attrs: { axis: 1 } },
   ],
 });
 

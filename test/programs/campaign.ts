@@ -1,11 +1,13 @@
 /**
  * @file Many random programs in a row: which ways each is tried, and a report of what is wrong, made as small as it gets.
  */
-import { compileGraph } from "../../compiler/pipeline.js";
+import { compileGraph, familyOfTarget } from "../../compiler/pipeline.js";
+import { TARGET_NAMES, type TargetName } from "../../compiler/targets/index.js";
+import { soil } from "../harness.js";
 import { deviceResults, expectationOf, faultsOf, WAYS, wrongIn, type Engine, type Way } from "./check.js";
 import { generate } from "./generate.js";
 import { shrink, textOf, type RandomProgram } from "./program.js";
-import { feedsOfUnion, nameIn, unionOf } from "./union.js";
+import { feedsOfUnion, nameIn, partOf, unionOf } from "./union.js";
 
 /** A fault of a program, and the smallest program that has one the same way. */
 export interface Fault {
@@ -20,12 +22,17 @@ export interface Tally {
   /** Programs, and times that one of them was compiled and run. */
   programs: number;
   runs: number;
+  /** Programs with kernels in workgroup memory, of those tried together. */
+  tiled: number;
   /** Values too far from float64 in plain float32 to say anything of. */
   hopeless: number;
   readonly faults: Fault[];
 }
 
 export const nameOf = (engine: Engine): string => (engine.kind === "plan" ? "plan" : engine.family);
+
+/** Ways that the tests try a program by its plan: both fused, one of the two not fused. */
+export const triedByPlan = (seed: number) => ({ fuse, gradient }: Way): boolean => fuse || gradient === (seed % 2 === 0);
 
 /** Tries one program each way on each engine. @param choose which of them; all unless given */
 export async function tryProgram(
@@ -50,23 +57,53 @@ export async function tryProgram(
   }
 }
 
-/** Many programs as one module on a device: what is wrong is tried again by itself and made smaller. */
-export async function tryTogether(
-  seeds: readonly number[], way: Way, engine: Extract<Engine, { kind: "device" }>, tally: Tally,
-): Promise<void> {
+/** Programs of one module. */
+const AT_ONCE = 20;
+
+/** Programs that are tried together. */
+export interface Group {
+  readonly seeds: readonly number[];
+  readonly way: Way;
+}
+
+/** A family's first programs, as many to a module as fit, each way in turn; the same program another way by family. */
+export const groupsOf = (family: TargetName, programs: number): readonly Group[] =>
+  Array.from({ length: programs / AT_ONCE }, (_, group) => ({
+    seeds: Array.from({ length: AT_ONCE }, (_, i) => group * AT_ONCE + i),
+    way: WAYS[(group + TARGET_NAMES.indexOf(family)) % WAYS.length] as Way, // in range
+  }));
+
+/** What is wrong with each program of a group, and how many of them have kernels in workgroup memory. */
+export async function faultsTogether(
+  { seeds, way }: Group, engine: Extract<Engine, { kind: "device" }>,
+): Promise<{ readonly faults: readonly (readonly string[])[]; readonly tiled: number }> {
   const parts = seeds.map((seed) => expectationOf({ ...generate(seed), batch: BATCH }, way.gradient));
-  const graph = unionOf(parts.map((part) => part.graph));
-  const compiled = compileGraph(graph, "m", {
+  const compiled = compileGraph(unionOf(parts.map((part) => part.graph)), "m", {
     without: way.fuse ? [] : ["fusion"], verify: true, targets: [engine.family],
   });
+  await soil(engine.device);
   const got = await deviceResults(compiled, BATCH, feedsOfUnion(parts), engine);
+  const { kernels, programs } = familyOfTarget(compiled, engine.family).planned.family;
+  const tiled = [...programs.prepare, ...programs.run].filter(({ kernel }) => (kernels[kernel]?.workgroupBytes ?? 0) > 0);
+  return {
+    faults: parts.map((expectation, part) => wrongIn(expectation, (name) => got.get(renamedIn(part, name)))),
+    tiled: new Set(tiled.map(({ path }) => partOf(path))).size,
+  };
+}
+
+/** Many programs as one module on a device: what is wrong is tried again by itself and made smaller. */
+export async function tryTogether(
+  group: Group, engine: Extract<Engine, { kind: "device" }>, tally: Tally,
+): Promise<void> {
+  const { seeds, way } = group;
+  const { faults: found, tiled } = await faultsTogether(group, engine);
   tally.programs += seeds.length;
   tally.runs += seeds.length;
-  for (const [part, expectation] of parts.entries()) {
-    const faults = wrongIn(expectation, (name) => got.get(renamedIn(part, name)));
+  tally.tiled += tiled;
+  for (const [part, faults] of found.entries()) {
     const seed = seeds[part];
     if (faults.length === 0 || seed === undefined) continue;
-    const alone: Tally = { programs: 0, runs: 0, hopeless: 0, faults: [] };
+    const alone: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
     await tryProgram(seed, [engine], alone, (other) => other.fuse === way.fuse && other.gradient === way.gradient);
     const smallest = alone.faults[0]?.smallest ?? generate(seed);
     tally.faults.push({ seed, way, engine: engine.family, faults, smallest });

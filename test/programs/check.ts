@@ -6,11 +6,13 @@ import { makeOps } from "../../compiler/ir/build.js";
 import { nodeHost } from "../../compiler/cli/host.js";
 import { differentiate } from "../../compiler/train/differentiate.js";
 import { elaborateModel } from "../../compiler/elaborate/index.js";
-import type { Graph } from "../../compiler/ir/graph.js";
+import { sizeOf } from "../../compiler/ir/dim.js";
+import type { Graph, Node } from "../../compiler/ir/graph.js";
 import { language } from "../../compiler/index.js";
 import { interpret, type RandomSource } from "../../compiler/inspect/interpret.js";
-import type { Tensor } from "../../compiler/ir/op.js";
+import type { Ops, Tensor } from "../../compiler/ir/op.js";
 import { OPS } from "../../compiler/ops/index.js";
+import { LANE_GRAIN } from "../../compiler/ops/lanes.js";
 import { compileGraph, graphManifest } from "../../compiler/pipeline.js";
 import { prepareForward, RANDOM } from "../../compiler/train/forward.js";
 import { reopen } from "../../compiler/train/open.js";
@@ -21,6 +23,7 @@ import type { FamilyName } from "../../runtime/manifest.js";
 import { errorOf, feedsOf, inferWith, openSession, type Feeds } from "../harness.js";
 import { runOnMachine } from "./machine.js";
 import { textOf, type RandomProgram } from "./program.js";
+import { GRADIENT, slopeFault } from "./slope.js";
 
 /** What is compiled of a program. */
 export interface Way {
@@ -39,6 +42,8 @@ export interface Expectation {
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Greatest error that passes, by name: more where float32 itself is far from float64. */
   readonly tolerance: ReadonlyMap<string, number>;
+  /** How the gradients differ from the slope of the loss, if they do. */
+  readonly slope?: string;
 }
 
 /** Differences of rounding are some 1e-6, a wrong element is rarely below 1e-2. */
@@ -47,6 +52,8 @@ const TOLERANCE = 1e-4;
 const SLACK = 30;
 /** Where float32 is so far off, nothing is to be learnt. */
 const HOPELESS = 1e-2;
+/** What makes gradients other than the slope on purpose. */
+const STOPPED = /\bstop_gradient\b/;
 
 /** The host of one text beside the shipped models. */
 function hostOf(text: string): SourceHost {
@@ -66,7 +73,10 @@ export function graphOf(text: string, training: boolean): Graph {
   return made.model.graph;
 }
 
-/** The graph with the gradients of Σ mean(output²) by its f32 inputs and parameters as further outputs. */
+/**
+ * The graph with the gradients of Σ mean(output²) by its f32 inputs and parameters as further outputs, and the norm of
+ * those by parameters, which are put side by side for it as a training step does.
+ */
 export function withGradients(graph: Graph): Graph {
   const open = reopen(graph);
   const ops = makeOps(open.builder, { path: "loss" });
@@ -79,8 +89,20 @@ export function withGradients(graph: Graph): Graph {
   const by = [...parameters, ...open.graph.inputs].filter(([name, { dtype }]) => dtype === "f32" && !name.startsWith(RANDOM));
   const { gradients, faults } = differentiate(open.builder, loss, by.map(([, node]) => node));
   if (faults.length > 0) return graph;
-  const outputs = new Map([...open.graph.outputs, ...by.map(([name], i) => [`grad ${name}`, gradients[i] ?? loss] as const)]);
+  const outputs = new Map([...open.graph.outputs, ...by.map(([name], i) => [`${GRADIENT}${name}`, gradients[i] ?? loss] as const)]);
+  if (parameters.length > 1) outputs.set("norm", ops.call("norm", [packed(ops, gradients.slice(0, parameters.length))]));
   return { ...open.graph, outputs };
+}
+
+/** Tensors without the batch side by side. */
+function packed(ops: Ops, tensors: readonly Node[]): Node {
+  let length = 0;
+  const offsets = tensors.map(({ shape }) => {
+    const start = length;
+    length += Math.ceil(sizeOf(shape).c / LANE_GRAIN) * LANE_GRAIN;
+    return start;
+  });
+  return ops.call("pack", tensors.map((x, part) => ops.call("place", [x], { part })), { offsets, length });
 }
 
 /**
@@ -95,8 +117,8 @@ export function expectationOf(program: RandomProgram, gradient: boolean): Expect
     ...[...graph.parameters.keys()].filter((path) => path.endsWith("running_var")).map((path) => [path, [0.5, 2]]),
     ...[...graph.inputs.keys()].filter((name) => name.startsWith(RANDOM)).map((name) => [name, [0, 1]]),
   ]));
+  const random: RandomSource = (stream) => Float32Array.from(feeds.inputs.get(`${RANDOM}${String(stream)}`)?.data ?? []);
   const run = (precision: "f32" | "f64"): ReadonlyMap<string, Tensor> => {
-    const random: RandomSource = (stream) => Float32Array.from(feeds.inputs.get(`${RANDOM}${String(stream)}`)?.data ?? []);
     const { outputs, updates } = interpret(meant, { batch: program.batch, ...feeds, precision, random });
     return new Map([...outputs, ...[...updates].map(([path, tensor]) => [`next ${path}`, tensor] as const)]);
   };
@@ -105,7 +127,9 @@ export function expectationOf(program: RandomProgram, gradient: boolean): Expect
     const own = errorOf(rounded.get(name)?.data, data);
     return [name, own > HOPELESS || Number.isNaN(own) ? Infinity : Math.max(TOLERANCE, SLACK * own)];
   }));
-  return { graph, feeds, tensors, tolerance };
+  const smooth = gradient && !STOPPED.test(textOf(program)) && [...tolerance.values()].every(Number.isFinite);
+  const slope = smooth ? slopeFault({ graph: written, batch: program.batch, feeds, random }, tensors) : undefined;
+  return { graph, feeds, tensors, tolerance, ...(slope === undefined ? {} : { slope }) };
 }
 
 /** How a program is run: on the CPU by its plan, or by a family's kernels on a device. */
@@ -132,11 +156,11 @@ export async function faultsOf(
 
 /** The tensors that are off, a line each. */
 export const wrongIn = (
-  { tensors, tolerance }: Expectation, got: (name: string) => ArrayLike<number> | undefined,
-): readonly string[] => [...tensors].flatMap(([name, { data }]) => {
+  { tensors, tolerance, slope }: Expectation, got: (name: string) => ArrayLike<number> | undefined,
+): readonly string[] => [...(slope === undefined ? [] : [slope]), ...[...tensors].flatMap(([name, { data }]) => {
   const error = errorOf(got(name), data);
   return error <= (tolerance.get(name) ?? 0) ? [] : [`${name} is off by ${error.toExponential(1)}`];
-});
+})];
 
 function planResults(
   compiled: ReturnType<typeof compileGraph>, batch: number, feeds: Feeds,

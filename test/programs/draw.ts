@@ -73,12 +73,22 @@ export class Draw {
   param(shape: Shape): Line {
     return this.#declare("param", shape, "f32");
   }
-  #declare(kind: "input" | "param", shape: Shape, dtype: "f32" | "i32"): Line {
-    const name = `${kind === "input" ? (dtype === "i32" ? "i" : "x") : "p"}${this.lines.length}`;
+  /** A buffer, which steps take for a parameter. */
+  buffer(shape: Shape): Line {
+    return this.#declare("buffer", shape, "f32");
+  }
+  /** The next value of a buffer. */
+  update(buffer: Line, text: string, uses: readonly string[]): void {
+    this.lines.push({ ...buffer, name: `next_${buffer.name}`, kind: "update", uses: [buffer.name, ...uses],
+      text: `update ${buffer.name} = ${text}` });
+  }
+  #declare(what: "input" | "param" | "buffer", shape: Shape, dtype: "f32" | "i32"): Line {
+    const letter = what === "input" ? (dtype === "i32" ? "i" : "x") : what === "param" ? "p" : "b";
+    const name = `${letter}${this.lines.length}`;
     const type = `${dtype === "i32" ? "i32" : ""}${shapeText(shape)}`;
     const line: Line = {
-      name, shape, dtype, kind, uses: [], imports: [], exact: true,
-      text: `${kind} ${name}: ${type}${kind === "param" ? " ~ normal(1)" : ""}`,
+      name, shape, dtype, kind: what === "input" ? "input" : "param", uses: [], imports: [], exact: true,
+      text: `${what} ${name}: ${type}${{ input: "", param: " ~ normal(1)", buffer: " ~ zeros" }[what]}`,
     };
     this.lines.push(line);
     return line;

@@ -37,6 +37,9 @@ interface Place {
   readonly length: number;
 }
 
+/** A place, an element of it, and its number. */
+type Store = readonly [Place, number, number];
+
 export interface MachineResult {
   readonly outputs: ReadonlyMap<string, Float64Array>;
   /** Parameters after the run, by path. */
@@ -154,15 +157,19 @@ class KernelRun {
     const own = linearize(at, root.shape);
     const sides = sidesOf(this.fused, puller, at);
     const anchor = puller.anchors[0];
+    this.#written = new Set(targets.map(({ data }) => data));
     if (anchor) this.#anchors.set(anchor.node, this.#anchorTensors(anchor.node));
-    const stores: [Place, number, number][] = [];
+    const stores: Store[] = [];
+    this.#checkTouched([]);
     const store = (node: Node, offset: number, number: number): void => {
       stores.push([targets[writes.indexOf(node)] as Place, offset, number]); // every tensor written is bound
     };
     this.#each(root.shape, at.map((_, axis) => `c${axis}`), () => {
       this.#accumulator = anchor && (() => this.#element(anchor.node, 0, anchor.at));
+      const before = stores.length;
       store(root, this.#index(own), this.#value(value));
       for (const side of sides) store(side.node, this.#index(side.offset), this.#value(side.value));
+      this.#checkTouched(stores.slice(before));
     });
     for (const { node, at: place } of also) {
       if (!place && anchor) this.#storeResult(node, anchor.node, targets[writes.indexOf(node)] as Place);
@@ -175,6 +182,17 @@ class KernelRun {
   }
 
   #accumulator: (() => number) | undefined;
+  /** What the kernel writes, and what of it the element at hand has read. */
+  #written: ReadonlySet<Float64Array> = new Set();
+  #touched: { readonly data: Float64Array; readonly at: number }[] = [];
+
+  /** A thread may read what it overwrites itself; whether others have overwritten theirs it cannot know. */
+  #checkTouched(own: readonly Store[]): void {
+    const stranger = this.#touched.find(({ data, at }) =>
+      !own.some(([place, index]) => place.data === data && place.offset + index === at));
+    if (stranger) throw new Error(`${this.fused.root.origin.path} reads element ${stranger.at} of what it overwrites`);
+    this.#touched = [];
+  }
 
   #storeResult(node: Node, anchor: Node, { data, offset }: Place): void {
     const result = this.#anchors.get(anchor)?.[Number(node.attrs["index"])];
@@ -302,6 +320,7 @@ class KernelRun {
     if (!(offset >= 0 && offset < limit)) {
       throw new Error(`${this.fused.root.origin.path} reads element ${offset} of ${limit} of ${node.op} %${node.id}`);
     }
+    if (this.#written.has(place.data)) this.#touched.push({ data: place.data, at: place.offset + offset });
     return place.data[place.offset + offset] ?? NaN;
   }
 

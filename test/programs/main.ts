@@ -21,7 +21,7 @@ const device = families.length > 0 ? await openUncheckedDevice() : undefined;
 const engines: Engine[] = [
   { kind: "plan" }, ...(device ? families.map((family): Engine => ({ kind: "device", device, family })) : []),
 ];
-const tally: Tally = { programs: 0, runs: 0, hopeless: 0, faults: [] };
+const tally: Tally = { programs: 0, runs: 0, tiled: 0, hopeless: 0, faults: [] };
 const began = performance.now();
 let told = began;
 for (let seed = from; seed < from + count; seed++) {

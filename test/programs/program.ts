@@ -10,9 +10,9 @@ export interface Line {
   readonly name: string;
   readonly shape: Shape;
   readonly dtype: DType;
-  /** The right-hand side, or the whole declaration of an input or a parameter. */
+  /** The right-hand side, or the whole of a declaration or an update. */
   readonly text: string;
-  readonly kind: "input" | "param" | "value";
+  readonly kind: "input" | "param" | "value" | "update";
   /** Names that the text refers to. */
   readonly uses: readonly string[];
   /** Blocks of `deitc/nn.deit` that it calls. */
@@ -48,15 +48,17 @@ export function textOf({ lines, outputs }: RandomProgram): string {
   ].join("\n");
 }
 
-/** Without the lines that no output needs. */
+/** Without the lines that no output and no update needs. */
 export function pruned(program: RandomProgram): RandomProgram {
-  const needed = new Set(program.outputs);
+  const needed = new Set([...program.outputs, ...program.lines.filter(isUpdate).map((line) => line.name)]);
   for (const line of program.lines.toReversed()) if (needed.has(line.name)) line.uses.forEach((name) => needed.add(name));
   // A model has an input, whether it matters or not.
   const first = program.lines.find((line) => line.kind === "input");
   if (!program.lines.some((line) => line.kind === "input" && needed.has(line.name))) needed.add(first?.name ?? "");
   return { ...program, lines: program.lines.filter((line) => needed.has(line.name)) };
 }
+
+const isUpdate = ({ kind }: Line): boolean => kind === "update";
 
 /** An input that takes the place of a value: what is behind the value is not needed any more. */
 const asInput = ({ name, shape, dtype }: Line): Line => ({
@@ -89,6 +91,9 @@ function* smallerOnes(program: RandomProgram): Generator<RandomProgram> {
     for (const name of outputs) yield pruned({ ...program, outputs: outputs.filter((other) => other !== name) });
   }
   if (program.batch > 1) yield { ...program, batch: 1 };
+  for (const line of lines.filter(isUpdate)) {
+    yield pruned({ ...program, lines: lines.filter((other) => other !== line) });
+  }
   for (const line of lines.toReversed()) {
     if (line.kind !== "value") continue;
     const made = (replacement: Line): RandomProgram =>

@@ -11,6 +11,9 @@ import type { Expectation } from "./check.js";
 /** The name of a part's tensor in the whole. */
 export const nameIn = (part: number, name: string): string => `g${part}/${name}`;
 
+/** What `nameIn` put before the name: the same for all names of a part. */
+export const partOf = (name: string): string => name.slice(0, name.indexOf("/"));
+
 /** Graphs side by side; names begin with the position of the graph. */
 export function unionOf(graphs: readonly Graph[]): Graph {
   const builder = new GraphBuilder();
