@@ -50,6 +50,12 @@ export interface GPUDeviceLostInfo {
 
 export type GPUErrorFilter = "validation" | "out-of-memory" | "internal";
 
+interface GPUComputePipelineDescriptor {
+  label?: string;
+  layout: GPUPipelineLayout | "auto";
+  compute: { module: GPUShaderModule; entryPoint: string; constants?: Record<string, number> };
+}
+
 export interface GPUDevice {
   readonly __brand: "GPUDevice";
   readonly features: ReadonlySet<string>;
@@ -63,10 +69,8 @@ export interface GPUDevice {
   createBindGroup(descriptor: {
     label?: string; layout: GPUBindGroupLayout; entries: { binding: number; resource: GPUBufferBinding }[];
   }): GPUBindGroup;
-  createComputePipelineAsync(descriptor: {
-    label?: string; layout: GPUPipelineLayout | "auto";
-    compute: { module: GPUShaderModule; entryPoint: string; constants?: Record<string, number> };
-  }): Promise<GPUComputePipeline>;
+  createComputePipeline(descriptor: GPUComputePipelineDescriptor): GPUComputePipeline;
+  createComputePipelineAsync(descriptor: GPUComputePipelineDescriptor): Promise<GPUComputePipeline>;
   createCommandEncoder(): GPUCommandEncoder;
   createQuerySet(descriptor: { type: "timestamp"; count: number }): GPUQuerySet;
   pushErrorScope(filter: GPUErrorFilter): void;
