@@ -156,6 +156,9 @@ const STORED_BESIDE: readonly FusionCase[] = [
     output a = x * reshape(f, [4, 6]) output b = f output c = reshape(f, [2, 12]) + 1`),
   of("one of two columns, and the same padded", `input x: [B, 2] y = x[:, :1:2] p = pad(y, [0, 1], [0, 1])
     output a = standardize(p, axis = [-1], eps = 0.1) output b = y`),
+  of("a sum over the batch behind the batch", `input w: [B] input z: [4, B] output o = concat([w, sum(z, axis = [1])], axis = 0)`),
+  of("a product over the batch between two of the batch", `input x: [4, B] y = matmul(x, transpose(x)) * 0.5
+    output o = concat([x, y, x], axis = 1)`),
   of("a square, and the same turned", `input x: [B, 5, 5] y = exp(tanh(x)) output a = y + transpose(y) output b = y`),
   of("batch norm behind a bias", `input x: [B, 3, 6, 6] param w: [4, 3, 3, 3] ~ zeros param b: [4] ~ zeros param g: [4] ~ zeros param h: [4] ~ zeros
     buffer mu: [4] ~ zeros buffer var: [4] ~ ones scale = g * rsqrt(var * var + 0.1) shift = h - mu * scale

@@ -115,6 +115,7 @@ class Evaluator {
       case "variable": return this.position.get(atom.name) ?? NaN;
       case "quotient": return Math.floor(this.index(atom.of) / evalDim(atom.divisor, BATCH));
       case "remainder": return this.index(atom.of) % evalDim(atom.divisor, BATCH);
+      case "product": return this.index(atom.of) * evalDim(atom.factor, BATCH);
       case "dynamic": return Math.min(Math.max(this.value(atom.value), 0), evalDim(atom.size, BATCH) - 1);
       default: return atom satisfies never;
     }

@@ -37,6 +37,8 @@ function atomKey(atom: Atom): string {
       return `(${indexKey(atom.of)})/${dimKey(atom.divisor)}`;
     case "remainder":
       return `(${indexKey(atom.of)})%${dimKey(atom.divisor)}`;
+    case "product":
+      return `(${indexKey(atom.of)})*${dimKey(atom.factor)}`;
     case "dynamic":
       return `@${valueKey(atom.value)}`;
     default:
@@ -89,8 +91,16 @@ export function scaleIndex(i: Index, factor: number | Dim): Index {
   const f = asDim(factor);
   if (isOne(f)) return i;
   if (isZero(f)) return ZERO_INDEX;
-  const terms = i.terms.map((t) => ({ coefficient: invariantMul(t.coefficient, f), atom: t.atom }));
-  return normalize(terms, invariantMul(i.constant, f));
+  const scaled = i.terms.flatMap(({ coefficient, atom }): Term[] => {
+    const product = tryMul(coefficient, f);
+    return product ? [{ coefficient: product, atom }] : [];
+  });
+  // What would hold B² stays a product: an offset by the batch in a tensor whose rows are as long as the batch.
+  const of: Index = f.b === 0 ? ZERO_INDEX
+    : { terms: i.terms.filter(({ coefficient }) => coefficient.b !== 0), constant: { b: i.constant.b, c: 0 } };
+  if (of.terms.length === 0 && isZero(of.constant)) return normalize(scaled, invariantMul(i.constant, f));
+  const product: Term = { coefficient: ONE, atom: { kind: "product", of, factor: f } };
+  return normalize([...scaled, product], invariantMul(dim(i.constant.c), f));
 }
 
 /** Collects equal atoms and puts d·⌊x/d⌋ + x mod d together again; the order of terms is that of their keys. */
@@ -127,6 +137,7 @@ export function bounds(i: Index): { min: Dim | undefined; max: Dim | undefined }
   let min: Dim | undefined = i.constant;
   let max: Dim | undefined = i.constant;
   for (const { coefficient, atom } of i.terms) {
+    if (atom.kind === "product") return { min: undefined, max: undefined };
     const top = atomMax(atom);
     const span = top && tryMul(coefficient, top);
     const negative = coefficient.b <= 0 && coefficient.c <= 0;
@@ -138,7 +149,7 @@ export function bounds(i: Index): { min: Dim | undefined; max: Dim | undefined }
   return { min, max };
 }
 
-function atomMax(atom: Atom): Dim | undefined {
+function atomMax(atom: Exclude<Atom, { kind: "product" }>): Dim | undefined {
   switch (atom.kind) {
     case "variable":
     case "dynamic":
@@ -174,13 +185,16 @@ export function within(i: Index, size: Dim): boolean {
 function split(i: Index, d: Dim): { whole: Index; rest: Index } {
   const wholeTerms: Term[] = [];
   const restTerms: Term[] = [];
+  let products = ZERO_INDEX;
   for (const t of i.terms) {
-    const q = divDim(t.coefficient, d);
+    const [q, factor] = [divDim(t.coefficient, d), t.atom.kind === "product" ? divDim(t.atom.factor, d) : undefined];
     if (q) wholeTerms.push({ coefficient: q, atom: t.atom });
-    else restTerms.push(t);
+    else if (factor && t.atom.kind === "product") {
+      products = addIndex(products, scaleIndex(scaleIndex(t.atom.of, factor), t.coefficient));
+    } else restTerms.push(t);
   }
   const { q, r } = splitConstant(i.constant, d);
-  return { whole: normalize(wholeTerms, q), rest: { terms: restTerms, constant: r } };
+  return { whole: addIndex(normalize(wholeTerms, q), products), rest: { terms: restTerms, constant: r } };
 }
 
 function splitConstant(c: Dim, d: Dim): { q: Dim; r: Dim } {
@@ -291,6 +305,8 @@ function substituteAtom(atom: Atom, by: ReadonlyMap<string, Index>): Index {
       return quotient(substitute(atom.of, by), atom.divisor);
     case "remainder":
       return remainder(substitute(atom.of, by), atom.divisor);
+    case "product":
+      return scaleIndex(substitute(atom.of, by), atom.factor);
     case "dynamic":
       return ofAtom(atom);
     default:

@@ -23,6 +23,8 @@ export type Atom =
   /** ⌊x / divisor⌋ and x mod divisor of a non-negative x, where no simpler form exists. */
   | { readonly kind: "quotient"; readonly of: Index; readonly divisor: Dim }
   | { readonly kind: "remainder"; readonly of: Index; readonly divisor: Dim }
+  /** x · factor where that would hold B² and is no sum of terms any more. */
+  | { readonly kind: "product"; readonly of: Index; readonly factor: Dim }
   /** A computed index in [0, size) (gather). */
   | { readonly kind: "dynamic"; readonly value: Value; readonly size: Dim };
 

@@ -56,6 +56,8 @@ function atomText(atom: Atom, names: Names, dynamic?: (value: Value) => string):
       return `(${wrap(indexText(atom.of, names, dynamic))} / ${dimText(atom.divisor)})`;
     case "remainder":
       return `(${wrap(indexText(atom.of, names, dynamic))} % ${dimText(atom.divisor)})`;
+    case "product":
+      return `(${wrap(indexText(atom.of, names, dynamic))} * ${dimText(atom.factor)})`;
     case "dynamic":
       invariant(dynamic, "a gathered index stands only where loads are allowed");
       // Out of range is the nearest end, as in the reference.

@@ -261,6 +261,7 @@ class KernelRun {
       }
       case "quotient": return Math.trunc(this.#index(atom.of) / evalDim(atom.divisor, this.batch));
       case "remainder": return this.#index(atom.of) % evalDim(atom.divisor, this.batch);
+      case "product": return this.#index(atom.of) * evalDim(atom.factor, this.batch);
       case "dynamic": return Math.min(Math.max(Math.trunc(this.#value(atom.value)), 0), evalDim(atom.size, this.batch) - 1);
       default: return atom satisfies never;
     }
