@@ -6,6 +6,7 @@ import { dim, isConstant, isOne, mulDim, sameDim, sizeOf, type Dim, type Shape }
 import { elements, type Draw, type Made, type Step } from "./draw.js";
 import { IMAGE_STEPS } from "./image_steps.js";
 import { dimText, shapeText, type Line } from "./program.js";
+import { VIEW_STEPS } from "./view_steps.js";
 
 /** With `often`: how many times likelier than the plainest step. */
 export interface WeightedStep {
@@ -372,6 +373,7 @@ const dropout: Step = (d) => {
 };
 
 const { conv, batchNorm, pool, gate, toImages, resize } = IMAGE_STEPS;
+const { twoViews } = VIEW_STEPS;
 
 export const STEPS: readonly WeightedStep[] = [
   ...[elementwise, binary, broadcast].map((step) => ({ often: 4, step })),
@@ -379,7 +381,7 @@ export const STEPS: readonly WeightedStep[] = [
   ...[permute, pad, rowwise, layerNorm, linear, batchNorm, ofParameters, attention, residual, spelled]
     .map((step) => ({ often: 2, step })),
   ...[transpose, stack, expand, flip, pool, gate, toImages, positions, whole, gather, choice, cumulative, triangle,
-    emptyPrefix, dropout, turn, along, resize].map((step) => ({ often: 1, step })),
+    emptyPrefix, dropout, turn, along, resize, twoViews].map((step) => ({ often: 1, step })),
 ];
 
 /** Whether a value may be kept: not too large for an adapter that computes on a slow machine. */
