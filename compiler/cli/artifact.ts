@@ -36,6 +36,17 @@ export function pathParts(
 
 export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
+/** The same for a command that needs the source. @throws CommandError for a compiled folder */
+export function sourceParts(
+  path: string, target: string | undefined, command: string,
+): { readonly file: string; readonly target: string | undefined } {
+  if (isFolder(path)) {
+    throw new CommandError(`${command} needs a .deit file, and ${path} is a folder`,
+      "name the file that the folder was compiled from");
+  }
+  return pathParts(path, target);
+}
+
 /** The compiled folder at a path. @throws UsageError with a selection: what it holds was chosen when it was compiled */
 export async function openFolder(path: string, { target, set }: Selection): Promise<Definition> {
   if (target !== undefined) throw new UsageError("--target chooses from a .deit file; a compiled folder holds one");

@@ -11,7 +11,7 @@ import type { Optimization } from "../../optimizations.js";
 import {
   examples, leftOut, named, printJsonValue, withLeftOut, withSelection, type Finish, type LeftOut,
 } from "../command.js";
-import { compileModelOf, compileProgram, pathParts, type Selection } from "../artifact.js";
+import { compileModelOf, compileProgram, sourceParts, type Selection } from "../artifact.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { stepCounts } from "../model.js";
 import { Printer } from "../printer.js";
@@ -68,7 +68,7 @@ async function compileOnce(path: string, options: Options): Promise<ExitCode> {
 
 /** The file, and the options with the target that the path names. */
 function selected(path: string, options: Options): { readonly file: string; readonly selection: Options } {
-  const { file, target } = pathParts(path, options.target);
+  const { file, target } = sourceParts(path, options.target, "compile");
   return { file, selection: target === undefined ? options : { ...options, target } };
 }
 

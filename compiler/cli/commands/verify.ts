@@ -6,7 +6,7 @@ import type { Compiled } from "../../pipeline.js";
 import {
   amount, examples, leftOut, printJsonValue, wholeNumber, withLeftOut, type Finish, type LeftOut,
 } from "../command.js";
-import { compileModelOf, pathParts } from "../artifact.js";
+import { compileModelOf, sourceParts } from "../artifact.js";
 import { paintFor } from "../colour.js";
 import { Exit, type ExitCode } from "../exit.js";
 import { families, withRunOptions, type RunOptions } from "../model.js";
@@ -36,7 +36,7 @@ export const verifyCommand = (finish: Finish): Command =>
     .action(async (file: string, options: Options) => finish(await verify(file, options)));
 
 async function verify(path: string, options: Options): Promise<ExitCode> {
-  const { file, target } = pathParts(path, options.target);
+  const { file, target } = sourceParts(path, options.target, "verify");
   const program = await readProgram(file);
   const selection = { ...options, ...(target === undefined ? {} : { target }) };
   const compile = (without: readonly Optimization[]): Promise<Compiled> =>
