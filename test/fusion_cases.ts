@@ -35,6 +35,8 @@ const JOINS: readonly FusionCase[] = [
   of("a matmul used twice", `input x: [B, 5, 6] param w: [6, 6] ~ zeros y = matmul(x, w) output a = y + matmul(y, w) output b = y`),
   of("a matmul of a computed operand", `input x: [B, 5, 6] param w: [6, 7] ~ zeros
     output y = matmul(gelu(x) + 1, w * w)`),
+  of("a convolution that meets padding alone", `input x: [B, 2, 1, 1] param w: [3, 2, 1, 1] ~ zeros
+    output y = conv2d(x, w, stride = 3, pad = 1) + 1`),
   of("a padded operand", `input x: [B, 5, 6] param w: [8, 7] ~ zeros
     output y = matmul(pad(x, [0, 1, 1], [0, 2, 1]), w)`),
   of("a residual and its norm", `input x: [B, 5, 8] param w: [8, 8] ~ zeros r = x + matmul(x, w)

@@ -73,7 +73,8 @@ export function operandOf(value: Value, site: OperandSite): Operand {
   invariant(view, "a contraction's operands are views");
   const { row, depth } = site;
   const offset = linearize(view.load.at, view.load.node.shape);
-  const guards = liveGuards(view.guards) ?? [];
+  // Where one never holds the operand is zero: the guards stay, and say so.
+  const guards = liveGuards(view.guards) ?? view.guards;
   const rowGuards = guards.filter((g) => !variablesOf(g.index).has(depth));
   const elementGuards = guards.filter((g) => variablesOf(g.index).has(depth));
   const found = vectorAxis(offset, site);

@@ -4,7 +4,7 @@
 import { compileGraph, familyOfTarget } from "../../compiler/pipeline.js";
 import { TARGET_NAMES, type TargetName } from "../../compiler/targets/index.js";
 import { soil } from "../harness.js";
-import { deviceResults, expectationOf, faultsOf, WAYS, wrongIn, type Engine, type Way } from "./check.js";
+import { deviceResults, expectationOf, faultsIn, faultsOf, WAYS, type Engine, type Expectation, type Way } from "./check.js";
 import { generate } from "./generate.js";
 import { shrink, textOf, type RandomProgram } from "./program.js";
 import { feedsOfUnion, nameIn, partOf, unionOf } from "./union.js";
@@ -77,7 +77,8 @@ export const groupsOf = (family: TargetName, programs: number): readonly Group[]
 export async function faultsTogether(
   { seeds, way }: Group, engine: Extract<Engine, { kind: "device" }>,
 ): Promise<{ readonly faults: readonly (readonly string[])[]; readonly tiled: number }> {
-  const parts = seeds.map((seed) => expectationOf({ ...generate(seed), batch: BATCH }, way.gradient));
+  const all = seeds.map((seed) => ({ ...generate(seed), batch: BATCH }));
+  const parts = all.map((program) => expectationOf(program, way.gradient));
   const compiled = compileGraph(unionOf(parts.map((part) => part.graph)), "m", {
     without: way.fuse ? [] : ["fusion"], verify: true, targets: [engine.family],
   });
@@ -86,7 +87,9 @@ export async function faultsTogether(
   const { kernels, programs } = familyOfTarget(compiled, engine.family).planned.family;
   const tiled = [...programs.prepare, ...programs.run].filter(({ kernel }) => (kernels[kernel]?.workgroupBytes ?? 0) > 0);
   return {
-    faults: parts.map((expectation, part) => wrongIn(expectation, (name) => got.get(renamedIn(part, name)))),
+    faults: all.map((program, part) => faultsIn(
+      program, way.gradient, parts[part] as Expectation, (name) => got.get(renamedIn(part, name)), // a program each
+    )),
     tiled: new Set(tiled.map(({ path }) => partOf(path))).size,
   };
 }

@@ -50,6 +50,8 @@ export interface Expectation {
 const TOLERANCE = 1e-4;
 /** Rounding of another order may be so many times that of the interpreter's. */
 const SLACK = 30;
+/** Runs that measure the error of float32 where a result seems wrong. */
+const SAMPLES = 8;
 /** Where float32 is so far off, nothing is to be learnt. */
 const HOPELESS = 1e-2;
 /** What makes gradients other than the slope on purpose. */
@@ -108,8 +110,9 @@ function packed(ops: Ops, tensors: readonly Node[]): Node {
 /**
  * What a program comes to. Compiled is what inference and training make of its graph; the interpreter runs the graph as
  * it is written.
+ * @param samples numbers on which the error of float32 is measured, of which the greatest counts
  */
-export function expectationOf(program: RandomProgram, gradient: boolean): Expectation {
+export function expectationOf(program: RandomProgram, gradient: boolean, samples = 1): Expectation {
   const written = graphOf(textOf(program), program.training);
   const prepared = gradient || program.training ? prepareForward(written) : written;
   const [graph, meant] = gradient ? [withGradients(prepared), withGradients(written)] : [prepared, written];
@@ -118,18 +121,42 @@ export function expectationOf(program: RandomProgram, gradient: boolean): Expect
     ...[...graph.inputs.keys()].filter((name) => name.startsWith(RANDOM)).map((name) => [name, [0, 1]]),
   ]));
   const random: RandomSource = (stream) => Float32Array.from(feeds.inputs.get(`${RANDOM}${String(stream)}`)?.data ?? []);
-  const run = (precision: "f32" | "f64"): ReadonlyMap<string, Tensor> => {
-    const { outputs, updates } = interpret(meant, { batch: program.batch, ...feeds, precision, random });
+  const run = (precision: "f32" | "f64", { inputs, parameters }: Feeds): ReadonlyMap<string, Tensor> => {
+    const { outputs, updates } = interpret(meant, { batch: program.batch, inputs, parameters, precision, random });
     return new Map([...outputs, ...[...updates].map(([path, tensor]) => [`next ${path}`, tensor] as const)]);
   };
-  const [tensors, rounded] = [run("f64"), run("f32")];
-  const tolerance = new Map([...tensors].map(([name, { data }]) => {
-    const own = errorOf(rounded.get(name)?.data, data);
-    return [name, own > HOPELESS || Number.isNaN(own) ? Infinity : Math.max(TOLERANCE, SLACK * own)];
+  const tensors = run("f64", feeds);
+  const pairs = Array.from({ length: samples }, (_, n) => {
+    const near = n === 0 ? feeds : nudged(feeds, n);
+    return { exact: n === 0 ? tensors : run("f64", near), rounded: run("f32", near) };
+  });
+  const tolerance = new Map([...tensors.keys()].map((name) => {
+    const own = pairs.map(({ exact, rounded }) => errorOf(rounded.get(name)?.data, exact.get(name)?.data ?? []));
+    const hopeless = own.some((error) => error > HOPELESS || Number.isNaN(error));
+    return [name, hopeless ? Infinity : Math.max(TOLERANCE, ...own.map((error) => SLACK * error))];
   }));
   const smooth = gradient && !STOPPED.test(textOf(program)) && [...tolerance.values()].every(Number.isFinite);
   const slope = smooth ? slopeFault({ graph: written, batch: program.batch, feeds, random }, tensors) : undefined;
   return { graph, feeds, tensors, tolerance, ...(slope === undefined ? {} : { slope }) };
+}
+
+/** Real numbers a little off, which float32 rounds otherwise. */
+function nudged({ inputs, parameters }: Feeds, n: number): Feeds {
+  const all = (tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
+    new Map([...tensors].map(([name, tensor]) => [name, !(tensor.data instanceof Float32Array) ? tensor
+      : { ...tensor, data: tensor.data.map((x) => x * (1 + n * 2 ** -16)) }]));
+  return { inputs: all(inputs), parameters: all(parameters) };
+}
+
+/**
+ * What is wrong with a result. Float32 may have been lucky in the one run that measured it, as where 1 − x cancels, so
+ * what seems wrong is compared again with the error of several.
+ */
+export function faultsIn(
+  program: RandomProgram, gradient: boolean, expectation: Expectation, got: (name: string) => ArrayLike<number> | undefined,
+): readonly string[] {
+  const faults = wrongIn(expectation, got);
+  return faults.length === 0 ? faults : wrongIn(expectationOf(program, gradient, SAMPLES), got);
 }
 
 /** How a program is run: on the CPU by its plan, or by a family's kernels on a device. */
@@ -148,14 +175,14 @@ export async function faultsOf(
     const got = engine.kind === "plan"
       ? planResults(compiled, program.batch, expectation.feeds)
       : await deviceResults(compiled, program.batch, expectation.feeds, engine);
-    return wrongIn(expectation, (name) => got.get(name));
+    return faultsIn(program, way.gradient, expectation, (name) => got.get(name));
   } catch (error) {
     return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
   }
 }
 
 /** The tensors that are off, a line each. */
-export const wrongIn = (
+const wrongIn = (
   { tensors, tolerance, slope }: Expectation, got: (name: string) => ArrayLike<number> | undefined,
 ): readonly string[] => [...(slope === undefined ? [] : [slope]), ...[...tensors].flatMap(([name, { data }]) => {
   const error = errorOf(got(name), data);

@@ -190,7 +190,7 @@ class KernelRun {
   #checkTouched(own: readonly Store[]): void {
     const stranger = this.#touched.find(({ data, at }) =>
       !own.some(([place, index]) => place.data === data && place.offset + index === at));
-    if (stranger) throw new Error(`${this.fused.root.origin.path} reads element ${stranger.at} of what it overwrites`);
+    if (stranger) throw new Error(`${this.fused.root.origin.path || this.fused.root.op} reads element ${stranger.at} of what it overwrites`);
     this.#touched = [];
   }
 

@@ -35,6 +35,7 @@ const KNOWN: readonly Mutation[] = [
     "(usage & BufferUsage.storage) !== 0 && buffers.length > 0", "buffers.length < 0"),
   of("tiled", "compiler/targets/tile_operand", "a guard is dropped in a tile",
     "return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;", "return loaded;"),
+  of("scalar", "compiler/lower/operand", "an operand that no guard lets in is read", "?? view.guards", "?? []"),
   of("scalar", "compiler/lower/text", "the first row inside a padding is left out", "`(${text} >= 0)`", "`(${text} > 0)`"),
   of("scalar", "compiler/targets/contraction_scalar", "results are stored without their condition",
     "isMultiple(extent, lanes * count) ? \"\" :", "isMultiple(extent, 1) ? \"\" :"),
