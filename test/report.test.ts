@@ -291,12 +291,14 @@ test("progress: a bar leaves a terminal as it was, fits it and keeps no process"
   const line = new ProgressLine(10, { label: "a {bar} of", eager: true, stream: terminal, clock: () => now });
   line.update(4, ["a fact that is longer than the terminal is wide"]);
   t.is(timers(), before);
-  t.is(process.listenerCount("SIGINT"), signals);
+  // While it is shown, a signal clears it.
+  t.is(process.listenerCount("SIGINT"), signals + 1);
   line.line("told");
   now = 1;
   line.update(5);
   line.end();
   line.end();
+  t.is(process.listenerCount("SIGINT"), signals);
   t.true(terminal.drawings.some((text) => text.startsWith("a {bar} of [########  ")), terminal.text);
   t.deepEqual(terminal.drawings.filter((text) => text.length > 30), []);
   // A cursor hidden, or lines not wrapped, would stay so after Ctrl-C.
