@@ -2,8 +2,9 @@
  * @file A GPU device with the adapter's own limits and features, whose faults become typed errors. Nothing here knows
  * where the adapter came from: a browser's `navigator.gpu` or Dawn in Node.
  */
-import { AdapterError, DeitcError, DeviceLostError, OutOfMemoryError } from "./errors.js";
+import { AdapterError, DeitcError, DestroyedError, DeviceLostError, OutOfMemoryError } from "./errors.js";
 import { familiesByRank, familyNamed } from "./families.js";
+import { Lifetime } from "./lifetime.js";
 import type { Family, FamilyName, Manifest } from "./manifest.js";
 import type {
   GPUAdapter, GPUAdapterInfo, GPUDevice, GPUDeviceLostInfo, GPUError, GPUErrorFilter, GPUSupportedLimits,
@@ -49,6 +50,8 @@ export function adapterName(info: GPUAdapterInfo): string {
 /** The faults of an error scope, in the order in which the scopes are opened. */
 const FILTERS = ["internal", "out-of-memory", "validation"] as const satisfies readonly GPUErrorFilter[];
 
+const DESTROYED = "the device was destroyed: open another one";
+
 /** A device, its traits, and the faults it met. */
 export class Device {
   readonly gpu: GPUDevice;
@@ -59,10 +62,12 @@ export class Device {
   readonly software: boolean;
   #fault: DeitcError | undefined;
   readonly #pending = new Set<(fault: DeitcError) => void>();
-  #destroyed = false;
+  /** What lives on the device uses it by this; it goes when nothing does any more. */
+  readonly lifetime: Lifetime;
 
   private constructor(gpu: GPUDevice, info: GPUAdapterInfo) {
     this.gpu = gpu;
+    this.lifetime = new Lifetime({ message: DESTROYED, free: () => gpu.destroy() });
     this.info = info;
     this.limits = limitsOf(gpu.limits);
     this.features = new Set(gpu.features);
@@ -92,7 +97,7 @@ export class Device {
 
   /** Whether `destroy()` was called. */
   get destroyed(): boolean {
-    return this.#destroyed;
+    return this.lifetime.closed;
   }
 
   /**
@@ -130,21 +135,24 @@ export class Device {
     });
   }
 
-  /** @throws the fault that the device met, or DeviceLostError after `destroy()`. */
+  /** @throws the fault that the device met, or DestroyedError after `destroy()`. */
   check(): void {
     if (this.#fault) throw this.#fault;
-    if (this.#destroyed) throw new DeviceLostError("the model was destroyed; load it again to use it");
+    this.lifetime.check();
   }
 
-  /** Frees everything that lives on the device. Calls pending or made later reject. */
+  /**
+   * Frees everything that lives on the device, once no call uses it: one under way ends with what it has submitted.
+   * Calls made later reject with DestroyedError.
+   */
   destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
-    this.gpu.destroy();
+    this.lifetime.close();
   }
 
+  /** Destroys, and waits until everything is freed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.destroy();
+    await this.lifetime.ended;
   }
 
   #fail(fault: DeitcError): void {
@@ -154,7 +162,7 @@ export class Device {
   }
 
   #lostError(lost: GPUDeviceLostInfo): DeitcError {
-    if (this.#destroyed) return new DeviceLostError("the model was destroyed; load it again to use it");
+    if (this.destroyed) return new DestroyedError(DESTROYED);
     return new DeviceLostError(`${adapterName(this.info)} was lost: ${firstLine(lost.message)}`, {
       help: "the driver reset or crashed, or ran out of memory; try a smaller batch, or another adapter",
     });

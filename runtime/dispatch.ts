@@ -3,6 +3,7 @@
  * is fast, cut at dispatch boundaries by a time budget where it is slow.
  */
 import type { Device } from "./device.js";
+import type { StopSignal } from "./lifetime.js";
 import type { Step } from "./manifest.js";
 import type { GPUBindGroup, GPUCommandEncoder, GPUComputePipeline } from "./webgpu.js";
 
@@ -19,12 +20,6 @@ export interface Dispatch {
   readonly flops: number;
   /** Bytes read and written. */
   readonly bytes: number;
-}
-
-/** What the runtime reads of an `AbortSignal`, which not every program's libraries declare. */
-export interface StopSignal {
-  readonly aborted: boolean;
-  throwIfAborted(): void;
 }
 
 /** How a run is watched and ended. */

@@ -8,7 +8,8 @@ export type FileFault = "missing" | "unreadable" | "truncated" | "not_recognized
 
 /** Every code of a run-time error, spelled as those of the language are. */
 export type RuntimeCode =
-  | "input" | "adapter" | "out_of_memory" | "device_lost" | "validation" | "device" | "kernel" | "diverged"
+  | "input" | "adapter" | "out_of_memory" | "device_lost" | "destroyed" | "validation" | "device" | "kernel"
+  | "diverged"
   | `file_${FileFault}` | `image_${FileFault}` | `weights_${FileFault | "mismatch"}`;
 
 /** What an error may carry besides its message. */
@@ -105,11 +106,19 @@ export class OutOfMemoryError extends DeitcError {
   }
 }
 
-/** The device went away: a driver reset, a crash, or a call after `destroy()`. */
+/** The device went away: its driver was reset or crashed. */
 export class DeviceLostError extends DeitcError {
   override readonly name = "DeviceLostError";
   constructor(message: string, detail: ErrorDetail = {}) {
     super("device_lost", "device", message, detail);
+  }
+}
+
+/** A model, a trainer or a device is used after its `destroy()`. */
+export class DestroyedError extends DeitcError {
+  override readonly name = "DestroyedError";
+  constructor(message: string, detail: ErrorDetail = {}) {
+    super("destroyed", "input", message, detail);
   }
 }
 

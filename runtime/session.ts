@@ -6,11 +6,12 @@ import type { ModuleDefinition } from "./artifact.js";
 import { chooseFamily, type Device } from "./device.js";
 import { InputError } from "./errors.js";
 import { namesOf } from "./labels.js";
+import { Lifetime, type StopSignal } from "./lifetime.js";
 import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest.js";
 import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
 import type { Profile } from "./profile.js";
 import { Program, type LoadProgress, type Numbers } from "./program.js";
-import type { StopSignal } from "./dispatch.js";
+import { WRITES_IN_FLIGHT } from "./transfer.js";
 
 /** Gives each parameter's values, in the manifest's order and shape. */
 export type ParameterSource = (info: ParameterInfo, index: number) => Float32Array | Promise<Float32Array>;
@@ -55,41 +56,32 @@ export class Session<
   /** Class names in the order of the logits, for `topK`: those given, else the model's; undefined without either. */
   readonly labels: readonly string[] | undefined;
   readonly #program: Program;
-  readonly #ownsDevice: boolean;
-  #last: Promise<unknown> = Promise.resolve();
-  #destroyed = false;
+  readonly #lifetime: Lifetime;
 
   private constructor(program: Program, { labels, ownsDevice = false }: SessionOptions) {
     this.manifest = program.manifest;
     this.labels = labels ?? namesOf(program.manifest);
     this.#program = program;
-    this.#ownsDevice = ownsDevice;
+    this.#lifetime = new Lifetime({
+      message: `the model ${program.manifest.name} was destroyed: load it again to use it`,
+      parent: program.device.lifetime,
+      free: () => {
+        program.destroy();
+        if (ownsDevice) program.device.destroy();
+      },
+    });
   }
 
   /**
    * Loads a module: allocates, compiles, uploads the weights, and computes what depends only on them.
-   * @throws AdapterError, OutOfMemoryError, DeviceLostError, and whatever `options.weights` throws.
+   * @throws AdapterError, OutOfMemoryError, DeviceLostError, DestroyedError, and whatever `options.weights` throws.
    */
   static async load<
     Inputs extends object = Tensors,
     Outputs extends object = Readonly<Record<string, Float32Array>>,
   >(definition: ModuleDefinition, options: SessionOptions): Promise<Session<Inputs, Outputs>> {
-    const { device, batch = 1, onProgress } = options;
-    const { manifest } = definition;
-    const family = chooseFamily(device, manifest, options.family);
-    const program = await Program.allocate(device, manifest, { family, batch, poison: options.poison ?? false });
-    try {
-      const compiled = program.compile(definition.wgsl, onProgress);
-      // A failure of the upload must not leave the compilation's unobserved.
-      compiled.catch(() => undefined);
-      await upload(program, options.weights, onProgress);
-      await compiled;
-      await program.prepare({ onProgress: (done, total) => onProgress?.({ phase: "prepare", done, total }) });
-    } catch (error) {
-      program.destroy();
-      throw error;
-    }
-    return new Session<Inputs, Outputs>(program, options);
+    return options.device.lifetime.use(async () =>
+      new Session<Inputs, Outputs>(await loadProgram(definition, options), options));
   }
 
   /** The device it runs on. */
@@ -111,15 +103,20 @@ export class Session<
 
   /**
    * Runs the model. Every input holds the same number of images, at most `batch`; fewer are padded with zeros and
-   * the outputs cut to them.
+   * the outputs cut to them. The inputs are those at the time of the call: the arrays may be changed after it.
    * @returns each output, row-major, `[images, …]`; fresh arrays.
-   * @throws InputError for a wrong name, type or length, saying which is right; the device's typed errors.
+   * @throws InputError for a wrong name, type or length, saying which is right; DestroyedError; the device's typed
+   * errors.
    */
-  infer(inputs: Inputs, options: InferOptions = {}): Promise<Outputs> {
+  async infer(inputs: Inputs, options: InferOptions = {}): Promise<Outputs> {
+    this.#check();
+    const { tensors: given, images } = checkInputs(this.manifest, this.batch, inputs);
+    const bytes = given.reduce((n, { byteLength }) => n + byteLength, 0);
+    // A call that starts at once has taken all of them before it waits for anything.
+    const tensors = this.#lifetime.idle && bytes <= WRITES_IN_FLIGHT ? given : given.map((tensor) => tensor.slice());
     return this.#queue(async () => {
-      const { tensors, images } = checkInputs(this.manifest, this.batch, inputs);
-      for (const [index, tensor] of tensors.entries()) await this.#program.setInput(index, tensor);
-      const results = await this.#program.infer(options);
+      await Promise.all(tensors.map((tensor, index) => this.#program.setInput(index, tensor)));
+      const results = await this.#program.infer({ ...options, signal: this.#lifetime.signal(options.signal) });
       const outputs = this.manifest.outputs.map((info, index) => {
         const bytes =
           (info.sameAs === undefined ? results[index] : results[info.sameAs]?.slice(0)) ?? new ArrayBuffer(0);
@@ -138,18 +135,19 @@ export class Session<
   }
 
   /**
-   * Replaces parameters by path and recomputes what depends on them.
+   * Replaces parameters by path and recomputes what depends on them. The values are those at the time of the call.
    * @throws InputError for an unknown path or values of the wrong length.
    */
-  setParameters(values: ReadonlyMap<string, Float32Array>): Promise<void> {
+  async setParameters(values: ReadonlyMap<string, Float32Array>): Promise<void> {
+    this.#check();
+    const known = new Map(this.manifest.parameters.map((info, index) => [info.path, { info, index }]));
+    const checked = [...values].map(([path, data]) => {
+      const found = known.get(path);
+      if (!found) throw new InputError(`${this.manifest.name} has no parameter '${path}'`);
+      checkParameter(found.info, data);
+      return { index: found.index, data: data.slice() };
+    });
     return this.#queue(async () => {
-      const known = new Map(this.manifest.parameters.map((info, index) => [info.path, { info, index }]));
-      const checked = [...values].map(([path, data]) => {
-        const found = known.get(path);
-        if (!found) throw new InputError(`${this.manifest.name} has no parameter '${path}'`);
-        checkParameter(found.info, data);
-        return { index: found.index, data };
-      });
       for (const { index, data } of checked) await this.#program.setParameter(index, data);
       await this.#program.prepare();
     });
@@ -171,30 +169,56 @@ export class Session<
     return this.#queue(() => this.#program.readSlot(index));
   }
 
-  /** Frees what it holds on the device. Pending calls reject; the process can then exit by itself. */
+  /**
+   * Frees what it holds on the device, once no call uses it; the process can then exit by itself. The inference under
+   * way stops after what it has submitted and rejects with DestroyedError, as calls that wait or come later do; any
+   * other call under way ends first.
+   */
   destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
-    this.#program.destroy();
-    if (this.#ownsDevice) this.device.destroy();
+    this.#lifetime.close();
   }
 
-  /** Waits for the calls made, then destroys. */
+  /** Waits for the calls made, destroys, and waits until everything is freed. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#last;
+    await this.#lifetime.settled();
     this.destroy();
+    await this.#lifetime.ended;
+  }
+
+  #check(): void {
+    this.#lifetime.check();
+    this.device.check();
   }
 
   /** Runs `work` after all earlier calls: they share the device's input and output storage. */
   #queue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(() => {
-      if (this.#destroyed) throw new InputError("the model was destroyed; load it again to use it");
+    return this.#lifetime.queue(() => {
       this.device.check();
       return work();
     });
-    this.#last = result.catch(() => undefined);
-    return result;
   }
+}
+
+/** A program that is ready to run, its weights in place. Whoever calls holds the device. */
+async function loadProgram(definition: ModuleDefinition, options: SessionOptions): Promise<Program> {
+  const { device, batch = 1, onProgress } = options;
+  const { manifest } = definition;
+  const family = chooseFamily(device, manifest, options.family);
+  const program = await Program.allocate(device, manifest, { family, batch, poison: options.poison ?? false });
+  const compiled = program.compile(definition.wgsl, onProgress);
+  try {
+    // A failure of the upload must not leave the compilation's unobserved.
+    compiled.catch(() => undefined);
+    await upload(program, options.weights, onProgress);
+    await compiled;
+    await program.prepare({ onProgress: (done, total) => onProgress?.({ phase: "prepare", done, total }) });
+  } catch (error) {
+    // It binds the buffers.
+    await compiled.catch(() => undefined);
+    program.destroy();
+    throw error;
+  }
+  return program;
 }
 
 /** Asks `source` for every parameter and writes it. */

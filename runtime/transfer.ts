@@ -10,7 +10,7 @@ export const MAP_READ = 0x1;
 /** Larger writes make Dawn allocate a staging buffer each; these go through its ring. */
 const WRITE_BYTES = 4 * 2 ** 20;
 /** Bytes written before waiting for the device, which bounds the staging memory of a large upload. */
-const WRITES_IN_FLIGHT = 64 * 2 ** 20;
+export const WRITES_IN_FLIGHT = 64 * 2 ** 20;
 
 /** Numbers as they lie on the device: f32, and i32 for `i32` and `bool` tensors. */
 export type Numbers = Float32Array | Int32Array;
@@ -18,6 +18,9 @@ export type Numbers = Float32Array | Int32Array;
 /** Writes `values` at byte `offset`, in pieces; they are in place for whatever is submitted afterwards. */
 export async function writeNumbers(device: Device, buffer: GPUBuffer, offset: number, values: Numbers): Promise<void> {
   const { queue } = device.gpu;
+  // WebGPU takes no memory that other threads may write meanwhile.
+  if (!(values.buffer instanceof ArrayBuffer)) return writeNumbers(device, buffer, offset, values.slice());
+  device.check();
   for (let at = 0; at < values.byteLength; at += WRITE_BYTES) {
     const bytes = Math.min(WRITE_BYTES, values.byteLength - at);
     queue.writeBuffer(buffer, offset + at, values.buffer, values.byteOffset + at, bytes);

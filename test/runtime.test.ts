@@ -7,7 +7,7 @@ import { mock } from "node:test";
 import { promisify } from "node:util";
 import test, { type ExecutionContext } from "ava";
 import { Device } from "../runtime/device.js";
-import { AdapterError, DeitcError, DeviceLostError, InputError, OutOfMemoryError } from "../runtime/errors.js";
+import { AdapterError, DeitcError, DestroyedError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
 import { inferenceOf, load, openAdapter, openArtifact, openDevice } from "../runtime/node/index.js";
@@ -300,12 +300,12 @@ test.serial("a shared device outlives a model; after destroy calls reject", asyn
   const one = await load(definition, { ...options, device });
   const two = await load(definition, { ...options, device });
   one.destroy();
-  await t.throwsAsync(one.infer({ x: images(1) }), { message: /destroyed/ });
+  await t.throwsAsync(one.infer({ x: images(1) }), { message: /the model tiny was destroyed: load it again/u });
   t.deepEqual(await two.infer({ x: images(1) }), expected(images(1)));
   const pending = two.infer({ x: images(1) });
   device.destroy();
-  t.true((await failure(t, pending)) instanceof DeviceLostError);
-  t.true((await failure(t, two.infer({ x: images(1) }))) instanceof DeviceLostError);
+  t.true((await failure(t, pending)) instanceof DestroyedError);
+  t.true((await failure(t, two.infer({ x: images(1) }))) instanceof DestroyedError);
   two.destroy();
 });
 

@@ -3,7 +3,7 @@
  * in lanes, updated in place; a buffer whose next value is copied; random numbers; evaluation with a prepared tensor.
  */
 import type { Family, KernelInfo, Manifest, Ref, Size, SlotInfo, Step } from "../runtime/manifest.js";
-import type { GraphName, TrainingDefinition } from "../runtime/train/engine.js";
+import type { GraphName, TrainingDefinition } from "../runtime/train/programs.js";
 import type { StateInfo, StateRole, TrainingManifest, TrainingSettings } from "../runtime/training.js";
 
 export const CLASSES = 8;

@@ -4,7 +4,8 @@ import { EvaluationLoader, TrainingLoader, type Batch } from "../runtime/data/lo
 import { shapes } from "../runtime/data/shapes.js";
 import { InputError } from "../runtime/errors.js";
 import { streamOf, uniformAt } from "../runtime/random.js";
-import { DeviceEngine, type EngineOptions } from "../runtime/train/engine.js";
+import { DeviceEngine } from "../runtime/train/engine.js";
+import type { EngineOptions } from "../runtime/train/programs.js";
 import { CpuEngine } from "./cpu_engine.js";
 import { openTestDevice } from "./harness.js";
 import { CLASSES, FEATURES, tinyManifest, tinyRecipe } from "./tiny_recipe.js";

@@ -8,7 +8,7 @@ import { diagnose } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
 import type { Artifact, Definition } from "../../runtime/artifact.js";
 import type { ModuleDefinition } from "../../runtime/artifact.js";
-import type { TrainingDefinition } from "../../runtime/train/engine.js";
+import type { TrainingDefinition } from "../../runtime/train/programs.js";
 import type { CompiledArtifact } from "../artifact.js";
 import type { Overrides } from "../elaborate/index.js";
 import type { Compiled } from "../pipeline.js";

@@ -23,7 +23,8 @@ export const RUN_CODES: Readonly<Record<RuntimeCode | "bug", string>> = {
   adapter: "There is no adapter, or none with the limits and features that are needed. `deitc doctor` lists them.",
   out_of_memory:
     "The device or the process has too little memory for this batch; the message names the largest that fits.",
-  device_lost: "The device is gone: its driver was reset or crashed, or it was used after `destroy()`.",
+  device_lost: "The device is gone: its driver was reset or crashed.",
+  destroyed: "A model, a trainer or a device was used after its `destroy()`.",
   validation: "WebGPU refused a call of deitc: a bug in deitc.",
   device: "The driver failed in a way that it does not explain.",
   kernel: "The driver does not compile a kernel: a bug in the driver or in deitc.",

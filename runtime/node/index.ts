@@ -8,7 +8,7 @@ export type { LoadOptions } from "./module.js";
 export type { TrainerOptions } from "./train/trainer.js";
 export type { TrainingEvent, TrainingOutcome } from "../train/loop.js";
 export type { Evaluation } from "../train/metrics.js";
-export type { TrainingDefinition } from "../train/engine.js";
+export type { TrainingDefinition } from "../train/programs.js";
 export { recipeOf } from "../training.js";
 
 /** A training run: see `openTrainer`. */

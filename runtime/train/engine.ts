@@ -1,54 +1,25 @@
 /** @file A recipe on a device: the step engine that the training loop drives. */
-import type { Definition } from "../artifact.js";
 import type { Batch } from "../data/loader.js";
-import { chooseFamily, type Device } from "../device.js";
+import type { Device } from "../device.js";
 import { InputError, OutOfMemoryError } from "../errors.js";
 import { familyNamed } from "../families.js";
-import type { FamilyName, Manifest } from "../manifest.js";
-import { elementsAt, largestBatch, type MemoryUse } from "../memory.js";
-import { Program, type LoadProgress } from "../program.js";
-import { ParameterStore } from "../store.js";
+import { Lifetime } from "../lifetime.js";
+import type { FamilyName } from "../manifest.js";
+import { elementsAt, type MemoryUse } from "../memory.js";
+import type { Program } from "../program.js";
+import type { ParameterStore } from "../store.js";
 import type { NonFinite } from "../trace.js";
-import type { StateInfo, TrainingGraphs, TrainingManifest } from "../training.js";
+import type { StateInfo, TrainingManifest } from "../training.js";
 import { FIGURES, StepFigures } from "./figures.js";
 import { StepInputs, tensorOf } from "./inputs.js";
+import { buildPrograms, type EngineOptions, type Programs, type TrainingDefinition } from "./programs.js";
 import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./step_engine.js";
 import type { EngineState } from "./state.js";
-import {
-  firstNonFinite, modelOf, readStates, storedStates, writeInitial, writeStates, type StateUser,
-} from "./states.js";
+import { firstNonFinite, modelOf, readStates, writeInitial, writeStates } from "./states.js";
 import { traceStep } from "./trace.js";
-
-/** A graph of a recipe. */
-export type GraphName = keyof TrainingGraphs;
-
-/** A compiled recipe as its generated code hands it over. */
-export type TrainingDefinition = Definition<TrainingManifest>;
-
-/** How a recipe is put onto a device. */
-export interface EngineOptions {
-  readonly device: Device;
-  /** Images of an optimizer step: the recipe's unless given. */
-  readonly batch?: number;
-  /** Passes of a step, at least: the recipe's unless given. More are made where a pass does not fit the device. */
-  readonly passes?: number;
-  /** Overrides the choice of kernels by the adapter. */
-  readonly family?: FamilyName;
-  /** Fills storage with NaN first, for tests. */
-  readonly poison?: boolean;
-  readonly onProgress?: (progress: LoadProgress) => void;
-}
 
 /** Steps that may be under way at a time on a device that holds one in a submit. */
 const STEPS_AHEAD = 2;
-
-interface Programs {
-  /** The pass over data: the whole step, or one of several. */
-  readonly pass: Program;
-  /** The optimizer, where it is a program of its own. */
-  readonly apply: Program | undefined;
-  readonly evaluate: Program;
-}
 
 /** Training on a device. */
 export class DeviceEngine implements StepEngine {
@@ -57,6 +28,7 @@ export class DeviceEngine implements StepEngine {
   /** Images of an optimizer step, and the passes it takes. */
   readonly batch: number;
   readonly passes: number;
+  readonly #lifetime: Lifetime;
   readonly #store: ParameterStore;
   readonly #programs: Programs;
   readonly #figures: StepFigures;
@@ -73,13 +45,16 @@ export class DeviceEngine implements StepEngine {
   /** The way parameters are bound that evaluation was last prepared for; undefined when they have changed since. */
   #prepared: number | undefined;
 
-  private constructor(
-    manifest: TrainingManifest, programs: Programs, store: ParameterStore, figures: StepFigures, passes: number,
-  ) {
+  private constructor(manifest: TrainingManifest, programs: Programs) {
+    const { pass, apply, store, figures, passes } = programs;
     [this.manifest, this.#programs, this.#store, this.#figures] = [manifest, programs, store, figures];
-    [this.device, this.passes, this.batch] = [programs.pass.device, passes, passes * programs.pass.batch];
-    const { pass, apply } = programs;
+    [this.device, this.passes, this.batch] = [pass.device, passes, passes * pass.batch];
     this.#inputs = { pass: new StepInputs(manifest, pass), apply: apply && new StepInputs(manifest, apply) };
+    this.#lifetime = new Lifetime({
+      message: `the training of ${manifest.name} was destroyed: open it again to go on`,
+      parent: this.device.lifetime,
+      free: () => programs.destroy(),
+    });
   }
 
   /**
@@ -102,7 +77,8 @@ export class DeviceEngine implements StepEngine {
     for (let passes = least; passes <= (splits ? batch : 1); passes++) {
       if (batch % passes !== 0) continue;
       try {
-        return await DeviceEngine.#build(definition, options, batch / passes, passes);
+        return await options.device.lifetime.use(() =>
+          DeviceEngine.#build(definition, options, batch / passes, passes));
       } catch (error) {
         if (!(error instanceof OutOfMemoryError)) throw error;
         failure ??= error;
@@ -114,54 +90,11 @@ export class DeviceEngine implements StepEngine {
   static async #build(
     definition: TrainingDefinition, options: EngineOptions, images: number, passes: number,
   ): Promise<DeviceEngine> {
-    const { manifest } = definition;
-    const { device } = options;
-    const { train, gather, apply, evaluate } = manifest.graphs;
-    const whole = passes === 1 && train !== undefined;
-    const pass = whole ? train : gather;
-    if (pass === undefined) throw new InputError(`${manifest.name} has no graph of a pass`);
-    const userOf = (graph: Manifest): StateUser =>
-      ({ manifest: graph, family: chooseFamily(device, graph, options.family) });
-    const parts: (readonly [GraphName, StateUser, number])[] = [
-      [whole ? "train" : "gather", userOf(pass), images],
-      ...(whole || apply === undefined ? [] : [["apply", userOf(apply), 1] as const]),
-      ["evaluate", userOf(evaluate), images],
-    ];
-    checkFits(parts, device);
-    const made: { destroy(): void }[] = [];
+    const programs = await buildPrograms(definition, options, images, passes);
     try {
-      const store = await ParameterStore.allocate(device, storedStates(manifest, parts.map(([, user]) => user)));
-      made.push(store);
-      const own = (path: string): string => path;
-      const averaged = (path: string): string => (store.has(`ema/${path}`) ? `ema/${path}` : path);
-      const kernels = ({ manifest: graph, family }: StateUser): number => familyNamed(graph, family).kernels.length;
-      const counts = { done: 0, total: parts.reduce((n, [, user]) => n + kernels(user), 0) };
-      const programs = new Map<GraphName, Program>();
-      for (const [name, { manifest: graph, family }, batch] of parts) {
-        const program = await Program.allocate(device, graph, {
-          family, batch, poison: options.poison ?? false, store,
-          bindings: name === "evaluate" ? [own, averaged] : [own],
-        });
-        made.push(program);
-        programs.set(name, program);
-        const before = counts.done;
-        await program.compile((kind, kernel) => definition.wgsl(name, kind, kernel), ({ done }) => {
-          counts.done = before + done;
-          options.onProgress?.({ phase: "kernels", ...counts });
-        });
-      }
-      const figures = await StepFigures.create(device);
-      made.push(figures);
-      const of = (name: GraphName): Program => {
-        const program = programs.get(name);
-        if (program === undefined) throw new InputError(`${manifest.name} has no graph '${name}'`);
-        return program;
-      };
-      return new DeviceEngine(manifest, {
-        pass: of(whole ? "train" : "gather"), apply: programs.get("apply"), evaluate: of("evaluate"),
-      }, store, figures, passes);
+      return new DeviceEngine(definition.manifest, programs);
     } catch (error) {
-      for (const one of made) one.destroy();
+      programs.destroy();
       throw error;
     }
   }
@@ -200,9 +133,13 @@ export class DeviceEngine implements StepEngine {
   }
 
   /** Gives every state what it starts from. @param loaded values of a state, where they are not drawn by the seed */
-  async initialize(
+  initialize(
     loaded: (state: StateInfo) => Promise<Float32Array | undefined> = () => Promise.resolve(undefined),
   ): Promise<void> {
+    return this.#queue(() => this.#initialize(loaded));
+  }
+
+  async #initialize(loaded: (state: StateInfo) => Promise<Float32Array | undefined>): Promise<void> {
     await this.#settle();
     await writeInitial(this.manifest, this.#store, loaded);
     this.#loaded = loaded;
@@ -211,15 +148,17 @@ export class DeviceEngine implements StepEngine {
   }
 
   /** Puts every state back to what `initialize` gave it. Throws what reading the values again throws. */
-  async restart(): Promise<void> {
-    const loaded = this.#loaded;
-    await this.initialize(async (state) => {
-      if (modelOf(this.manifest, state)?.frozen !== true) return loaded(state);
-      // What never changes is there still.
-      const bytes = await this.#store.read(state.path);
-      return state.dtype === "f32" ? new Float32Array(bytes) : Float32Array.from(new Int32Array(bytes));
+  restart(): Promise<void> {
+    return this.#queue(async () => {
+      const loaded = this.#loaded;
+      await this.#initialize(async (state) => {
+        if (modelOf(this.manifest, state)?.frozen !== true) return loaded(state);
+        // What never changes is there still.
+        const bytes = await this.#store.read(state.path);
+        return state.dtype === "f32" ? new Float32Array(bytes) : Float32Array.from(new Int32Array(bytes));
+      });
+      this.#loaded = loaded;
     });
-    this.#loaded = loaded;
   }
 
   /** Figures of steps that are not to count. */
@@ -234,7 +173,11 @@ export class DeviceEngine implements StepEngine {
     this.#prepared = undefined;
   }
 
-  async step(batch: Batch, { step, lr }: StepScalars): Promise<void> {
+  step(batch: Batch, scalars: StepScalars): Promise<void> {
+    return this.#queue(() => this.#step(batch, scalars));
+  }
+
+  async #step(batch: Batch, { step, lr }: StepScalars): Promise<void> {
     const { passes } = this;
     const { pass: program, apply } = this.#programs;
     if (this.#rows.length + passes > StepFigures.capacity) await this.#readFigures();
@@ -256,25 +199,27 @@ export class DeviceEngine implements StepEngine {
    * Does a step as `step` does, looking at every tensor as it is written, up to the first value that is not finite.
    * Slow, and it allocates: for finding out why training diverged.
    */
-  async trace(batch: Batch, scalars: StepScalars): Promise<NonFinite | undefined> {
-    await this.#settle();
-    this.#prepared = undefined;
-    const { pass, apply } = this.#programs;
-    const { manifest, passes } = this;
-    return traceStep({ manifest, store: this.#store, pass, apply, inputs: this.#inputs, passes }, batch, scalars);
+  trace(batch: Batch, scalars: StepScalars): Promise<NonFinite | undefined> {
+    return this.#queue(async () => {
+      await this.#settle();
+      this.#prepared = undefined;
+      const { pass, apply } = this.#programs;
+      const { manifest, passes } = this;
+      return traceStep({ manifest, store: this.#store, pass, apply, inputs: this.#inputs, passes }, batch, scalars);
+    });
   }
 
   /** Submits a program, and the copies of its figures into the newest row. */
   #post(program: Program): void {
     const row = this.#rows.length - 1;
     const { outputs } = program.manifest;
-    const posted = program.post((encoder) => {
+    const posted = this.#lifetime.use(() => program.post((encoder) => {
       for (const [column, name] of FIGURES.entries()) {
         const index = outputs.findIndex((output) => output.name === name);
         const from = outputs[index]?.sameAs ?? index;
         if (index >= 0) this.#figures.keep(encoder, row, column, program.outputBuffer(from));
       }
-    });
+    }));
     // Awaited later; until then a failure must not count as unhandled.
     posted.catch(() => undefined);
     this.#pending.push(posted);
@@ -314,7 +259,11 @@ export class DeviceEngine implements StepEngine {
     this.#rows = [];
   }
 
-  async metrics(): Promise<StepMetrics> {
+  metrics(): Promise<StepMetrics> {
+    return this.#queue(() => this.#metrics());
+  }
+
+  async #metrics(): Promise<StepMetrics> {
     await this.#readFigures();
     const { loss, correct, rows, images } = this.#sums;
     this.#sums = { loss: 0, correct: 0, rows: 0, images: 0 };
@@ -330,7 +279,11 @@ export class DeviceEngine implements StepEngine {
     };
   }
 
-  async evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums> {
+  evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums> {
+    return this.#queue(() => this.#evaluate(batch, useEma));
+  }
+
+  async #evaluate(batch: Batch, useEma: boolean): Promise<EvaluationSums> {
     await this.#settle();
     const program = this.#programs.evaluate;
     const binding = useEma && this.hasEma ? 1 : 0;
@@ -358,33 +311,46 @@ export class DeviceEngine implements StepEngine {
     return { loss, top1, top5: sum("correct5") ?? sum("count") ?? 0 };
   }
 
-  async readState(): Promise<EngineState> {
-    await this.#settle();
-    return { tensors: await readStates(this.manifest, this.#store), counters: {} };
+  readState(): Promise<EngineState> {
+    return this.#queue(async () => {
+      await this.#settle();
+      return { tensors: await readStates(this.manifest, this.#store), counters: {} };
+    });
   }
 
-  async writeState(state: EngineState): Promise<void> {
-    await this.#settle();
-    await writeStates(this.manifest, this.#store, state);
-    this.#forget();
-    await this.#prepareSteps();
+  writeState(state: EngineState): Promise<void> {
+    return this.#queue(async () => {
+      await this.#settle();
+      await writeStates(this.manifest, this.#store, state);
+      this.#forget();
+      await this.#prepareSteps();
+    });
   }
 
-  /** Frees the buffers; the device stays. */
+  /** @throws DestroyedError after `destroy()`, and the fault that the device met */
+  check(): void {
+    this.#lifetime.check();
+    this.device.check();
+  }
+
+  /**
+   * Frees the buffers, once no call uses them: the call under way ends, those that wait or come later reject with
+   * DestroyedError. The device stays.
+   */
   destroy(): void {
-    const { pass, apply, evaluate } = this.#programs;
-    for (const one of [pass, apply, evaluate, this.#store, this.#figures]) one?.destroy();
+    this.#lifetime.close();
   }
-}
 
-/** @throws OutOfMemoryError for the first graph whose batch does not fit the device, before anything is allocated. */
-function checkFits(parts: readonly (readonly [GraphName, StateUser, number])[], device: Device): void {
-  for (const [name, { manifest, family }, batch] of parts) {
-    const largest = largestBatch(manifest, family, device.limits);
-    if (largest >= batch) continue;
-    throw new OutOfMemoryError(`a pass of ${batch} images does not fit this adapter (${name})`, {
-      help: largest === 0 ? "use a smaller model or another adapter"
-        : `set \`accumulate\` in the recipe, so that a pass has at most ${largest} images`,
+  /** Resolves when it was destroyed and everything is freed. */
+  get ended(): Promise<void> {
+    return this.#lifetime.ended;
+  }
+
+  /** Runs `work` after all earlier calls, whoever made them: they share inputs, outputs and states. */
+  #queue<T>(work: () => Promise<T>): Promise<T> {
+    return this.#lifetime.queue(() => {
+      this.device.check();
+      return work();
     });
   }
 }

@@ -11,7 +11,7 @@ import { learningRate, type Schedule } from "./schedule.js";
 import { findNonFinite, type GoodState } from "./replay.js";
 import type { StepEngine } from "./step_engine.js";
 import type { Best, EpochSums, TrainingState } from "./state.js";
-import type { StopSignal } from "../dispatch.js";
+import type { StopSignal } from "../lifetime.js";
 
 /** Where checkpoints go. */
 export interface CheckpointStore {

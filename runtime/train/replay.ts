@@ -5,7 +5,7 @@
 import type { Batch } from "../data/loader.js";
 import type { NonFinite } from "../trace.js";
 import type { StepEngine } from "./step_engine.js";
-import type { StopSignal } from "../dispatch.js";
+import type { StopSignal } from "../lifetime.js";
 
 /** A state of a run that an engine can be put back to. */
 export interface GoodState {

@@ -4,7 +4,7 @@ export type { TrainerOptions } from "./trainer.js";
 export { openData } from "./datasets.js";
 export type { DataOptions, RecipeData } from "./datasets.js";
 export { DeviceEngine } from "../../train/engine.js";
-export type { EngineOptions, GraphName, TrainingDefinition } from "../../train/engine.js";
+export type { EngineOptions, GraphName, TrainingDefinition } from "../../train/programs.js";
 export type { TrainingManifest } from "../../training.js";
 export { CheckpointFolder, loadState } from "./checkpoints.js";
 export type { CheckpointOptions, LoadedState, LoadStateOptions } from "./checkpoints.js";

@@ -6,11 +6,12 @@ import { DeitcError, InputError } from "../../errors.js";
 import type { FamilyName } from "../../manifest.js";
 import { showBytes, showCount } from "../../memory.js";
 import type { LoadProgress } from "../../program.js";
-import { DeviceEngine, type TrainingDefinition } from "../../train/engine.js";
+import { DeviceEngine } from "../../train/engine.js";
 import {
   train, type TrainingEvent, type TrainingOutcome, type TrainingPlan,
 } from "../../train/loop.js";
 import type { Evaluation, MetricsRecord } from "../../train/metrics.js";
+import type { TrainingDefinition } from "../../train/programs.js";
 import { scheduleWarning } from "../../train/schedule.js";
 import { preparationOf, scheduleOf, stepsOf } from "../../train/settings.js";
 import { encodeWeights } from "../../train/state.js";
@@ -22,7 +23,7 @@ import { openData, type DataOptions, type RecipeData } from "./datasets.js";
 import { MetricsLog } from "./metrics_log.js";
 import { writeReport, type ReportFacts } from "./report.js";
 import { openWeights } from "./weights.js";
-import type { StopSignal } from "../../dispatch.js";
+import type { StopSignal } from "../../lifetime.js";
 
 /** Options of a training run; all are optional. */
 export interface TrainerOptions extends DataOptions {
@@ -175,6 +176,7 @@ export class Trainer {
    * @throws DivergedError, and what data, device and the last checkpoint throw
    */
   async *run(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
+    this.engine.check();
     if (this.#ran) throw new InputError("a trainer runs only once: open a new one, with `resume` to continue");
     this.#ran = true;
     const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
@@ -248,15 +250,21 @@ export class Trainer {
     await writeFileAtomic(path, chunks);
   }
 
-  /** Frees the device. The process can end after this. */
+  /**
+   * Frees what it holds on the device, and the device if it opened it, once no call uses it: `run` ends after the step
+   * under way, or the save, and rejects with DestroyedError, as calls that come later do. The process can end after
+   * this.
+   */
   destroy(): void {
     const { engine, ownsDevice } = this.#parts;
     engine.destroy();
     if (ownsDevice) engine.device.destroy();
   }
 
+  /** Destroys, and waits until everything is freed. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.destroy();
+    await this.engine.ended;
   }
 }
 
