@@ -1,5 +1,6 @@
 /** @file The runtime on a hand-written module of three kernels: numbers, batches, faults, exit. Embedded adapter. */
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -10,8 +11,8 @@ import { Device } from "../runtime/device.js";
 import { AdapterError, DeitcError, DeviceLostError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
-import { inferenceOf, load, openAdapter, openArtifact, openDevice } from "../runtime/node/index.js";
-import type { Artifact, LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
+import { inferenceOf, load, openAdapter, openArtifact, openDevice, type LoadOptions } from "../runtime/node/index.js";
+import { kernelsOf, type Artifact, type ModuleDefinition } from "../runtime/artifact.js";
 import { readTar } from "../runtime/node/swiftshader.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 
@@ -241,9 +242,11 @@ test.serial("weights: none, both kinds, missing paths, wrong lengths", async (t)
 test.serial("a module and a checkpoint on disk give what they give in memory", async (t) => {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "deitc-test-"));
   try {
-    const artifact: Artifact = { format: 2, compiler: "test", name: "tiny", doc: "", graphs: { infer: manifest } };
+    const artifact: Artifact = { format: 3, compiler: "test", name: "tiny", doc: "", graphs: { infer: manifest } };
+    const digest = (name: string) => createHash("sha256").update(texts[name.split("/").at(-1) ?? ""] ?? "").digest("hex");
+    const sha256 = Object.fromEntries(kernelsOf(artifact).map((name) => [name, digest(name)]));
     await fs.mkdir(path.join(folder, "kernels", "infer", "scalar"), { recursive: true });
-    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify(artifact));
+    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify({ ...artifact, sha256 }));
     for (const [name, text] of Object.entries(texts)) {
       await fs.writeFile(path.join(folder, "kernels", "infer", "scalar", `${name}.wgsl`), text);
     }
