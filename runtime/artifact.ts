@@ -5,7 +5,7 @@
 import type { FamilyName, Manifest } from "./manifest.js";
 
 /** Of `manifest.json`: changed when an older runtime could not read a newer file, or the other way round. */
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 /** `manifest.json`. A recipe's is a `TrainingManifest`. */
 export interface Artifact {
@@ -22,9 +22,22 @@ export interface Artifact {
   };
 }
 
+/** An artifact as it lies in a folder: with the SHA-256 digest of each kernel's text, by `GRAPH/FAMILY/KERNEL`. */
+export interface StoredArtifact extends Artifact {
+  readonly sha256: Readonly<Record<string, string>>;
+}
+
+/** `GRAPH/FAMILY/KERNEL` of every kernel, in order. */
+export const kernelsOf = ({ graphs }: Artifact): string[] =>
+  Object.entries<Manifest>(graphs).flatMap(([graph, { families }]) =>
+    Object.entries(families).flatMap(([family, { kernels }]) =>
+      kernels.map(({ name }) => `${graph}/${family}/${name}`)));
+
 /** An artifact with its kernels' text. */
 export interface Definition<A extends Artifact = Artifact> {
   readonly manifest: A;
+  /** Data from elsewhere: a device opened for it validates calls and bounds accesses unless its user says otherwise. */
+  readonly checked?: boolean;
   /** Text of `kernels/<graph>/<family>/<kernel>.wgsl`. */
   wgsl(graph: string, family: FamilyName, kernel: string): Promise<string>;
 }
@@ -32,6 +45,8 @@ export interface Definition<A extends Artifact = Artifact> {
 /** One graph with its kernels' text: what a session runs. */
 export interface ModuleDefinition {
   readonly manifest: Manifest;
+  /** As that of the artifact. */
+  readonly checked?: boolean;
   /** Text of the kernel in the family. */
   readonly wgsl: (family: FamilyName, kernel: string) => Promise<string>;
 }
@@ -39,5 +54,6 @@ export interface ModuleDefinition {
 /** The model that an artifact infers with. */
 export const inferenceOf = (definition: Definition): ModuleDefinition => ({
   manifest: definition.manifest.graphs.infer,
+  ...(definition.checked === undefined ? {} : { checked: definition.checked }),
   wgsl: (family, kernel) => definition.wgsl("infer", family, kernel),
 });

@@ -30,7 +30,7 @@ export const isTraining = (artifact: Artifact): artifact is TrainingManifest => 
 /** The recipe that an artifact is. @throws InputError for a model */
 export function recipeOf(definition: Definition): Definition<TrainingManifest> {
   const { manifest } = definition;
-  if (isTraining(manifest)) return { manifest, wgsl: (...kernel) => definition.wgsl(...kernel) };
+  if (isTraining(manifest)) return { ...definition, manifest, wgsl: (...kernel) => definition.wgsl(...kernel) };
   throw new InputError(`${manifest.name} is a model, not a recipe`, {
     help: "compile a recipe that trains it: `recipe NAME { student: MODEL … }`",
   });

@@ -6,12 +6,13 @@ import * as path from "node:path";
 import { mock } from "node:test";
 import { promisify } from "node:util";
 import test, { type ExecutionContext } from "ava";
+import { emitArtifact } from "../compiler/emit/index.js";
 import { Device } from "../runtime/device.js";
 import { AdapterError, DeitcError, DestroyedError, InputError, OutOfMemoryError } from "../runtime/errors.js";
 import type { Family, Manifest, Size, Step } from "../runtime/manifest.js";
 import { largestBatch, memoryUse, planMemory } from "../runtime/memory.js";
-import { inferenceOf, load, openAdapter, openArtifact, openDevice } from "../runtime/node/index.js";
-import type { Artifact, LoadOptions, ModuleDefinition } from "../runtime/node/index.js";
+import { inferenceOf, load, openAdapter, openArtifact, openDevice, type LoadOptions } from "../runtime/node/index.js";
+import { kernelsOf, type Artifact, type ModuleDefinition } from "../runtime/artifact.js";
 import { readTar } from "../runtime/node/swiftshader.js";
 import { encodeSafetensors } from "../runtime/weights/safetensors.js";
 
@@ -241,11 +242,11 @@ test.serial("weights: none, both kinds, missing paths, wrong lengths", async (t)
 test.serial("a module and a checkpoint on disk give what they give in memory", async (t) => {
   const folder = await fs.mkdtemp(path.join(os.tmpdir(), "deitc-test-"));
   try {
-    const artifact: Artifact = { format: 2, compiler: "test", name: "tiny", doc: "", graphs: { infer: manifest } };
-    await fs.mkdir(path.join(folder, "kernels", "infer", "scalar"), { recursive: true });
-    await fs.writeFile(path.join(folder, "manifest.json"), JSON.stringify(artifact));
-    for (const [name, text] of Object.entries(texts)) {
-      await fs.writeFile(path.join(folder, "kernels", "infer", "scalar", `${name}.wgsl`), text);
+    const artifact: Artifact = { format: 3, compiler: "test", name: "tiny", doc: "", graphs: { infer: manifest } };
+    const wgsl = new Map(kernelsOf(artifact).map((name) => [name, texts[path.basename(name)] ?? ""]));
+    for (const [name, text] of await emitArtifact({ manifest: artifact, wgsl }, async () => ({ ts: "", js: "", dts: "" }))) {
+      await fs.mkdir(path.dirname(path.join(folder, name)), { recursive: true });
+      await fs.writeFile(path.join(folder, name), text);
     }
     const tensors = [...weights].map(([name, data]) => ({ name: `module.${name}`, shape: [data.length], data }));
     const bytes = Buffer.concat(encodeSafetensors(tensors));
@@ -255,8 +256,7 @@ test.serial("a module and a checkpoint on disk give what they give in memory", a
       await using model = await load(inferenceOf(await openArtifact(folder)), { ...options, weights: source });
       t.deepEqual(await model.infer({ x: images(1) }), expected(images(1)));
     }
-    const some = Buffer.concat(encodeSafetensors(tensors.slice(1)));
-    const error = await failure(t, load(definition, { ...options, weights: some }));
+    const error = await failure(t, load(definition, { ...options, weights: Buffer.concat(encodeSafetensors(tensors.slice(1))) }));
     t.is(error.code, "weights_mismatch");
     t.regex(error.message, /missing in the file \(1\): unused/);
     t.is((await failure(t, load(definition, { ...options, weights: `${file}x` }))).code, "file_missing");

@@ -232,7 +232,7 @@ const settings: TrainingSettings = {
 
 /** The recipe's manifest. @param changes to its settings */
 export const tinyManifest = (changes: Partial<TrainingSettings> = {}): TrainingManifest => ({
-  format: 2, compiler: "test", name: "linear", doc: "A linear classifier.", states: STATES,
+  format: 3, compiler: "test", name: "linear", doc: "A linear classifier.", states: STATES,
   graphs: {
     train: graphs.train.manifest, gather: graphs.gather.manifest, apply: graphs.apply.manifest,
     evaluate: graphs.evaluate.manifest, infer: graphs.infer.manifest,

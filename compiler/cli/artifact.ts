@@ -20,6 +20,8 @@ import { compiledOr, readProgram } from "./source.js";
 export interface Selection {
   readonly target?: string;
   readonly set?: Overrides;
+  /** Whether a folder's kernels run without WebGPU's checks, as generated code does. */
+  readonly trust?: boolean;
 }
 
 /** The parts of `FILE:NAME`; a path with a colon of its own stays whole. @throws UsageError for two names */
@@ -48,14 +50,14 @@ export function sourceParts(
 }
 
 /** The compiled folder at a path. @throws UsageError with a selection: what it holds was chosen when it was compiled */
-export async function openFolder(path: string, { target, set }: Selection): Promise<Definition> {
+export async function openFolder(path: string, { target, set, trust = false }: Selection): Promise<Definition> {
   if (target !== undefined) throw new UsageError("--target chooses from a .deit file; a compiled folder holds one");
   if (set !== undefined) {
     throw new UsageError("--set changes a header when a .deit file is compiled; this folder is compiled already",
       "name the .deit file, or compile it again with --set");
   }
   const { openArtifact } = await import("../../runtime/node/artifact.js");
-  return openArtifact(path);
+  return { ...await openArtifact(path), checked: !trust };
 }
 
 const optionsOf = ({ set }: Selection, more: RecipeCompileOptions = {}): RecipeCompileOptions =>

@@ -43,6 +43,12 @@ export const withSelection = (command: Command): Command => command
   .option("--set <name=value>", "a header parameter's value, e.g. classes=10; may be repeated; of a recipe, in the " +
     "model that it trains", collectOverride);
 
+/** The option of every command that runs a compiled folder. */
+export const TRUST = [
+  "--trust", "run the kernels of a compiled folder without WebGPU's checks, at full speed: only for a folder whose " +
+    "origin you know",
+] as const;
+
 /** What `--without` and `--no-fuse` ask for. */
 export interface LeftOut {
   readonly fuse: boolean;

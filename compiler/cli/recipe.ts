@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from "commander";
 import type { FamilyName } from "../../runtime/manifest.js";
 import type { Selection } from "./artifact.js";
-import { wholeNumber, withSelection } from "./command.js";
+import { TRUST, wholeNumber, withSelection } from "./command.js";
 import { families } from "./model.js";
 
 /** Options of every command that runs a recipe. */
@@ -40,4 +40,5 @@ export const withRecipeOptions = (command: Command): Command =>
       wholeNumber(1))
     .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)")
     .option("--family <name>", "kernels to use: scalar, wide or tiled (default: chosen for the adapter)", oneFamily)
+    .option(...TRUST)
     .option("--json", "print JSON: one event per line, then the outcome");

@@ -6,4 +6,4 @@ import type { Artifact } from "../../runtime/artifact.js";
 export const VERSION = "0.1.0";
 
 /** Of the manifests it writes: the runtime reads no other. */
-export const FORMAT: Artifact["format"] = 2;
+export const FORMAT: Artifact["format"] = 3;

@@ -36,7 +36,10 @@ export interface LoadOptions {
   readonly device?: Device;
   /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
-  /** Validates every call and bounds every access: slower, for development and tests. */
+  /**
+   * Validates every call and bounds every access, which is slower (default: only for a folder that `openArtifact` was
+   * given the path of, since its kernels may come from anyone).
+   */
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
@@ -71,7 +74,8 @@ export async function load<
   const labels = options.labels ?? own;
   let opened: Device | undefined;
   try {
-    const device = options.device ?? (opened = await openDevice(options));
+    const { checked = definition.checked ?? false } = options;
+    const device = options.device ?? (opened = await openDevice({ ...options, checked }));
     const ownsDevice = opened !== undefined;
     return await Session.load<Inputs, Outputs>(definition, {
       device, ownsDevice, weights: source, labels, batch, family, poison, onProgress,

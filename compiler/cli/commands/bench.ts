@@ -5,7 +5,7 @@ import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
 import type { Profile } from "../../../runtime/profile.js";
 import type { ModuleDefinition } from "../../../runtime/artifact.js";
 import type { Session } from "../../../runtime/session.js";
-import { examples, printJsonValue, wholeNumber, wholeNumbers, type Finish } from "../command.js";
+import { examples, printJsonValue, TRUST, wholeNumber, wholeNumbers, type Finish } from "../command.js";
 import { Exit, UsageError } from "../exit.js";
 import { randomInputs } from "../inputs.js";
 import { openModel } from "../artifact.js";
@@ -27,6 +27,7 @@ export const benchCommand = (finish: Finish): Command =>
     .argument("<model>", "FILE.deit, FILE.deit:NAME, or a folder that deitc compile wrote")
     .option("--batch <list>", "batch sizes, separated by commas", wholeNumbers, [1])
     .option("--family <list>", "kernel families side by side: scalar,wide,tiled (default: the adapter's)", families)
+    .option(...TRUST)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
     .option("--kernels <n>", "kernels to list, the slowest first", wholeNumber(0), 12))
     .addHelpText(
@@ -60,7 +61,8 @@ async function bench(path: string, options: Options): Promise<void> {
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../../runtime/node/adapters.js"), import("../../../runtime/device.js"),
   ]);
-  const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
+  const { checked = false } = definition;
+  const device = await openDevice({ checked, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
   try {
     const chosen = options.family ?? [chooseFamily(device, definition.manifest)];
     const results: Measured[] = [];
@@ -69,9 +71,9 @@ async function bench(path: string, options: Options): Promise<void> {
     }
     const adapter = adapterName(device.info);
     if (options.json) {
-      printJsonValue({ model: definition.manifest.name, adapter, notes, results: results.map(forJson) });
+      printJsonValue({ model: definition.manifest.name, adapter, checked, notes, results: results.map(forJson) });
     }
-    else process.stdout.write(report(definition.manifest, adapter, results, options));
+    else process.stdout.write(report(definition.manifest, adapter, results, options, checked));
   } finally {
     device.destroy();
   }
@@ -164,7 +166,9 @@ const forJson = (m: Measured): unknown => ({
   })),
 });
 
-function report(manifest: Manifest, adapter: string, results: readonly Measured[], options: Options): string {
+function report(
+  manifest: Manifest, adapter: string, results: readonly Measured[], options: Options, checked: boolean,
+): string {
   const rows = results.map((m) => {
     const seconds = median(m.seconds);
     return [
@@ -175,7 +179,8 @@ function report(manifest: Manifest, adapter: string, results: readonly Measured[
   });
   const head = ["batch", "family", "images/s", "median", "fastest", "GFLOP/s", "load", "first run"];
   const figures = table([head, ...rows], [0, 2, 3, 4, 5, 6, 7]);
-  const summary = `${manifest.name} on ${adapter}, ${options.rounds} rounds\n\n${figures}`;
+  const note = checked ? "note: with WebGPU's checks, because this is a folder; --trust measures without them\n" : "";
+  const summary = `${manifest.name} on ${adapter}, ${options.rounds} rounds\n${note}\n${figures}`;
   if (options.kernels === 0) return summary;
   return summary + results.map((m) => kernelTable(m, options.kernels)).join("");
 }

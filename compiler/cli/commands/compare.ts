@@ -63,7 +63,8 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
   }
   const candidates = await withStatus("compiling", () => compileAll(given, dataset, options), true);
   const { openDevice } = await import("../../../runtime/node/adapters.js");
-  const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
+  const checked = candidates.some(({ definition }) => definition.checked === true);
+  const device = await openDevice({ checked, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
   try {
     await present(await run(candidates, dataset, device, options), dataset, options);
   } finally {
@@ -77,7 +78,9 @@ async function compileAll(
 ): Promise<readonly Candidate[]> {
   const candidates: Candidate[] = [];
   for (const argument of given) {
-    const { definition, compiled } = await openModel(argument.model, given.length === 1 ? options : {});
+    const { definition, compiled } = await openModel(
+      argument.model, given.length === 1 ? options : options.trust === undefined ? {} : { trust: options.trust },
+    );
     const { manifest } = definition;
     const name = argument.name ?? manifest.name;
     if (candidates.some((other) => other.name === name)) {

@@ -5,7 +5,7 @@ import type { Manifest, Preprocess, TensorInfo } from "../../../runtime/manifest
 import type { ScoredClass } from "../../../runtime/labels.js";
 import type { Session } from "../../../runtime/session.js";
 import { parameterCount } from "../../emit/facts.js";
-import { examples, printJsonValue, wholeNumber, type Finish } from "../command.js";
+import { examples, printJsonValue, TRUST, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, UsageError } from "../exit.js";
 import { openModel } from "../artifact.js";
 import { LABELS, readLabels } from "../labels.js";
@@ -52,6 +52,7 @@ export const predictCommand = (finish: Finish): Command =>
       wholeNumber(1))
     .option("--top <n>", "how many classes to print", wholeNumber(1), 5)
     .option(...LABELS)
+    .option(...TRUST)
     .option("--batch <n>", `images at once (default: all, at most ${MOST_AT_ONCE})`, wholeNumber(1)))
     .addHelpText("after", examples(
       "deitc predict out/deit_ti --weights deit_tiny_patch16_224-a1311bcf.pth photo.jpg",

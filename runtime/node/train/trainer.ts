@@ -43,7 +43,7 @@ export interface TrainerOptions extends DataOptions {
   readonly device?: Device;
   /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
-  /** Validates every call and bounds every access: slower, for development and tests. */
+  /** Validates every call and bounds every access, which is slower (default: only for a folder opened by its path). */
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
@@ -325,7 +325,8 @@ async function openEngine(
   let opened: Device | undefined;
   let engine: DeviceEngine | undefined;
   try {
-    const device = options.device ?? (opened = await openDevice(options));
+    const { checked = definition.checked ?? false } = options;
+    const device = options.device ?? (opened = await openDevice({ ...options, checked }));
     engine = await DeviceEngine.open(definition, {
       device, ...(batch === undefined ? {} : { batch }), ...(passes === undefined ? {} : { passes }),
       ...(family === undefined ? {} : { family }), ...(poison === undefined ? {} : { poison }),
