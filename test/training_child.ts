@@ -3,7 +3,8 @@
  * linear classifier, going on from what the folder has, and kills itself at a random moment of the step after those.
  * `limit FOLDER`: saves until the file size limit stops it.
  */
-import { CheckpointFolder, loadState } from "../runtime/node/train/checkpoints.js";
+import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
+import { loadState } from "../runtime/node/train/resume.js";
 import { describeError, FileError } from "../runtime/errors.js";
 import { EvaluationLoader, TrainingLoader } from "../runtime/data/loader.js";
 import { shapes } from "../runtime/data/shapes.js";
