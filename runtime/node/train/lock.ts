@@ -136,13 +136,15 @@ export class FolderLock {
     }
   }
 
-  /** Throws `FileError` when another process has taken the folder over. */
+  /** Throws `FileError` when another process has taken the folder over. A lock that was removed is written again. */
   async check(): Promise<void> {
     const content = await text(join(this.#folder, NAME));
-    const holder = content === undefined ? undefined : parse(content);
+    // Where the folder itself is gone, whoever writes into it hears it.
+    if (content === undefined && await create(this.#folder, this.#own).catch(() => true)) return;
+    const holder = parse(content ?? "");
     if (holder?.token === this.#own.token) return;
-    const who = holder === undefined ? "the lock of this training was removed" : `taken over by ${showHolder(holder)}`;
-    throw new FileError(`${who}: nothing more is written into it`, {
+    const who = holder === undefined ? "another process" : showHolder(holder);
+    throw new FileError(`taken over by ${who}: nothing more is written into it`, {
       file: this.#folder, fault: "unwritable", help: "let one training at a time write into a folder",
     });
   }
