@@ -3,8 +3,9 @@
 /** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
 
-/** Why a file cannot be used: it is missing, not readable, cut short, of another kind, malformed, or unsafe. */
-export type FileFault = "missing" | "unreadable" | "truncated" | "not_recognized" | "malformed" | "refused";
+/** Why a file cannot be used: it is missing, cannot be read or written, is cut short, of another kind, malformed, unsafe. */
+export type FileFault =
+  | "missing" | "unreadable" | "unwritable" | "truncated" | "not_recognized" | "malformed" | "refused";
 
 /** Every code of a run-time error, spelled as those of the language are. */
 export type RuntimeCode =

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import { FileError, InputError, WeightsError } from "../runtime/errors.js";
-import { CheckpointFolder, loadState } from "../runtime/node/train/checkpoints.js";
+import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
+import { loadState } from "../runtime/node/train/resume.js";
 import { openFile } from "../runtime/node/files.js";
 import { openCheckpoint } from "../runtime/weights/checkpoint.js";
 import { TrainingLoader } from "../runtime/data/loader.js";
@@ -52,7 +53,7 @@ test("old checkpoints go, the best stays", async (t) => {
   const store = await CheckpointFolder.open(path, { keep: 3 });
   for (let step = 1; step <= 8; step++) await store.save(stateOf(step), step === 2 ? "model" : undefined);
   t.deepEqual(await readdir(join(path, "checkpoints")), ["000006-step-6", "000007-step-7", "000008-step-8"]);
-  t.deepEqual((await readdir(path)).sort(), ["best.safetensors", "checkpoints", "last.safetensors"]);
+  t.deepEqual((await readdir(path)).sort(), ["best.safetensors", "checkpoints", "last.safetensors", "run.lock"]);
   t.is((await values(join(path, "best.safetensors"))).first, 2);
   t.is((await values(join(path, "last.safetensors"))).first, 8);
 });
@@ -71,7 +72,7 @@ test("another recipe is refused unless forced; no checkpoint and damaged ones ar
   await writeFile(file, (await readFile(file)).subarray(0, 5000));
   const older = await loadState(path, { recipe: "r" });
   t.is(older.state.step, 1);
-  t.regex(older.notes.join(), /using the checkpoint before it/u);
+  t.regex(older.notes.join(), /has 5000 bytes instead of \d+: the checkpoint before it is used/u);
   await t.throwsAsync(loadState(file, { recipe: "r" }), { instanceOf: WeightsError });
   await t.throwsAsync(loadState(join(newest, "model.safetensors"), { recipe: "r" }), {
     instanceOf: WeightsError, message: /not a training state/u,

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
-import { loadState } from "../runtime/node/train/checkpoints.js";
+import { loadState } from "../runtime/node/train/resume.js";
 
 const main = fileURLToPath(new URL("../compiler/cli/main.js", import.meta.url));
 const home = mkdtempSync(join(tmpdir(), "deitc-train-"));

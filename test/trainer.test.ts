@@ -5,9 +5,10 @@ import { join } from "node:path";
 import test from "ava";
 import { DivergedError, type TrainingEvent, type TrainingOutcome } from "../runtime/train/loop.js";
 import { FileError, InputError, WeightsError } from "../runtime/errors.js";
-import { loadState } from "../runtime/node/train/checkpoints.js";
+import { loadState } from "../runtime/node/train/resume.js";
 import { openData } from "../runtime/node/train/datasets.js";
-import { Trainer, type TrainerOptions } from "../runtime/node/train/trainer.js";
+import type { TrainerOptions } from "../runtime/node/train/options.js";
+import { Trainer } from "../runtime/node/train/trainer.js";
 import { parseMetrics } from "../runtime/train/metrics.js";
 import { augmentationOf } from "../runtime/train/augment.js";
 import { preparationOf, scheduleOf } from "../runtime/train/settings.js";
@@ -68,7 +69,7 @@ test.serial("stopped and resumed ends as one left alone; a folder in use and ano
   const first = await open({ out: stopped, signal: controller.signal });
   for await (const event of first.run()) if (event.kind === "step" && event.step === 13) controller.abort();
   await t.throwsAsync(open({ out: stopped }), { instanceOf: InputError, message: /already contains a run/u });
-  await t.throwsAsync(open({ out: stopped, resume: true, steps: 30 }), { message: /another recipe/u });
+  await t.throwsAsync(open({ out: stopped, resume: true, batch: 8 }), { message: /another recipe: batch 16 → 8$/u });
   const second = await open({ out: stopped, resume: true });
   t.is(second.startStep, 13);
   t.true((await finish(second)).outcome.finished);
@@ -94,8 +95,8 @@ test.serial("every step that is recorded is recorded once, the last one too, how
   // Interrupted within an interval, at a step that is recorded anyway, at the end of an epoch, and at the very end.
   const ends: readonly (readonly [number, readonly string[]])[] = [
     [13, ["step 5", "step 10", "epoch 10", "step 13"]], [15, ["step 5", "step 10", "epoch 10", "step 15"]],
-    [20, ["step 5", "step 10", "epoch 10", "step 15", "step 20", "epoch 20"]],
-    [25, ["step 5", "step 10", "epoch 10", "step 15", "step 20", "epoch 20", "step 25", "epoch 25"]],
+    [20, ["step 5", "step 10", "epoch 10", "step 15", "step 20"]],
+    [25, ["step 5", "step 10", "epoch 10", "step 15", "step 20", "epoch 20", "step 25"]],
   ];
   for (const [at, expected] of ends) {
     const out = await folder();

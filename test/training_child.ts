@@ -1,9 +1,11 @@
 /**
  * @file A process to be killed. `save FOLDER`: keeps checkpoints as fast as it can. `train FOLDER STEPS`: trains a
  * linear classifier, going on from what the folder has, and kills itself at a random moment of the step after those.
- * `limit FOLDER`: saves until the file size limit stops it.
+ * `finish FOLDER`: the same, to the end. `limit FOLDER`: saves until the file size limit stops it;
+ * `weights FOLDER`: saves what has larger states than that limit, but not larger weights.
  */
-import { CheckpointFolder, loadState } from "../runtime/node/train/checkpoints.js";
+import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
+import { loadState } from "../runtime/node/train/resume.js";
 import { describeError, FileError } from "../runtime/errors.js";
 import { EvaluationLoader, TrainingLoader } from "../runtime/data/loader.js";
 import { shapes } from "../runtime/data/shapes.js";
@@ -49,6 +51,7 @@ export async function trainLinear(
     if (error instanceof FileError && error.fault === "missing") return undefined;
     throw error;
   });
+  if (resumed !== undefined) await store.repair(resumed);
   const plan = {
     recipe: "linear", steps: 25, stepsPerEpoch: training.stepsPerEpoch, batch: 16, logEvery: 3, saveEvery: { steps: 2 },
     schedule: schedule({ kind: "cosine", lr: 1e-3, length: 2.5, warmup: 0.5, own: { min_lr: 1e-5 }, stepping: "steps" }),
@@ -56,6 +59,7 @@ export async function trainLinear(
   for await (const event of train(plan, { engine, training, evaluation, store }, resumed)) {
     if (event.kind === "step") told(event.step);
   }
+  store.close();
 }
 
 /** Milliseconds of a step besides its work, so that there is a time to be killed in. */
@@ -70,11 +74,12 @@ async function main([mode, folder = "", steps = "0"]: readonly string[]): Promis
       if (--left === 0) setTimeout(() => void process.kill(process.pid, "SIGKILL"), SLOW * Math.random());
     });
   }
+  if (mode === "finish") return trainLinear(folder, 0);
   const store = await CheckpointFolder.open(folder);
-  if (mode === "limit") {
+  if (mode === "limit" || mode === "weights") {
     await store.save(stateOf(1, 1024), "model");
     try {
-      await store.save(stateOf(2, 1 << 20), "model");
+      await store.save(stateOf(2, mode === "limit" ? 1 << 20 : 50_000), "model");
       process.stdout.write("saved");
     } catch (error) {
       process.stdout.write(`refused: ${describeError(error)}`);

@@ -3,7 +3,8 @@ import type { FileFault, RuntimeCode } from "../../runtime/errors.js";
 
 const FILE_FAULTS: Readonly<Record<FileFault, string>> = {
   missing: "does not exist",
-  unreadable: "cannot be read or written: the system refuses it, or the path is a folder",
+  unreadable: "cannot be read: the system refuses it, or the path is a folder",
+  unwritable: "cannot be written: the disk is full, the system refuses it, or another training writes there",
   truncated: "ends before its data does: it was not copied or downloaded in full",
   not_recognized: "is of a kind or version that deitc does not read",
   malformed: "contradicts itself or the format it claims to have",

@@ -7,8 +7,13 @@ import { DeitcError, describeError } from "../../runtime/errors.js";
 import { CompilerBug, UserError } from "../ir/invariant.js";
 import { paintFor } from "./colour.js";
 
-/** 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc. */
-export const Exit = { done: 0, input: 1, usage: 2, device: 3, bug: 70 } as const;
+/**
+ * 0 done, 1 the user's input is at fault, 2 wrong usage, 3 the device, 70 a bug of deitc; a training that was stopped:
+ * 128 and the number of the signal.
+ */
+export const Exit = {
+  done: 0, input: 1, usage: 2, device: 3, bug: 70, hungUp: 129, interrupted: 130, terminated: 143,
+} as const;
 export type ExitCode = (typeof Exit)[keyof typeof Exit];
 
 /** The command line itself is wrong in a way commander cannot see: exit code 2. */

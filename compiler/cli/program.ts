@@ -32,7 +32,7 @@ Examples:
   deitc explain models/deit_ti.deit --memory
 
 Exit codes: 0 success, 1 invalid input, 2 wrong usage, 3 device error, 70 a bug in deitc,
-130 or 143 ended by Ctrl-C or SIGTERM. NO_COLOR=1 turns colours off, FORCE_COLOR=1 on.`;
+129, 130 or 143 ended by SIGHUP, Ctrl-C or SIGTERM. NO_COLOR=1 turns colours off, FORCE_COLOR=1 on.`;
 
 /** Runs one command line. @param args without the program's name */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {

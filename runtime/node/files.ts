@@ -1,6 +1,6 @@
 /** @file Files on disk: random access for the weight readers, and writes that are whole or not there. */
 
-import { open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
+import { mkdir, open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { FileError } from "../errors.js";
@@ -22,23 +22,41 @@ function systemCode(error: unknown): string | undefined {
   return failed && typeof error.code === "string" ? error.code : undefined;
 }
 
+/** What the system's codes mean for a file. */
+const FAULTS: Readonly<Record<string, string>> = {
+  EISDIR: "this is a folder, not a file", EACCES: "permission denied", EPERM: "permission denied",
+  ENOSPC: "no space left on the disk", EDQUOT: "no space left: the user's quota is used up",
+  EROFS: "the file system is read-only", EFBIG: "the file would be larger than the system allows",
+  EIO: "the disk reports an error", EMFILE: "too many open files", ENAMETOOLONG: "the name is too long",
+  ELOOP: "too many symbolic links", ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "a part of the path is a file, not a folder", ENOENT: "it cannot be created there",
+};
+
+/** A failed call of the system about a path in words. */
+export const systemWords = (error: unknown): string =>
+  FAULTS[systemCode(error) ?? ""] ?? (error instanceof Error ? error.message : String(error));
+
 /** A system failure about `file` in words. */
-function fileError(file: string, error: unknown): FileError {
+function fileError(file: string, error: unknown, fault: "unreadable" | "unwritable"): FileError {
   const code = systemCode(error);
-  switch (code) {
-    case "ENOENT": case "ENOTDIR":
-      return new FileError("there is no such file", { file, fault: "missing", cause: error, help: "check the path" });
-    case "EISDIR":
-      return new FileError("this is a folder, not a file", { file, fault: "unreadable", cause: error });
-    case "EACCES": case "EPERM":
-      return new FileError("permission denied", { file, fault: "unreadable", cause: error });
-    case "ENOSPC": case "EDQUOT":
-      return new FileError("no space left on the disk", { file, fault: "unreadable", cause: error });
-    default:
-      return new FileError(error instanceof Error ? error.message : String(error), {
-        file, fault: "unreadable", cause: error,
-      });
+  if (fault === "unreadable" && (code === "ENOENT" || code === "ENOTDIR")) {
+    return new FileError("there is no such file", { file, fault: "missing", cause: error, help: "check the path" });
   }
+  return new FileError(systemWords(error), { file, fault, cause: error });
+}
+
+/**
+ * Makes a folder and those above it. Node's own `recursive` never ends where the system denies that a parent exists
+ * that is there, as below `/proc`. Throws what the system says.
+ */
+export async function makeFolder(path: string, mode?: number): Promise<void> {
+  if ((await stat(path).catch(() => undefined))?.isDirectory() === true) return;
+  const parent = dirname(path);
+  if (parent !== path) await makeFolder(parent, mode);
+  await mkdir(path, mode).catch(async (error: unknown) => {
+    // Another process may have been faster.
+    if ((await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error;
+  });
 }
 
 /** Opens a file for reading. Throws `FileError` when it is missing, not readable or not a regular file. */
@@ -57,7 +75,7 @@ export async function openFile(path: string): Promise<OpenFile> {
     return accessTo(path, handle, size);
   } catch (error) {
     await handle?.close();
-    throw error instanceof FileError ? error : fileError(path, error);
+    throw error instanceof FileError ? error : fileError(path, error, "unreadable");
   }
 }
 
@@ -79,7 +97,7 @@ function accessTo(path: string, handle: FileHandle, size: number): OpenFile {
           done += bytesRead;
         }
       } catch (error) {
-        throw fileError(path, error);
+        throw fileError(path, error, "unreadable");
       }
       return bytes.subarray(0, done);
     },
@@ -138,7 +156,7 @@ export async function writeFileAtomic(
       const help = "create the folder first, or choose another path";
       throw new FileError("there is no such folder", { file: dirname(path), fault: "missing", cause: error, help });
     }
-    throw code === undefined ? error : fileError(path, error);
+    throw code === undefined ? error : fileError(path, error, "unwritable");
   }
   await syncFolder(dirname(path));
 }

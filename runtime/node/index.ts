@@ -5,7 +5,7 @@ export type { AdapterListing, AdapterOptions, AdapterReport, AdapterType } from 
 export { openArtifact } from "./artifact.js";
 export { load } from "./module.js";
 export type { LoadOptions } from "./module.js";
-export type { TrainerOptions } from "./train/trainer.js";
+export type { TrainerOptions } from "./train/options.js";
 export type { TrainingEvent, TrainingOutcome } from "../train/loop.js";
 export type { Evaluation } from "../train/metrics.js";
 export type { TrainingDefinition } from "../train/programs.js";

@@ -10,6 +10,7 @@ import * as path from "node:path";
 import { promisify } from "node:util";
 import { fileURLToPath } from "node:url";
 import { brotliDecompress } from "node:zlib";
+import { makeFolder } from "./files.js";
 
 /** The archive beside this file, and in the package that it comes from, for a clone that was only partly built. */
 const SHIPPED = fileURLToPath(new URL("swiftshader.tar.br", import.meta.url));
@@ -84,7 +85,7 @@ async function unpackedIn(cache: string, archive: string, name: string): Promise
   const folder = path.join(path.resolve(cache), name);
   const result = { icd: path.join(folder, ICD), loader: path.join(folder, LOADER) };
   if (folder.includes(path.delimiter)) throw new Error(`${folder} cannot be part of a list of paths`);
-  await fs.mkdir(cache, { recursive: true, mode: 0o700 });
+  await makeFolder(path.resolve(cache), 0o700);
   if (!(await isOurs(cache))) throw new Error(`${cache} belongs to another user`);
   if (await isComplete(folder)) return result;
   const fresh = await fs.mkdtemp(path.join(cache, `${name}.`));

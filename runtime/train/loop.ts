@@ -42,6 +42,8 @@ export interface TrainingPlan {
   readonly logEvery: number;
   /** A checkpoint is kept at the end of each epoch, and besides after so many steps or seconds. */
   readonly saveEvery?: { readonly steps?: number; readonly seconds?: number };
+  /** What its states say of it. */
+  readonly about?: Pick<TrainingState, "run" | "data">;
 }
 
 /** What a run works with. */
@@ -66,7 +68,7 @@ export type TrainingEvent =
 
 /** How a run ended. */
 export interface TrainingOutcome {
-  /** False when it was stopped before its last step. */
+  /** False when it was stopped before its last step, or before the evaluation after it. */
   readonly finished: boolean;
   readonly step: number;
   readonly records: readonly MetricsRecord[];
@@ -112,6 +114,9 @@ function badWords(bad: BadValue): string {
   return `'${tensor}' is the first tensor that is not finite (${kind}: ${value} at ${index}, ${writer})`;
 }
 
+/** Seconds of training that are kept before an evaluation begins, which may be long. */
+const KEPT_BEFORE_EVALUATION = 30;
+
 const systemClock = (): number => performance.now() / 1000;
 
 /** One run; its methods are the parts of `train`. */
@@ -128,6 +133,8 @@ class Run {
   #began: number;
   #savedAt: number;
   #sums: EpochSums = { loss: 0, steps: 0, seconds: 0, total: 0 };
+  /** Checkpoints in a row that could not be kept. */
+  #failures = 0;
   /** The newest state that can be gone back to. */
   #good: GoodState | undefined;
 
@@ -177,11 +184,17 @@ class Run {
     return record;
   }
 
-  async *#evaluate(weights: Best["weights"]): AsyncGenerator<TrainingEvent, Evaluation | undefined> {
+  get #isStopped(): boolean {
+    return this.#parts.signal?.aborted === true;
+  }
+
+  /** Evaluates, where there is something to evaluate, unless it is stopped. */
+  async *#evaluate(weights: Best["weights"]): AsyncGenerator<TrainingEvent, Evaluation | "stopped" | undefined> {
     const { engine, evaluation } = this.#parts;
     if (evaluation === undefined || (weights === "ema" && !engine.hasEma)) return undefined;
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
     for await (const batch of evaluation.batches()) {
+      if (this.#isStopped) return "stopped";
       const sums = await engine.evaluate(batch, weights === "ema");
       [loss, top1, top5, count] = [loss + sums.loss, top1 + sums.top1, top5 + sums.top5, count + batch.count];
       yield { kind: "evaluating", weights, done: ++done, total: evaluation.steps };
@@ -190,10 +203,15 @@ class Run {
     return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
   }
 
-  /** Ends an epoch: evaluates, records. Returns which weights are the best so far, if they are this epoch's. */
-  async *#endEpoch(): AsyncGenerator<TrainingEvent, Best["weights"] | undefined> {
+  /**
+   * Ends an epoch: evaluates, records. Returns which weights are the best so far, if they are this epoch's. Nothing is
+   * changed when it is stopped.
+   */
+  async *#endEpoch(): AsyncGenerator<TrainingEvent, Best["weights"] | "stopped" | undefined> {
     const model = yield* this.#evaluate("model");
+    if (model === "stopped") return model;
     const ema = yield* this.#evaluate("ema");
+    if (ema === "stopped") return ema;
     const { loss, steps, seconds, total } = this.#sums;
     const record: EpochRecord = {
       kind: "epoch", epoch: Math.ceil(this.#step / this.#plan.stepsPerEpoch), step: this.#step,
@@ -213,7 +231,7 @@ class Run {
     return found;
   }
 
-  /** Keeps a checkpoint. A failure is a warning where the run goes on, and an error at its end. */
+  /** Keeps a checkpoint. One failure is a warning where the run goes on; the next one, and one at its end, an error. */
   async *#save(best: Best["weights"] | undefined, last: boolean): AsyncGenerator<TrainingEvent, void> {
     const { store, engine } = this.#parts;
     if (store === undefined) return;
@@ -224,11 +242,12 @@ class Run {
     if (bad !== undefined) throw new DivergedError(this.#step - 1, bad.path, this.#checkpoint);
     const state: TrainingState = {
       recipe, step: this.#step, engine: kept, records: [...this.#records], sums: this.#sums,
-      best: this.#best,
+      best: this.#best, ...this.#plan.about,
     };
     try {
       const { path, notes } = await store.save(state, best);
       this.#checkpoint = path;
+      this.#failures = 0;
       if (store.load) {
         const restore = async (): Promise<void> => {
           const saved = await store.load?.(path);
@@ -239,9 +258,10 @@ class Run {
       for (const text of notes) yield { kind: "warning", text };
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
-      if (last || !(error instanceof DeitcError)) throw error;
+      if (last || !(error instanceof DeitcError) || ++this.#failures > 1) throw error;
       const before = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
-      const text = `no checkpoint at step ${this.#step}: ${error.message}; ${before}; training goes on`;
+      const text = `no checkpoint at step ${this.#step}: ${error.message}; ${before}; training goes on, and stops if ` +
+        "the next one cannot be kept either";
       yield { kind: "warning", text };
     }
     // Also after a failure: it is not tried again at every step.
@@ -254,7 +274,9 @@ class Run {
       (seconds !== undefined && this.#clock() - this.#savedAt >= seconds);
   }
 
-  async *#afterStep(stopping: boolean): AsyncGenerator<TrainingEvent, void> {
+  /** Records, evaluates and saves what is due. Returns whether the run ends here because it was asked to stop. */
+  async *#afterStep(): AsyncGenerator<TrainingEvent, boolean> {
+    const stopping = this.#isStopped;
     const { steps, stepsPerEpoch, logEvery } = this.#plan;
     const last = this.#step === steps;
     const epochEnds = last || this.#step % stepsPerEpoch === 0;
@@ -263,10 +285,29 @@ class Run {
       const record = await this.#measure();
       if (record !== undefined) yield { kind: "record", record };
     }
-    const best = epochEnds ? yield* this.#endEpoch() : undefined;
-    if (due) yield* this.#save(best, last || stopping);
+    if (epochEnds) yield* this.#afterEpoch();
+    else if (due) yield* this.#save(undefined, stopping);
     // What came between is no training time.
     if (this.#interval === 0) this.#began = this.#clock();
+    // Asked later than this, it stops after the next step, unless this one was saved already.
+    return stopping || (epochEnds && this.#isStopped);
+  }
+
+  /** Evaluates and keeps a checkpoint. A run that is stopped keeps one first, and evaluates when it is resumed. */
+  async *#afterEpoch(): AsyncGenerator<TrainingEvent, void> {
+    if (!this.#isStopped) {
+      if (this.#isDue() || this.#clock() - this.#savedAt >= KEPT_BEFORE_EVALUATION) yield* this.#save(undefined, false);
+      const best = yield* this.#endEpoch();
+      if (best !== "stopped") return yield* this.#save(best, this.#step === this.#plan.steps || this.#isStopped);
+    }
+    yield* this.#save(undefined, true);
+  }
+
+  /** Whether the steps of an epoch are done, but not its evaluation. */
+  get #isEvaluationLeft(): boolean {
+    const { steps, stepsPerEpoch } = this.#plan;
+    const ends = this.#step > 0 && (this.#step >= steps || this.#step % stepsPerEpoch === 0);
+    return ends && !this.#records.some(({ kind, step }) => kind === "epoch" && step === this.#step);
   }
 
   /** The steps from the newest good state up to the one that was bad, again, to find the tensor that was first. */
@@ -279,7 +320,7 @@ class Run {
     try {
       const found = await findNonFinite(this.#parts, good, error.step, (step) => this.#lr(step));
       if (found !== undefined) return new DivergedError(found.step, found.bad, error.checkpoint);
-      if (this.#parts.signal?.aborted !== true) {
+      if (!this.#isStopped) {
         yield { kind: "warning", text: "all values were finite this time: the device or the data is nondeterministic" };
       }
       return error;
@@ -291,7 +332,7 @@ class Run {
   }
 
   async *#steps(): AsyncGenerator<TrainingEvent, void> {
-    const { engine, training, signal } = this.#parts;
+    const { engine, training } = this.#parts;
     const { steps } = this.#plan;
     for await (const batch of training.batches(this.#step, steps)) {
       const lr = this.#lr(this.#step);
@@ -299,24 +340,23 @@ class Run {
       this.#step++;
       this.#interval++;
       yield { kind: "step", step: this.#step, lr };
-      const stopping = signal?.aborted === true;
-      yield* this.#afterStep(stopping);
-      if (stopping) break;
+      if (yield* this.#afterStep()) break;
     }
   }
 
   async *go(): AsyncGenerator<TrainingEvent, TrainingOutcome> {
     const { steps } = this.#plan;
-    if (this.#step < steps && this.#parts.signal?.aborted !== true) {
+    if (!this.#isStopped) {
       this.#began = this.#savedAt = this.#clock();
       try {
-        yield* this.#steps();
+        if (this.#isEvaluationLeft) yield* this.#afterEpoch();
+        if (this.#step < steps && !this.#isStopped) yield* this.#steps();
       } catch (error) {
         throw error instanceof DivergedError ? yield* this.#explained(error) : error;
       }
     }
     const [step, records, best, checkpoint] = [this.#step, this.#records, this.#best, this.#checkpoint];
-    return { finished: step >= steps, step, records, best, checkpoint };
+    return { finished: step >= steps && !this.#isEvaluationLeft, step, records, best, checkpoint };
   }
 }
 

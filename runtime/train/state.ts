@@ -1,10 +1,11 @@
 /** @file Everything a run needs to go on bit for bit, and its form as a safetensors file. */
 
-import { WeightsError } from "../errors.js";
+import { InputError, WeightsError } from "../errors.js";
 import { classesEntry } from "../labels.js";
 import type { RandomAccess } from "../weights/access.js";
 import { encodeSafetensors, readSafetensors, type TensorToWrite } from "../weights/safetensors.js";
 import { metricsLine, parseMetrics, type Evaluation, type MetricsRecord } from "./metrics.js";
+import type { RunFacts } from "./run_facts.js";
 
 /** What a tensor of a state is: the weights (buffers too), their moving average, or the optimizer's (`optimizer.m`). */
 export type StateRole = "parameter" | "ema" | `optimizer.${string}`;
@@ -50,10 +51,15 @@ export interface TrainingState {
   readonly records: readonly MetricsRecord[];
   readonly sums: EpochSums;
   readonly best: Best | undefined;
+  /** Absent where a program drives the loop itself. */
+  readonly run?: RunFacts;
+  /** The list of images that it was trained on, as whoever made it reads it. */
+  readonly data?: Uint8Array;
 }
 
-const FORMAT = "deitc training state 1";
+const FORMAT = "deitc training state 2";
 const METRICS = "metrics.jsonl";
+const DATA = "data.listing";
 
 /**
  * The weights alone under timm's names, as files to write. Nothing in them depends on when or where they were made.
@@ -78,10 +84,12 @@ export function encodeState(state: TrainingState): Uint8Array[] {
   const tensors: TensorToWrite[] = state.engine.tensors.map(({ role, path, shape, data }) =>
     ({ name: `${role}/${path}`, shape, data }));
   tensors.push({ name: METRICS, shape: [lines.length], data: { dtype: "U8", bytes: lines } });
-  const { recipe, step, sums, best, engine } = state;
+  const { recipe, step, sums, best, engine, run, data } = state;
+  if (data !== undefined) tensors.push({ name: DATA, shape: [data.length], data: { dtype: "U8", bytes: data } });
   return encodeSafetensors(tensors, {
     format: FORMAT, recipe, step: String(step), sums: JSON.stringify(sums),
     best: JSON.stringify(best ?? null), counters: JSON.stringify(engine.counters),
+    ...(run === undefined ? {} : { run: JSON.stringify(run) }),
   });
 }
 
@@ -90,6 +98,7 @@ interface StateHeader {
   readonly recipe: string;
   readonly step: number;
   readonly best: Best | undefined;
+  readonly run?: RunFacts;
 }
 
 interface OpenState extends StateHeader {
@@ -124,8 +133,9 @@ async function openState(access: RandomAccess): Promise<OpenState> {
     throw new WeightsError(`its step is '${metadata.get("step")}'`, { file: access.name, fault: "malformed" });
   }
   const best = parse(access, metadata.get("best"));
+  const run = metadata.get("run");
   return {
-    file, step, recipe: metadata.get("recipe") ?? "",
+    file, step, ...(run === undefined ? {} : { run: parse(access, run) as RunFacts }), recipe: metadata.get("recipe") ?? "",
     // Written by encodeState under this format name, whose number changes when they do.
     sums: parse(access, metadata.get("sums")) as EpochSums,
     best: (best as Best | null) ?? undefined,
@@ -135,19 +145,24 @@ async function openState(access: RandomAccess): Promise<OpenState> {
 
 /** Reads the header of a state. Throws `WeightsError`. */
 export async function readStateHeader(access: RandomAccess): Promise<StateHeader> {
-  const { recipe, step, best } = await openState(access);
-  return { recipe, step, best };
+  const { file: _, sums: __, counters: ___, ...header } = await openState(access);
+  return header;
 }
 
 /** Reads a whole state. Throws `WeightsError`. */
 export async function decodeState(access: RandomAccess): Promise<TrainingState> {
-  const { file, recipe, step, sums, best, counters } = await openState(access);
+  const { file, counters, ...header } = await openState(access);
   const tensors: StateTensor[] = [];
   let records: MetricsRecord[] = [];
+  let data: Uint8Array | undefined;
   for (const tensor of file.tensors) {
     const bytes = await tensor.read();
     if (tensor.name === METRICS) {
-      records = parseMetrics(new TextDecoder().decode(bytes), access.name);
+      records = recordsIn(bytes, access.name);
+      continue;
+    }
+    if (tensor.name === DATA) {
+      data = bytes;
       continue;
     }
     const [role = "", ...rest] = tensor.name.split("/");
@@ -156,9 +171,18 @@ export async function decodeState(access: RandomAccess): Promise<TrainingState> 
         file: access.name, fault: "malformed", tensor: tensor.name,
       });
     }
-    const data = new Float32Array(bytes.byteLength / 4);
-    new Uint8Array(data.buffer).set(bytes);
-    tensors.push({ role, path: rest.join("/"), shape: tensor.shape, data });
+    const values = new Float32Array(bytes.byteLength / 4);
+    new Uint8Array(values.buffer).set(bytes);
+    tensors.push({ role, path: rest.join("/"), shape: tensor.shape, data: values });
   }
-  return { recipe, step, sums, best, records, engine: { tensors, counters } };
+  return { ...header, records, engine: { tensors, counters }, ...(data === undefined ? {} : { data }) };
+}
+
+function recordsIn(bytes: Uint8Array, file: string): MetricsRecord[] {
+  try {
+    return parseMetrics(new TextDecoder().decode(bytes), "its records");
+  } catch (cause) {
+    if (!(cause instanceof InputError)) throw cause;
+    throw new WeightsError(cause.message, { file, fault: "malformed", cause });
+  }
 }

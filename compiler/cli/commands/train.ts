@@ -2,16 +2,18 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { redraws } from "../../../runtime/node/last_line.js";
-import type { Trainer, TrainerOptions } from "../../../runtime/node/train/trainer.js";
+import type { TrainerOptions } from "../../../runtime/node/train/options.js";
+import type { Trainer } from "../../../runtime/node/train/trainer.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, wholeNumber, type Finish } from "../command.js";
-import { CommandError, Exit } from "../exit.js";
+import { CommandError, Exit, type ExitCode } from "../exit.js";
 import { showSeconds, withStatus } from "../progress.js";
-import { openRecipe, type OpenedRecipe } from "../artifact.js";
+import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
+import { openTraining, resumeCommand } from "../resumption.js";
 import { table } from "../table.js";
 
-interface Options extends RecipeOptions {
+export interface TrainOptions extends RecipeOptions {
   readonly out?: string;
   readonly resume?: string | true;
   readonly force?: boolean;
@@ -28,9 +30,11 @@ export const trainCommand = (finish: Finish): Command =>
     .description("Trains a recipe: a .deit file compiled on the fly, or a folder that deitc compile wrote.")
     .argument("<recipe>", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe")
     .option("--out <folder>", "where checkpoints, records and the report go (default: runs/<recipe>)")
-    .option("--resume [folder]", "resume the run in --out, or from another folder or checkpoint")
-    .option("--force", "resume even from another recipe's checkpoint")
-    .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length", wholeNumber(1))
+    .option("--resume [folder]", "resume the run in --out, or from another folder or checkpoint, with the options it " +
+      "was started with; `auto` resumes the run in --out if there is one, and starts one otherwise")
+    .option("--force", "resume even with another recipe or other data, and in a folder that another host has locked")
+    .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length; with --resume, it may " +
+      "be more than was planned", wholeNumber(1))
     .option("--passes <n>", "minimum number of passes that a step's batch is split into", wholeNumber(1))
     .option("--log-every <n>", "steps between two records (default: about fifty records per epoch)", wholeNumber(1))
     .option("--save-every <seconds>", "time between checkpoints, besides the end of each epoch (default: 600)", amount)
@@ -41,40 +45,52 @@ export const trainCommand = (finish: Finish): Command =>
       "deitc train recipe.deit:hard --data /data/imagenet --weights teacher=regnety_160.safetensors",
       "deitc train recipe.deit --resume",
     ))
-    .action(async (recipe: string, options: Options) => {
-      await trainRecipe(recipe, options);
-      finish(Exit.done);
+    .action(async (recipe: string, options: TrainOptions) => {
+      finish(await trainRecipe(recipe, options));
     });
 
-async function trainRecipe(path: string, options: Options): Promise<void> {
-  const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
+async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
+  const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   // On a terminal the line holds what it shows of Ctrl-C.
   const anew = redraws(process.stderr) ? "\r\x1b[K" : "\n";
-  using interrupt = onInterrupt(() => say(`${anew}stopping after this step; press Ctrl-C again to quit immediately`));
+  using interrupt = onInterrupt(({ text, exitCode }) => {
+    process.exitCode = exitCode;
+    const again = text === "Ctrl-C" ? "; press Ctrl-C again to quit immediately" : "";
+    say(`${anew}${text}: stopping after this step, then a checkpoint is saved${again}`);
+  });
   const { Trainer } = await import("../../../runtime/node/train/trainer.js");
   const notes: string[] = [];
   const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), signal: interrupt.signal, onNote: (note) => void notes.push(note),
+    ...trainerOptions(options, recipe), selection, signal: interrupt.signal, onNote: (note) => void notes.push(note),
   }));
   try {
     if (!options.json) head(trainer, recipe, notes);
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
-    if (options.json) printOutcome(trainer, outcome);
-    else await summary(trainer, outcome, path);
+    // What nobody reads on standard output goes where somebody may.
+    const print = (text: string): void => void (interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout)
+      .write(`${text}\n`);
+    if (options.json) print(JSON.stringify(outcomeOf(trainer, outcome)));
+    else print(await summary(trainer, outcome));
+    if (outcome.finished) return Exit.done;
+    const reason = interrupt.reason;
+    if (outcome.checkpoint === undefined) say("nothing was saved: no step was done");
+    else if (!options.json) print(`resume with: ${resumeCommand(path, options, trainer.folder ?? "")}`);
+    if (reason?.exitCode === Exit.input) throw new CommandError(`the run was stopped: ${reason.text}`);
+    return reason?.exitCode ?? Exit.bug;
   } finally {
     trainer.destroy();
   }
 }
 
 /** The options that are given, under the trainer's names. */
-export function trainerOptions(options: Options, { base }: OpenedRecipe): TrainerOptions {
+export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): TrainerOptions {
   const { resume, saveEvery } = options;
   const names = [
     "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
     "fallback",
-  ] as const satisfies readonly (keyof Options)[];
+  ] as const satisfies readonly (keyof TrainOptions)[];
   const given = Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
   return {
@@ -118,12 +134,11 @@ async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void)
   }
 }
 
-function printOutcome({ folder }: Trainer, { records: _, ...outcome }: TrainingOutcome): void {
-  process.stdout.write(`${JSON.stringify({ kind: "outcome", folder, ...outcome })}\n`);
-}
+const outcomeOf = ({ folder }: Trainer, { records: _, ...outcome }: TrainingOutcome): object =>
+  ({ kind: "outcome", folder, ...outcome });
 
-/** What there is now, and how to go on. */
-async function summary(trainer: Trainer, outcome: TrainingOutcome, path: string): Promise<void> {
+/** What there is now. */
+async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<string> {
   const { showDuration, showNumber } = await import("../../../runtime/node/train/progress.js");
   const { records, best, step, finished, checkpoint } = outcome;
   const last = records.at(-1);
@@ -142,8 +157,5 @@ async function summary(trainer: Trainer, outcome: TrainingOutcome, path: string)
   }
   if (checkpoint !== undefined) lines.push(`last: ${join(folder, "last.safetensors")}`);
   if (last !== undefined) lines.push(`report: ${join(folder, "report.html")}`);
-  process.stdout.write(`${lines.join("\n")}\n`);
-  if (finished) return;
-  if (checkpoint === undefined) throw new CommandError("stopped before anything was saved");
-  process.stdout.write(`resume with: deitc train ${path} --out ${folder} --resume\n`);
+  return lines.join("\n");
 }

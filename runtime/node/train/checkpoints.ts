@@ -1,18 +1,20 @@
 /**
- * @file Checkpoints of a run in its folder: `checkpoints/000007-step-120/{model,ema,state}.safetensors`, and beside
- * them `last.safetensors` and `best.safetensors`. A checkpoint is written in a hidden folder and renamed as a whole,
- * so that weights and state always belong together, whenever the process is killed.
+ * @file The checkpoints of a run as they are written, and beside them `last.safetensors` and `best.safetensors`. A
+ * checkpoint is written in a hidden folder and renamed as a whole, so that weights and state always belong together,
+ * whenever the process is killed.
  */
 
 import { randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { DeitcError, FileError, InputError, WeightsError } from "../../errors.js";
+import { DeitcError, FileError, InputError } from "../../errors.js";
+import { showBytes } from "../../memory.js";
 import type { CheckpointStore, SavedCheckpoint } from "../../train/loop.js";
-import {
-  decodeState, encodeState, encodeWeights, readStateHeader, type Best, type TrainingState,
-} from "../../train/state.js";
-import { openFile, writeFileAtomic } from "../files.js";
+import { encodeState, encodeWeights, type Best, type TrainingState } from "../../train/state.js";
+import { makeFolder, systemWords, writeFileAtomic } from "../files.js";
+import { CheckpointWriter, HOME, keptIn, STATE } from "./kept.js";
+import { FolderLock } from "./lock.js";
+import { loadState, type LoadedState } from "./resume.js";
 
 /** How many checkpoints are kept, and where to go when the folder cannot take one. */
 export interface CheckpointOptions {
@@ -22,46 +24,16 @@ export interface CheckpointOptions {
   readonly fallback?: string;
   /** Names of the classes that the weights tell apart: they go into the weights' files. */
   readonly classes?: readonly string[];
+  /** Takes over the lock of a process of which nobody can see whether it still runs. */
+  readonly force?: boolean;
 }
 
-const HOME = "checkpoints";
-const STATE = "state.safetensors";
-const pattern = /^(\d{6,})-step-(\d+)$/u;
-
-/** A kept checkpoint. */
-interface Kept {
-  readonly name: string;
-  readonly sequence: number;
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
-
-/** A failed call on `path` as an error that says what to do. */
+/** A failed call on a run's folder as an error that says what to do. */
 function folderError(path: string, error: unknown): DeitcError {
-  if (error instanceof DeitcError) return error;
-  const code = codeOf(error);
-  const message = code === "ENOTDIR" || code === "EEXIST" ? "a part of the path is a file, not a folder"
-    : code === "EACCES" || code === "EPERM" || code === "EROFS" ? "the folder cannot be written to"
-      : code === "ENOSPC" || code === "EDQUOT" ? "no space left on the disk"
-        : error instanceof Error ? error.message : String(error);
-  return new FileError(message, { file: path, fault: "unreadable", cause: error, help: "name another folder" });
+  if (error instanceof DeitcError && error.cause === undefined) return error;
+  const cause = error instanceof DeitcError ? error.cause : error;
+  return new FileError(systemWords(cause), { file: path, fault: "unwritable", cause, help: "name another folder" });
 }
-
-/** Oldest first. */
-async function keptIn(folder: string): Promise<Kept[]> {
-  const names = await readdir(join(folder, HOME)).catch(() => []);
-  return names
-    .flatMap((name) => {
-      const sequence = pattern.exec(name)?.[1];
-      return sequence === undefined ? [] : [{ name, sequence: Number(sequence) }];
-    })
-    .sort((a, b) => a.sequence - b.sequence);
-}
-
-/** Whether a run's folder holds checkpoints. */
-export const hasCheckpoints = async (folder: string): Promise<boolean> => (await keptIn(folder)).length > 0;
 
 /** Makes a rename in `path` durable where the file system can. */
 async function syncFolder(path: string): Promise<void> {
@@ -89,27 +61,40 @@ async function discard(path: string): Promise<void> {
   await rm(away, { recursive: true, force: true });
 }
 
-/** The checkpoints of one run. One process at a time may write them. */
+/** Whether two names are of one file. */
+async function isSame(a: string, b: string): Promise<boolean> {
+  const [one, other] = await Promise.all([a, b].map((path) => stat(path).catch(() => undefined)));
+  return one !== undefined && one.ino === other?.ino && one.dev === other.dev;
+}
+
+/** The bytes that a disk has left for this user; undefined where it does not say. */
+async function roomAt(path: string): Promise<number | undefined> {
+  const found = await statfs(path).catch(() => undefined);
+  return found === undefined || found.blocks === 0 ? undefined : found.bavail * found.bsize;
+}
+
+/** The checkpoints of one run. One process at a time may write them: `close` lets others in. */
 export class CheckpointFolder implements CheckpointStore {
   readonly path: string;
   readonly #keep: number;
-  readonly #fallback: string | undefined;
-  readonly #classes: readonly string[] | undefined;
+  readonly #options: CheckpointOptions;
+  readonly #lock: FolderLock;
 
-  private constructor(path: string, keep: number, { fallback, classes }: CheckpointOptions) {
-    [this.path, this.#keep, this.#fallback, this.#classes] = [path, keep, fallback, classes];
+  private constructor(path: string, keep: number, options: CheckpointOptions, lock: FolderLock) {
+    [this.path, this.#keep, this.#options, this.#lock] = [path, keep, options, lock];
   }
 
   /**
-   * Makes the folder, tries that it can be written to, and clears what a killed run left half done. Throws `FileError`
-   * before a run rather than at its end.
+   * Makes the folder and locks it, tries that it can be written to, and clears what a killed run left half done. Throws
+   * `FileError` before a run rather than at its end.
    */
   static async open(path: string, options: CheckpointOptions = {}): Promise<CheckpointFolder> {
-    const { keep = 2 } = options;
+    const { keep = 2, force } = options;
     if (!Number.isSafeInteger(keep) || keep < 1) throw new InputError(`keep must be at least 1, got ${keep}`);
-    const folder = new CheckpointFolder(path, keep, options);
+    let lock: FolderLock | undefined;
     try {
-      await mkdir(join(path, HOME), { recursive: true });
+      await makeFolder(join(path, HOME));
+      lock = await FolderLock.take(path, force);
       await writeFileAtomic(join(path, ".probe"), [new Uint8Array(4096)]);
       await rm(join(path, ".probe"), { force: true });
       for (const inside of [path, join(path, HOME)]) {
@@ -118,27 +103,76 @@ export class CheckpointFolder implements CheckpointStore {
           await rm(join(inside, name), { recursive: true, force: true });
         }
       }
-      await folder.#repair();
+      return new CheckpointFolder(path, keep, options, lock);
     } catch (error) {
+      lock?.release();
       throw folderError(path, error);
     }
-    return folder;
   }
 
-  /** A run killed between checkpoint and its second names gets them now. */
-  async #repair(): Promise<void> {
-    const last = (await keptIn(this.path)).at(-1);
-    if (last === undefined) return;
-    const home = join(this.path, HOME, last.name);
-    const file = await openFile(join(home, STATE));
+  /** Sentences about what was found. */
+  get notes(): readonly string[] {
+    return this.#lock.note === undefined ? [] : [this.#lock.note];
+  }
+
+  /** Lets other processes write into the folder. */
+  close(): void {
+    this.#lock.release();
+  }
+
+  /**
+   * Throws `FileError` unless the disk, or the fallback's, has room for a checkpoint.
+   * @param bytes of a whole checkpoint
+   * @returns a sentence when there is room for one, but not for as many as are kept
+   */
+  async checkRoom(bytes: number): Promise<string | undefined> {
+    const { fallback } = this.#options;
+    const room = await roomAt(this.path);
+    if (room === undefined) return undefined;
+    // A new one is written before the oldest is removed.
+    const wanted = Math.max(0, this.#keep + 1 - (await keptIn(this.path)).length) * bytes;
+    if (room >= wanted) return undefined;
+    const what = `a checkpoint takes ${showBytes(bytes)}, and the disk of ${this.path} has ${showBytes(room)} left`;
+    if (room >= bytes) return `${what}: not enough for the ${this.#keep + 1} that there are at most at once`;
+    if (fallback !== undefined) {
+      await makeFolder(fallback).catch((error: unknown) => { throw folderError(fallback, error); });
+      const other = await roomAt(fallback);
+      if (other === undefined || other >= bytes) return `${what}: checkpoints will go to ${fallback}`;
+    }
+    throw new FileError("there is no room for a checkpoint: " +
+      `it takes ${showBytes(bytes)}, and the disk has ${showBytes(room)} left`, {
+      file: this.path, fault: "unwritable", help: "make room, or choose a folder on another disk with --out",
+    });
+  }
+
+  /**
+   * Makes the folder agree with the state that a run resumes from: newer checkpoints that are damaged are renamed, and
+   * `last.safetensors` is what belongs to the state, as after a run that was killed before it gave the file its name.
+   * @returns sentences about what was done
+   */
+  async repair({ path, state, damaged }: Pick<LoadedState, "path" | "state" | "damaged">): Promise<readonly string[]> {
+    const notes: string[] = [];
+    const home = dirname(path);
     try {
-      const { step, best } = await readStateHeader(file);
+      for (const bad of damaged) {
+        // A second name of a damaged file is damaged with it.
+        for (const which of ["model", "ema"]) {
+          const published = join(this.path, "best.safetensors");
+          if (!await isSame(join(bad, `${which}.safetensors`), published)) continue;
+          await rm(published);
+          notes.push(`${published} belonged to the damaged checkpoint and was removed`);
+        }
+        const aside = `${bad}.damaged`;
+        await rm(aside, { recursive: true, force: true });
+        await rename(bad, aside);
+        notes.push(`the damaged checkpoint was renamed to ${aside}`);
+      }
+      if (dirname(home) !== join(this.path, HOME)) return notes;
+      const { step, best } = state;
       await this.#publish(home, best?.step === step ? best.weights : undefined);
+      return notes;
     } catch (error) {
-      // A damaged one is told when it is resumed from.
-      if (!(error instanceof WeightsError)) throw error;
-    } finally {
-      await file.close();
+      throw folderError(this.path, error);
     }
   }
 
@@ -147,22 +181,28 @@ export class CheckpointFolder implements CheckpointStore {
     if (best !== undefined) await publish(join(home, `${best}.safetensors`), join(this.path, "best.safetensors"));
   }
 
-  /** Removes all but the newest `count`. */
+  /** Removes all but the newest `count`, and older ones of the newest one's step. */
   async #rotate(count: number): Promise<void> {
-    for (const { name } of (await keptIn(this.path)).slice(0, -count)) await discard(join(this.path, HOME, name));
+    const kept = await keptIn(this.path);
+    const twice = kept.slice(0, -1).filter(({ step }) => step === kept.at(-1)?.step);
+    const once = kept.filter((one) => !twice.includes(one));
+    for (const { name } of [...twice, ...once.slice(0, -count)]) await discard(join(this.path, HOME, name));
   }
 
   async #write(state: TrainingState, best: Best["weights"] | undefined): Promise<string> {
+    await this.#lock.check();
     const sequence = ((await keptIn(this.path)).at(-1)?.sequence ?? 0) + 1;
     const home = join(this.path, HOME, `${String(sequence).padStart(6, "0")}-step-${state.step}`);
     const beside = join(this.path, HOME, `.${randomUUID()}.partial`);
     try {
       await mkdir(beside);
+      const writer = new CheckpointWriter(beside);
       for (const which of ["model", "ema"] as const) {
-        const chunks = encodeWeights(state, which, this.#classes);
-        if (chunks !== undefined) await writeFileAtomic(join(beside, `${which}.safetensors`), chunks);
+        const chunks = encodeWeights(state, which, this.#options.classes);
+        if (chunks !== undefined) await writer.write(`${which}.safetensors`, chunks);
       }
-      await writeFileAtomic(join(beside, STATE), encodeState(state));
+      await writer.write(STATE, encodeState(state));
+      await writer.end(state.step);
       await rename(beside, home);
     } catch (error) {
       await rm(beside, { recursive: true, force: true }).catch(() => undefined);
@@ -175,7 +215,8 @@ export class CheckpointFolder implements CheckpointStore {
 
   /**
    * Keeps a checkpoint, then removes the oldest. When it fails, the older ones are given up but the last, and it is
-   * tried again; then the fallback folder. Throws `FileError`; the last checkpoint is there in any case.
+   * tried again; then the fallback folder; then at least the weights are kept. Throws `FileError`, which names what was
+   * kept; the last checkpoint is there in any case.
    */
   async save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
     let failure: DeitcError;
@@ -186,6 +227,8 @@ export class CheckpointFolder implements CheckpointStore {
     } catch (error) {
       failure = folderError(this.path, error);
     }
+    // Where another training writes, nothing is removed and nothing is written.
+    await this.#lock.check();
     try {
       const before = (await keptIn(this.path)).length;
       await this.#rotate(1);
@@ -196,13 +239,46 @@ export class CheckpointFolder implements CheckpointStore {
     } catch {
       // The first failure is the one to tell.
     }
-    if (this.#fallback === undefined) throw failure;
-    const classes = this.#classes;
-    const other = await CheckpointFolder.open(this.#fallback, {
+    if (this.#options.fallback !== undefined) {
+      try {
+        return await this.#saveElsewhere(this.#options.fallback, state, best, failure);
+      } catch (error) {
+        failure = new FileError(`${systemWords(failure.cause)}, and the fallback failed too: ` +
+          `${error instanceof Error ? error.message : String(error)}`, {
+          file: this.path, fault: "unwritable", cause: failure.cause, help: "make room on one of the disks",
+        });
+      }
+    }
+    throw await this.#weightsOnly(state, failure);
+  }
+
+  async #saveElsewhere(
+    fallback: string, state: TrainingState, best: Best["weights"] | undefined, failure: DeitcError,
+  ): Promise<SavedCheckpoint> {
+    const { classes } = this.#options;
+    const other = await CheckpointFolder.open(fallback, {
       keep: this.#keep, ...(classes === undefined ? {} : { classes }),
     });
-    const { path } = await other.save(state, best);
-    return { path, notes: [`${failure.message}; the checkpoint was kept in ${path} instead`] };
+    try {
+      const { path } = await other.save(state, best);
+      return { path, notes: [`${failure.message}; the checkpoint was kept in ${path} instead`] };
+    } finally {
+      other.close();
+    }
+  }
+
+  /** Keeps the weights without the state. Returns the failure, with what became of them. */
+  async #weightsOnly(state: TrainingState, failure: DeitcError): Promise<DeitcError> {
+    const path = join(this.path, `weights-step-${state.step}.safetensors`);
+    const kept = (await keptIn(this.path)).at(-1);
+    const last = kept === undefined ? "there is no checkpoint to resume from"
+      : `the last checkpoint is ${join(this.path, HOME, kept.name)}`;
+    const weights = await writeFileAtomic(path, encodeWeights(state, "model", this.#options.classes) ?? [])
+      .then(() => `the weights alone were kept in ${path}`, () => "the weights alone do not fit either");
+    return new FileError(`${failure.message.replace(`${this.path}: `, "")}; ${weights}; ${last}`, {
+      file: this.path, fault: "unwritable", cause: failure.cause,
+      help: kept === undefined ? "make room on the disk" : "make room on the disk, then resume from the last checkpoint",
+    });
   }
 
   /** The state kept in a checkpoint of `save`. Throws `FileError`, `WeightsError`. */
@@ -210,65 +286,4 @@ export class CheckpointFolder implements CheckpointStore {
     const { state } = await loadState(path, { recipe: "", force: true });
     return state;
   }
-}
-
-/** How to load a state. */
-export interface LoadStateOptions {
-  /** Digest of the recipe that is to go on. */
-  readonly recipe: string;
-  /** Go on even when the state is of another recipe. */
-  readonly force?: boolean;
-}
-
-/** A state, where it was, and what is worth saying. */
-export interface LoadedState {
-  readonly state: TrainingState;
-  readonly path: string;
-  readonly notes: readonly string[];
-}
-
-/** The state files below `path`, best first: a run's folder, one checkpoint's folder, or the file itself. */
-async function candidates(path: string): Promise<string[]> {
-  const kind = await stat(path).catch(() => undefined);
-  if (kind?.isFile() === true) return [path];
-  const inside = (await keptIn(path)).map(({ name }) => join(path, HOME, name, STATE)).toReversed();
-  if (inside.length > 0) return inside;
-  const own = join(path, STATE);
-  if ((await stat(own).catch(() => undefined))?.isFile() === true) return [own];
-  throw new FileError("there is no checkpoint to resume from", {
-    file: path, fault: "missing", help: "name the folder that an earlier run wrote to",
-  });
-}
-
-/**
- * Loads the newest valid state of a run. Throws `FileError` when it has no state, `WeightsError` when all are
- * damaged, `InputError` when it is of another recipe and `force` is not given.
- */
-export async function loadState(path: string, { recipe, force = false }: LoadStateOptions): Promise<LoadedState> {
-  const notes: string[] = [];
-  let failure: unknown;
-  for (const candidate of await candidates(path)) {
-    const file = await openFile(candidate);
-    let state: TrainingState;
-    try {
-      state = await decodeState(file);
-    } catch (error) {
-      if (!(error instanceof WeightsError)) throw error;
-      failure ??= error;
-      notes.push(`${error.message}: using the checkpoint before it`);
-      continue;
-    } finally {
-      await file.close();
-    }
-    if (state.recipe !== recipe) {
-      if (!force) {
-        throw new InputError(`${candidate} belongs to another recipe (${state.recipe}, not ${recipe})`, {
-          help: "resume with the recipe that made it, or force it",
-        });
-      }
-      notes.push(`${candidate} belongs to another recipe: resumed by force`);
-    }
-    return { state, path: candidate, notes };
-  }
-  throw failure;
 }

@@ -1,13 +1,15 @@
 /** @file Training in Node: a recipe on its device, data, schedule, control loop, checkpoints, records and report. */
 export { Trainer } from "./trainer.js";
-export type { TrainerOptions } from "./trainer.js";
+export type { TrainerOptions } from "./options.js";
 export { openData } from "./datasets.js";
 export type { DataOptions, RecipeData } from "./datasets.js";
 export { DeviceEngine } from "../../train/engine.js";
 export type { EngineOptions, GraphName, TrainingDefinition } from "../../train/programs.js";
 export type { TrainingManifest } from "../../training.js";
-export { CheckpointFolder, loadState } from "./checkpoints.js";
-export type { CheckpointOptions, LoadedState, LoadStateOptions } from "./checkpoints.js";
+export { CheckpointFolder } from "./checkpoints.js";
+export type { CheckpointOptions } from "./checkpoints.js";
+export { loadState } from "./resume.js";
+export type { LoadedState, LoadStateOptions } from "./resume.js";
 export { diskFiles } from "./files.js";
 export { onInterrupt } from "./interrupt.js";
 export type { Interrupt } from "./interrupt.js";

@@ -3,69 +3,29 @@ import { join } from "node:path";
 import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
-import type { FamilyName } from "../../manifest.js";
 import { showBytes, showCount } from "../../memory.js";
-import type { LoadProgress } from "../../program.js";
 import { DeviceEngine } from "../../train/engine.js";
 import {
   train, type TrainingEvent, type TrainingOutcome, type TrainingPlan,
 } from "../../train/loop.js";
 import type { Evaluation, MetricsRecord } from "../../train/metrics.js";
 import type { TrainingDefinition } from "../../train/programs.js";
+import { flatten } from "../../train/run_facts.js";
 import { scheduleWarning } from "../../train/schedule.js";
 import { preparationOf, scheduleOf, stepsOf } from "../../train/settings.js";
 import { encodeWeights } from "../../train/state.js";
 import type { TrainingManifest } from "../../training.js";
 import { openDevice } from "../adapters.js";
 import { writeFileAtomic } from "../files.js";
-import { CheckpointFolder, hasCheckpoints, loadState, type LoadedState } from "./checkpoints.js";
-import { openData, type DataOptions, type RecipeData } from "./datasets.js";
+import type { CheckpointFolder } from "./checkpoints.js";
+import { openData, type RecipeData } from "./datasets.js";
+import { packData } from "./fingerprint.js";
 import { MetricsLog } from "./metrics_log.js";
+import { outOf, resumedFrom, savedOptions, withSavedOptions, type TrainerOptions } from "./options.js";
 import { writeReport, type ReportFacts } from "./report.js";
+import type { LoadedState } from "./resume.js";
+import { openRunFolder } from "./run_folder.js";
 import { openWeights } from "./weights.js";
-import type { StopSignal } from "../../lifetime.js";
-
-/** Options of a training run; all are optional. */
-export interface TrainerOptions extends DataOptions {
-  /** Folder of the run (default: `runs/NAME`). `false` writes nothing. */
-  readonly out?: string | false;
-  /** Resume the run in `out`, or in the folder or checkpoint given here. */
-  readonly resume?: boolean | string;
-  /** Resume even from another recipe's checkpoint. */
-  readonly force?: boolean;
-  /** Checkpoints to start from, by the model's name in the recipe (default: the recipe's). */
-  readonly weights?: Readonly<Record<string, string>>;
-  /** Use the moving average stored in those checkpoints. */
-  readonly ema?: boolean;
-  /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader` (default: DEITC_ADAPTER, else the best). */
-  readonly adapter?: string;
-  /** A device of `openDevice`, shared with others; it outlives this. */
-  readonly device?: Device;
-  /** The kernel family (default: chosen for the adapter). */
-  readonly family?: FamilyName;
-  /** Validates every call and bounds every access, which is slower (default: only for a folder opened by its path). */
-  readonly checked?: boolean;
-  /** Fills storage with NaN first, for tests. */
-  readonly poison?: boolean;
-  /** Images per optimizer step (default: the recipe's). The learning rate is not rescaled. */
-  readonly batch?: number;
-  /** Minimum number of passes per step. */
-  readonly passes?: number;
-  /** Optimizer steps of the whole run (default: the recipe's length). */
-  readonly steps?: number;
-  /** Steps between two records (default: about fifty records per epoch). */
-  readonly logEvery?: number;
-  /** Steps or seconds between checkpoints, besides the end of each epoch (default: 600 seconds). */
-  readonly saveEvery?: TrainingPlan["saveEvery"];
-  /** Number of checkpoints kept, and the folder for checkpoints if `out` cannot be written. */
-  readonly keep?: number;
-  readonly fallback?: string;
-  /** Abort it to stop after the current step. */
-  readonly signal?: StopSignal;
-  readonly onProgress?: (progress: LoadProgress) => void;
-  /** Called with a sentence for each note before training. */
-  readonly onNote?: (note: string) => void;
-}
 
 /** What a run is made of, once everything was opened. */
 interface Parts {
@@ -101,9 +61,12 @@ export class Trainer {
    * Opens data, checkpoints, folder and device, in this order, and compiles the kernels.
    * @throws InputError, FileError, WeightsError, AdapterError, OutOfMemoryError
    */
-  static async open(definition: TrainingDefinition, options: TrainerOptions = {}): Promise<Trainer> {
+  static async open(definition: TrainingDefinition, given: TrainerOptions = {}): Promise<Trainer> {
     const { manifest } = definition;
     const { settings } = manifest;
+    const out = outOf(given, manifest.name);
+    const from = await resumedFrom(given, out);
+    const options = await withSavedOptions(given, from);
     const { batch = settings.batch, onNote = () => undefined } = options;
     const said: string[] = [];
     const preparation = preparationOf(manifest);
@@ -113,12 +76,17 @@ export class Trainer {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
       prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
-    const plan = planOf(manifest, options, batch, training.stepsPerEpoch);
+    const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const { store, resumed } = await openFolder(manifest, options, plan.recipe, classesOf(manifest, data));
-    resumed?.notes.forEach(onNote);
-    const engine = await openEngine(definition, options, resumed === undefined);
+    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classesOf(manifest, data));
+    let engine: DeviceEngine;
+    try {
+      engine = await openEngine(definition, options, resumed === undefined);
+    } catch (error) {
+      store?.close();
+      throw error;
+    }
     const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
       batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
       onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
@@ -204,6 +172,7 @@ export class Trainer {
       // Whoever stops listening leaves the course in the middle of a batch; nobody sees what it returns then.
       await course.return({ finished: false, step: 0, records: [], best: undefined, checkpoint: undefined });
       await this.#report(records);
+      store?.close();
     }
   }
 
@@ -256,7 +225,8 @@ export class Trainer {
    * this.
    */
   destroy(): void {
-    const { engine, ownsDevice } = this.#parts;
+    const { engine, ownsDevice, store } = this.#parts;
+    store?.close();
     engine.destroy();
     if (ownsDevice) engine.device.destroy();
   }
@@ -269,48 +239,26 @@ export class Trainer {
 }
 
 function planOf(
-  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number,
+  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number, data: Uint8Array,
 ): TrainingPlan {
   const { settings, digest } = manifest;
   const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
   if (!Number.isSafeInteger(steps) || steps < 1) throw new InputError(`steps must be at least 1, got ${steps}`);
-  const changed = { batch: options.batch, steps: options.steps };
-  const given = Object.entries(changed).filter(([, value]) => value !== undefined);
   const logEvery = options.logEvery ?? Math.max(1, Math.round(Math.min(stepsPerEpoch, steps) / LOG_SHARE));
   if (!Number.isSafeInteger(logEvery) || logEvery < 1) {
     throw new InputError(`logEvery must be at least 1, got ${logEvery}`);
   }
   return {
-    recipe: [digest, ...given.map(([name, value]) => `${name}=${value}`)].join(" "),
+    recipe: batch === settings.batch ? digest : `${digest} batch=${batch}`,
     schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
     saveEvery: options.saveEvery ?? { seconds: SAVE_SECONDS },
+    about: { data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps } },
   };
 }
 
 /** Names to go with the weights; undefined for a model that predicts no classes. */
 const classesOf = ({ classes }: TrainingManifest, { training }: RecipeData): readonly string[] | undefined =>
   (classes === undefined ? undefined : training.classes);
-
-/** The run's folder, and the state it goes on from. */
-async function openFolder(
-  { name }: TrainingManifest, options: TrainerOptions, recipe: string, classes: readonly string[] | undefined,
-): Promise<{ store: CheckpointFolder | undefined; resumed: LoadedState | undefined }> {
-  const { out = join("runs", name), resume = false, force = false, keep, fallback } = options;
-  if (resume === true && out === false) throw new InputError("a run without a folder has nothing to resume from");
-  const from = resume === true ? out : resume;
-  const resumed = typeof from === "string" && from !== "" ? await loadState(from, { recipe, force }) : undefined;
-  if (out === false) return { store: undefined, resumed };
-  if (from !== out && await hasCheckpoints(out)) {
-    throw new InputError(`${out} already contains a run`, {
-      help: "resume it, or choose another folder",
-    });
-  }
-  const store = await CheckpointFolder.open(out, {
-    ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
-    ...(classes === undefined ? {} : { classes }),
-  });
-  return { store, resumed };
-}
 
 /** The device, its kernels, and the weights to start from unless a state follows; frozen models' in any case. */
 async function openEngine(
@@ -319,9 +267,12 @@ async function openEngine(
   const { manifest } = definition;
   const { batch, passes, family, poison, onProgress } = options;
   // Weights that a state replaces need not be there any more.
+  const isRead = (name: string): boolean => fresh || manifest.models.some((one) => one.name === name && one.frozen);
   const models = manifest.models.map(({ weights, ...model }) =>
-    (fresh || model.frozen) && weights !== undefined ? { ...model, weights } : model);
-  const weights = await openWeights({ ...manifest, models }, options);
+    (isRead(model.name) && weights !== undefined ? { ...model, weights } : model));
+  const known = (name: string): boolean => manifest.models.some((model) => model.name === name);
+  const given = Object.entries(options.weights ?? {}).filter(([name]) => isRead(name) || !known(name));
+  const weights = await openWeights({ ...manifest, models }, { ...options, weights: Object.fromEntries(given) });
   let opened: Device | undefined;
   let engine: DeviceEngine | undefined;
   try {

@@ -1,0 +1,107 @@
+/**
+ * @file What a run was trained on, to notice when it is resumed with other data: the names and sizes of the images and
+ * their classes. Their pixels are not read. The list is part of every state, so that a difference can be named.
+ */
+import { stat } from "node:fs/promises";
+import { gunzipSync, gzipSync } from "node:zlib";
+import type { Dataset } from "../../data/loader.js";
+import { printable } from "../../labels.js";
+
+/** A data set as it is compared. */
+interface Listing {
+  readonly classes: readonly string[];
+  /** Images. */
+  readonly length: number;
+  /** Sizes in bytes by path below the data set's folder; empty where images are not files. */
+  readonly files: Readonly<Record<string, number>>;
+}
+
+/** Both parts of the data. */
+type Parts = Readonly<Record<"training" | "evaluation", Listing>>;
+
+/** Files looked at at a time. */
+const AT_ONCE = 64;
+/** Names told of each difference. */
+const SHOWN = 3;
+
+async function listingOf({ classes, length, files = [] }: Dataset): Promise<Listing> {
+  const root = rootOf(files);
+  const sizes: Record<string, number> = {};
+  for (let at = 0; at < files.length; at += AT_ONCE) {
+    await Promise.all(files.slice(at, at + AT_ONCE).map(async (path) => {
+      // One that is gone since it was listed is told when it is read.
+      sizes[path.slice(root)] = (await stat(path).catch(() => undefined))?.size ?? 0;
+    }));
+  }
+  return { classes, length, files: Object.fromEntries(files.map((path) => [path.slice(root), sizes[path.slice(root)] ?? 0])) };
+}
+
+/** Length of what all paths have in common, up to a slash: a data set may be moved as a whole. */
+function rootOf(paths: readonly string[]): number {
+  const [first = "", last = ""] = [paths[0], paths.at(-1)];
+  let same = 0;
+  while (same < first.length && first[same] === last[same]) same++;
+  return first.slice(0, same).lastIndexOf("/") + 1;
+}
+
+/** The list of a run's data, packed. The same data gives the same bytes. */
+export async function packData(
+  { training, evaluation }: { readonly training: Dataset; readonly evaluation: Dataset },
+): Promise<Uint8Array> {
+  const parts: Parts = { training: await listingOf(training), evaluation: await listingOf(evaluation) };
+  return new Uint8Array(gzipSync(JSON.stringify(parts)));
+}
+
+/** What differs between two lists, as sentences; none when nothing does. */
+export function dataDifferences(before: Uint8Array, now: Uint8Array): string[] {
+  // Packed by us, and part of a file whose digest was verified.
+  const [old, fresh] = [before, now].map((bytes) => JSON.parse(gunzipSync(bytes).toString("utf8")) as Parts);
+  if (old === undefined || fresh === undefined) return [];
+  return (["training", "evaluation"] as const).flatMap((part) =>
+    listingDifferences(old[part], fresh[part]).map((text) => `${part} data: ${text}`));
+}
+
+function listingDifferences(before: Listing, now: Listing): string[] {
+  const found: string[] = [];
+  const renamed = renamedClasses(before, now);
+  for (const [from, to] of renamed) found.push(`class '${printable(from)}' was renamed to '${printable(to)}'`);
+  const [gone, added] = [
+    before.classes.filter((name) => !now.classes.includes(name) && !renamed.has(name)),
+    now.classes.filter((name) => !before.classes.includes(name) && ![...renamed.values()].includes(name)),
+  ];
+  if (gone.length > 0) found.push(`${count(gone, "class", "classes")} removed: ${names(gone)}`);
+  if (added.length > 0) found.push(`${count(added, "class", "classes")} added: ${names(added)}`);
+  const moved = [...renamed].flatMap(([from, to]) => [`${from}/`, `${to}/`]);
+  const own = (path: string): boolean => !moved.some((folder) => path.startsWith(folder));
+  const [old, fresh] = [before.files, now.files];
+  const lost = Object.keys(old).filter((path) => own(path) && !(path in fresh));
+  const more = Object.keys(fresh).filter((path) => own(path) && !(path in old));
+  const other = Object.keys(fresh).filter((path) => path in old && old[path] !== fresh[path]);
+  if (lost.length > 0) found.push(`${count(lost, "image", "images")} removed: ${names(lost)}`);
+  if (more.length > 0) found.push(`${count(more, "image", "images")} added: ${names(more)}`);
+  if (other.length > 0) found.push(`${count(other, "image has another size", "images have other sizes")}: ${names(other)}`);
+  if (found.length === 0 && before.length !== now.length) found.push(`${before.length} images before, ${now.length} now`);
+  const order = before.classes.join("\n") !== now.classes.join("\n");
+  if (found.length === 0 && order) found.push("the classes have another order");
+  return found;
+}
+
+/** Classes that have the same images under another name. */
+function renamedClasses(before: Listing, now: Listing): ReadonlyMap<string, string> {
+  const content = ({ files }: Listing, name: string): string => JSON.stringify(Object.entries(files)
+    .filter(([path]) => path.startsWith(`${name}/`)).map(([path, size]) => [path.slice(name.length), size]));
+  const renamed = new Map<string, string>();
+  const fresh = now.classes.filter((name) => !before.classes.includes(name));
+  for (const name of before.classes.filter((one) => !now.classes.includes(one))) {
+    const same = fresh.find((other) => content(now, other) === content(before, name) && content(before, name) !== "[]");
+    if (same === undefined) continue;
+    renamed.set(name, same);
+    fresh.splice(fresh.indexOf(same), 1);
+  }
+  return renamed;
+}
+
+const count = (items: readonly string[], one: string, many: string): string =>
+  `${items.length} ${items.length === 1 ? one : many}`;
+const names = (items: readonly string[]): string => items.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ") +
+  (items.length > SHOWN ? " and others" : "");
