@@ -67,12 +67,20 @@ export class Device {
 
   private constructor(gpu: GPUDevice, info: GPUAdapterInfo) {
     this.gpu = gpu;
-    this.lifetime = new Lifetime({ message: DESTROYED, free: () => gpu.destroy() });
+    const uncaptured = (event: { readonly error: GPUError }): void => this.#fail(typed(event.error, "the device"));
+    this.lifetime = new Lifetime({
+      message: DESTROYED,
+      free: () => {
+        // Dawn holds its listeners, and what they refer to, for ever: the device would keep its threads and memory.
+        gpu.removeEventListener("uncapturederror", uncaptured);
+        gpu.destroy();
+      },
+    });
     this.info = info;
     this.limits = limitsOf(gpu.limits);
     this.features = new Set(gpu.features);
     this.software = isSoftware(info);
-    gpu.addEventListener("uncapturederror", (event) => this.#fail(typed(event.error, "the device")));
+    gpu.addEventListener("uncapturederror", uncaptured);
     void gpu.lost.then((lost) => this.#fail(this.#lostError(lost)));
   }
 

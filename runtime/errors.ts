@@ -10,7 +10,7 @@ export type FileFault =
 /** Every code of a run-time error, spelled as those of the language are. */
 export type RuntimeCode =
   | "input" | "adapter" | "out_of_memory" | "device_lost" | "destroyed" | "validation" | "device" | "kernel"
-  | "diverged"
+  | "diverged" | "dependency"
   | `file_${FileFault}` | `image_${FileFault}` | `weights_${FileFault | "mismatch"}`;
 
 /** What an error may carry besides its message. */

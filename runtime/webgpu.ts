@@ -76,6 +76,7 @@ export interface GPUDevice {
   pushErrorScope(filter: GPUErrorFilter): void;
   popErrorScope(): Promise<GPUError | null>;
   addEventListener(type: "uncapturederror", listener: (event: { readonly error: GPUError }) => void): void;
+  removeEventListener(type: "uncapturederror", listener: (event: { readonly error: GPUError }) => void): void;
   destroy(): void;
 }
 

@@ -201,6 +201,25 @@ test("folders train and val are the splits; classes are those of train", async (
   await t.throwsAsync(imageFolder(files, root, { split: "val" }), { message: /'z'/u });
 });
 
+test("a picture that is smaller than a crop ends the run by its name", async (t) => {
+  const root = await folder();
+  await classFolders(root, ["a", "b"], 2);
+  await jpeg(join(root, "b", "001.jpg"), 7, 20);
+  const data = await imageFolder(files, root, { valShare: 0 });
+  const batches = async (set: Dataset): Promise<void> => {
+    const loader = new TrainingLoader(set, {
+      batch: 4, seed: 1, preprocess: { size: 32, ...half },
+      augment: [{ kind: "random_crop", size: 32, pad: 0, mode: "constant" }],
+    });
+    for await (const { count } of loader.batches(0, 1)) t.is(count, 4);
+  };
+  const error = await t.throwsAsync(batches(data), { instanceOf: InputError });
+  t.is(error?.message, `${join(root, "b", "001.jpg")}: a crop of 32 pixels does not fit an image of 20 × 20`);
+  t.regex(error?.help ?? "", /random_resized_crop/u);
+  const { files: _, ...nameless } = data;
+  await t.throwsAsync(batches(nameless), { message: /^image 3 of .+: a crop of 32 pixels does not fit/u });
+});
+
 test("a broken image is named and skipped up to 1 %, then it is an error", async (t) => {
   const root = await folder();
   await classFolders(root, ["a", "b"], 110);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { crc32, deflateSync, gunzipSync } from "node:zlib";
 import test from "ava";
 import sharp from "sharp";
@@ -9,6 +9,7 @@ import { FileError, ImageError, InputError } from "../runtime/errors.js";
 import { crop, resize, type Filter, type Pixels } from "../runtime/image/resize.js";
 import { evaluationPixels, normalize, preprocess, roundHalfEven } from "../runtime/image/transform.js";
 import { decodeImage, loadImages, readImage } from "../runtime/node/images.js";
+import { deitc } from "./cli_process.js";
 import { goldenFile, goldenIndex, goldenTest } from "./golden.js";
 
 interface Evaluated {
@@ -160,6 +161,45 @@ test("grey becomes RGB, alpha is dropped, 16 bits keep the upper byte", async (t
   const grey16 = await sharp(deep, { raw: { width: 3, height: 1, channels: 1 } })
     .toColourspace("grey16").png().toBuffer();
   t.deepEqual([...(await decodeImage(grey16, "deep grey")).data], [0x12, 0x12, 0x12, 0x80, 0x80, 0x80, 255, 255, 255]);
+});
+
+/** A JPEG without its APP14 segment, which says that Adobe's rules hold. */
+function withoutAdobe(jpeg: Buffer): Buffer {
+  const at = jpeg.indexOf(Uint8Array.of(0xff, 0xee));
+  return Buffer.concat([jpeg.subarray(0, at), jpeg.subarray(at + 2 + jpeg.readUInt16BE(at + 2))]);
+}
+
+test("CMYK has Pillow's colours, with and without Adobe's mark, in JPEG and in TIFF", async (t) => {
+  const { jpeg, rgb, width, height } = goldenIndex<{
+    readonly jpeg: string; readonly rgb: readonly number[]; readonly width: number; readonly height: number;
+  }>("cmyk.json");
+  const bytes = Buffer.from(jpeg, "base64");
+  const plain = withoutAdobe(bytes);
+  t.is(plain.length, bytes.length - 16);
+  // Pillow takes every CMYK JPEG as Adobe's: the pixels are the same without the mark.
+  for (const one of [bytes, plain]) {
+    t.deepEqual(await decodeImage(one, "cmyk.jpg"), { data: Uint8Array.from(rgb), width, height });
+  }
+  const tiff = await sharp(bytes, { ignoreIcc: true }).pipelineColourspace("cmyk").toColourspace("cmyk")
+    .tiff({ compression: "none" }).toBuffer();
+  t.is((await sharp(tiff).metadata()).space, "cmyk");
+  t.deepEqual([...(await decodeImage(tiff, "cmyk.tif")).data], rgb);
+});
+
+test("a package sharp without its binary is one error with the fix", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "deitc-"));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  writeFileSync(join(folder, "one.png"), blackPng(9));
+  const hidden = `import Module from "node:module"; const load = Module._load; Module._load = (name, ...more) => {
+    if (name.includes("sharp-")) throw Object.assign(new Error("Cannot find module"), { code: "MODULE_NOT_FOUND" });
+    return load(name, ...more); };`;
+  const { code, err } = await deitc(folder, ["predict", resolve("models/shapes.deit"), "--random-weights", "one.png"], {
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hidden)}`,
+  });
+  t.is(code, 3, err);
+  t.regex(err, /the package sharp, which reads images, does not load on \w+ \w+\n/u);
+  t.regex(err, /help: run `npm install --include=optional sharp` on this system/u);
+  t.notRegex(err, /bug|one\.png/u);
 });
 
 const spider = goldenFile("images/n01773549_barn_spider.JPEG");

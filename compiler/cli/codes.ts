@@ -29,6 +29,7 @@ export const RUN_CODES: Readonly<Record<RuntimeCode | "bug", string>> = {
   validation: "WebGPU refused a call of deitc: a bug in deitc.",
   device: "The driver failed in a way that it does not explain.",
   kernel: "The driver does not compile a kernel: a bug in the driver or in deitc.",
+  dependency: "A package that deitc needs does not load: it is missing, or was installed for another system.",
   diverged: "The loss or a tensor is no longer finite; nothing of that step was saved.",
   ...ofFiles("file", "A file"), ...ofFiles("image", "An image"), ...ofFiles("weights", "A file of weights"),
   weights_mismatch: "A file of weights does not have the tensors, or the shapes, that the model needs.",

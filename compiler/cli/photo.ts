@@ -1,6 +1,7 @@
 /** @file Made-up images for machines without any, from a seed: a photo of hills under a sun, and the drawn shapes. */
 import { shapes } from "../../runtime/data/shapes.js";
 import type { Pixels } from "../../runtime/image/resize.js";
+import { openSharp } from "../../runtime/node/sharp.js";
 import { uniformAt } from "../../runtime/random.js";
 
 const WIDTH = 480;
@@ -10,7 +11,7 @@ const STREAM = 0x70686f74;
 
 /** PNG bytes of an image of 480 × 360 pixels; the same for the same seed. */
 export async function generatedPhoto(seed: number): Promise<Uint8Array> {
-  const { default: sharp } = await import("sharp");
+  const sharp = await openSharp();
   const draw = (index: number): number => uniformAt({ seed, stream: STREAM, step: 0 }, index);
   const sun = { x: WIDTH * (0.2 + 0.6 * draw(0)), y: HEIGHT * (0.15 + 0.2 * draw(1)), radius: 20 + 20 * draw(2) };
   const hills = [0, 1, 2].map((i) => ({

@@ -188,7 +188,7 @@ export class TrainingLoader {
   }
 
   /** The image at `index`, or in its place the next one that can be read. */
-  async #read(indices: readonly number[]): Promise<(Sample & { readonly kind: "image" })[]> {
+  async #read(indices: readonly number[]): Promise<(Sample & { readonly kind: "image"; readonly index: number })[]> {
     const samples = await this.dataset.read(indices);
     return Promise.all(samples.map(async (sample, i) => {
       let [found, index] = [sample, indices[i] ?? 0];
@@ -199,7 +199,7 @@ export class TrainingLoader {
         if (other === undefined) throw new InputError(`${this.dataset.name} has no image ${index}`);
         found = other;
       }
-      return found;
+      return { ...found, index };
     }));
   }
 
@@ -213,10 +213,16 @@ export class TrainingLoader {
     const { mean, std } = this.#how.normalize ?? wanted;
     const made = this.#arrays.take();
     const plane = 3 * size * size;
-    samples.forEach(({ pixels, label }, i) => {
+    samples.forEach(({ pixels, label, index }, i) => {
       const draws = new Draws({ seed, stream: streamOf("augment"), step: epoch }, start + i);
       const target = made.images.subarray(i * plane, (i + 1) * plane);
-      augment(pixels, { pixels: this.#how.pixels, numbers: this.#how.numbers, mean, std, size }, draws, target);
+      try {
+        augment(pixels, { pixels: this.#how.pixels, numbers: this.#how.numbers, mean, std, size }, draws, target);
+      } catch (cause) {
+        if (!(cause instanceof InputError)) throw cause;
+        const name = this.dataset.files?.[index] ?? `image ${index} of ${this.dataset.name}`;
+        throw new InputError(`${name}: ${cause.message}`, { cause, help: cause.help });
+      }
       made.labels[i] = label;
     });
     made.mask.fill(1);

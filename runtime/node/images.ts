@@ -1,12 +1,12 @@
 /** @file Decodes JPEG, PNG and WebP files with sharp, to the pixels that Pillow's `convert("RGB")` gives. */
 
-import sharp from "sharp";
 import { ImageError } from "../errors.js";
 import type { Pixels } from "../image/resize.js";
 import { preprocess } from "../image/transform.js";
 import type { Preprocess } from "../manifest.js";
 import { showCount } from "../memory.js";
 import { readFileBytes } from "./files.js";
+import { openSharp } from "./sharp.js";
 
 /** Pixels of one image: 768 MiB decoded. A PNG of a few KiB can decode to more than the memory of the machine. */
 const MOST_PIXELS = 2 ** 28;
@@ -16,16 +16,17 @@ const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
 
 /**
  * Decodes an image. Colour profiles and EXIF orientation are ignored as the official loaders do, grey becomes RGB,
- * alpha is dropped without blending, 16-bit samples keep their upper byte. Throws `ImageError`, also when the file is
- * cut short: nothing is filled with grey. @param name for messages.
+ * alpha is dropped without blending, 16-bit samples keep their upper byte, CMYK becomes RGB by multiplication. Throws
+ * `ImageError`, also when the file is cut short: nothing is filled with grey. @param name for messages.
  */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixels> {
   if (bytes.byteLength === 0) throw new ImageError("the file is empty", { file: name, fault: "truncated" });
   const options = {
     failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true, limitInputPixels: false,
   } as const;
+  const sharp = await openSharp();
   try {
-    const { format, width, height } = await sharp(bytes, options).metadata();
+    const { format, space, width, height } = await sharp(bytes, options).metadata();
     if (!accepted.includes(format)) {
       const help = "supported formats: JPEG, PNG and WebP";
       throw new ImageError(`${format} images are not supported`, { file: name, fault: "not_recognized", help });
@@ -34,6 +35,12 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
       throw new ImageError(`${width} × ${height} pixels exceed the limit of ${showCount(MOST_PIXELS)}`, {
         file: name, fault: "refused", help: "scale the image down: models use far fewer pixels",
       });
+    }
+    if (space === "cmyk") {
+      // The detour by a profile, which libvips would take, gives other colours.
+      const { data } = await sharp(bytes, options).pipelineColourspace("cmyk").toColourspace("cmyk")
+        .raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+      return { data: fromCmyk(data), width, height };
     }
     const { data, info } = await sharp(bytes, options)
       .removeAlpha().toColourspace("srgb").raw({ depth: "uchar" })
@@ -45,6 +52,22 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixe
   } catch (error) {
     throw error instanceof ImageError ? error : decodeError(error, name);
   }
+}
+
+/**
+ * Ink [pixels, 4], 255 for all of it, as RGB [pixels, 3]: each (255 − ink)·(255 − black)/255, the product of ink and
+ * white rounded. Source: Pillow, Convert.c, cmyk2rgb.
+ */
+function fromCmyk(ink: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((ink.length / 4) * 3);
+  for (let from = 0, to = 0; from < ink.length; from += 4) {
+    const white = 255 - (ink[from + 3] ?? 0);
+    for (let c = 0; c < 3; c++) {
+      const product = (ink[from + c] ?? 0) * white + 128;
+      rgb[to++] = white - (((product >> 8) + product) >> 8);
+    }
+  }
+  return rgb;
 }
 
 /** What libvips says, in one line, with the likely fault. */

@@ -35,7 +35,9 @@ export function randomCrop(
 ): Pixels {
   const from = pad > 0 ? padded(image, pad, mode) : image;
   if (from.width < size || from.height < size) {
-    throw new InputError(`a crop of ${size} pixels does not fit an image of ${from.width} × ${from.height}`);
+    throw new InputError(`a crop of ${size} pixels does not fit an image of ${from.width} × ${from.height}`, {
+      help: "use `random_resized_crop`, which takes images of any size, or remove the image",
+    });
   }
   const top = draws.below(from.height - size + 1);
   return crop(from, { top, left: draws.below(from.width - size + 1), width: size, height: size });
