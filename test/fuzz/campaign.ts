@@ -7,8 +7,11 @@ import { fileURLToPath } from "node:url";
 
 const CHILD = join(dirname(fileURLToPath(import.meta.url)), "child.js");
 /** MiB that a child may take, and seconds that an input or the preparation may. */
-const MOST_MEMORY = 2048;
-const MOST_SECONDS = 120;
+interface Limits {
+  readonly memory: number;
+  readonly seconds: number;
+}
+const LIMITS: Limits = { memory: 2048, seconds: 120 };
 /** Milliseconds between two looks at a child's memory. */
 const LOOK = 250;
 
@@ -41,7 +44,9 @@ function memoryOf(pid: number | undefined): number {
 }
 
 /** Tries seeds in one child until they are done, it ends, or is ended. @returns the seed to go on with */
-async function inChild(target: string, from: number, count: number, until: number, tally: Tally): Promise<number> {
+async function inChild(
+  target: string, from: number, count: number, until: number, tally: Tally, limits: Limits,
+): Promise<number> {
   const child = spawn(process.execPath, ["--max-old-space-size=1024", CHILD, target, String(from), String(count)], {
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -55,8 +60,8 @@ async function inChild(target: string, from: number, count: number, until: numbe
   const watch = setInterval(() => {
     const memory = memoryOf(child.pid);
     tally.peak = Math.max(tally.peak, Math.round(memory));
-    if (memory > MOST_MEMORY) stop("memory");
-    else if (performance.now() - began > 1000 * MOST_SECONDS) stop("hang");
+    if (memory > limits.memory) stop("memory");
+    else if (performance.now() - began > 1000 * limits.seconds) stop("hang");
     else if (performance.now() > until) stop("time");
   }, LOOK);
   const closed = new Promise<string>((resolve) => child.on("close", (code, signal) => resolve(signal ?? String(code))));
@@ -82,13 +87,15 @@ async function inChild(target: string, from: number, count: number, until: numbe
 }
 
 /** Tries seeds `from` to `from + count`, or for so many seconds; every crash costs a child and one seed. */
-export async function fuzz(target: string, from: number, count: number, seconds = Infinity): Promise<Tally> {
+export async function fuzz(
+  target: string, from: number, count: number, seconds = Infinity, limits = LIMITS,
+): Promise<Tally> {
   const tally: Tally = { inputs: 0, taken: 0, refused: 0, crashes: 0, hangs: 0, tooLarge: 0, raw: 0, peak: 0, faults: [] };
   const until = performance.now() + 1000 * seconds;
   const end = from + count;
   for (let seed = from; seed < end && performance.now() < until && faultsOf(tally) < 100;) {
     // A fresh child now and then, so that what a target keeps does not add up.
-    seed = await inChild(target, seed, Math.min(20_000, end - seed), until, tally);
+    seed = await inChild(target, seed, Math.min(20_000, end - seed), until, tally, limits);
   }
   return tally;
 }

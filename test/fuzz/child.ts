@@ -3,11 +3,12 @@
  * seed and one after it, written at once, so that whoever reads them knows which seed ended the process.
  */
 import { writeSync } from "node:fs";
+import { BROKEN } from "./broken.js";
 import { TARGETS } from "./targets.js";
 
 const [name = "", from = "0", count = "0"] = process.argv.slice(2);
 const say = (line: string): void => void writeSync(1, `${line}\n`);
-const prepare = TARGETS[name];
+const prepare = TARGETS[name] ?? BROKEN[name];
 if (prepare === undefined) throw new Error(`there is no target ${name}; there are ${Object.keys(TARGETS).join(", ")}`);
 let seed = Number(from);
 // What nobody waits for is a fault of the seed under way.
