@@ -47,7 +47,7 @@ function inWork(value: unknown): boolean {
 export const dtype = word<DType>({ f32: 0, i32: 0, bool: 0 });
 
 /** Sizes whose product is bounded. */
-export const shape: Check<readonly number[]> = and(list(whole(0, MOST)), (sizes): Fault | undefined =>
+export const shape: Check<readonly number[]> = and(list(whole(1, MOST)), (sizes): Fault | undefined =>
   (sizes.length > MOST_AXES ? fault(`of at most ${MOST_AXES} axes`, sizes)
     : sizes.reduce((n, d) => n * d, 1) > MOST ? fault(`of at most ${MOST} elements`, sizes) : undefined));
 

@@ -44,7 +44,7 @@ export const fault = (wanted: string, found: unknown): Fault =>
 /** A fault further down: `key` is the name of a field, or a position. */
 export function inside(key: string | number, { path, message }: Fault): Fault {
   const step = typeof key === "number" ? `[${key}]`
-    : /^[\w-]+$/.test(key) ? `.${key}` : `[${show(key)}]`;
+    : /^[\w-]{1,60}$/.test(key) ? `.${key}` : `[${show(key)}]`;
   return { path: `${step}${path}`, message };
 }
 

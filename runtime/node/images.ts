@@ -14,6 +14,16 @@ const MOST_PIXELS = 2 ** 28;
 /** Containers that are decoded. */
 const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
 
+/** How files of these containers begin: no decoder of any other format sees a byte. */
+const beginnings = [
+  /^\xff\xd8\xff/u, /^\x89PNG\r\n\x1a\n/u, /^RIFF[^]{4}WEBP/u, /^GIF8[79]a/u, /^II[*+]\0|^MM\0[*+]/u,
+];
+
+function looksAccepted(bytes: Uint8Array): boolean {
+  const head = String.fromCharCode(...bytes.subarray(0, 12));
+  return beginnings.some((one) => one.test(head));
+}
+
 /**
  * Decodes an image. Colour profiles and EXIF orientation are ignored as the official loaders do, grey becomes RGB,
  * alpha is dropped without blending, 16-bit samples keep their upper byte, CMYK becomes RGB by multiplication. Throws
@@ -21,6 +31,7 @@ const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
  */
 export async function decodeImage(bytes: Uint8Array, name: string): Promise<Pixels> {
   if (bytes.byteLength === 0) throw new ImageError("the file is empty", { file: name, fault: "truncated" });
+  if (!looksAccepted(bytes)) throw notRecognized(name);
   const options = {
     failOn: "error", ignoreIcc: true, autoOrient: false, sequentialRead: true, limitInputPixels: false,
   } as const;
@@ -69,15 +80,17 @@ function fromCmyk(ink: Uint8Array): Uint8Array {
   }
   return rgb;
 }
+const notRecognized = (name: string, cause?: unknown): ImageError =>
+  new ImageError("not an image, or of an unsupported format", {
+    file: name, fault: "not_recognized", help: "supported formats: JPEG, PNG and WebP", cause,
+  });
 
 /** What libvips says, in one line, with the likely fault. */
 function decodeError(error: unknown, name: string): ImageError {
   const text = error instanceof Error ? error.message : String(error);
   const cause = text.split("\n").map((line) => line.trim()).filter((line) => line !== "").join("; ");
   if (/unsupported image format/iu.test(cause)) {
-    return new ImageError("not an image, or of an unsupported format", {
-      file: name, fault: "not_recognized", help: "supported formats: JPEG, PNG and WebP", cause: error,
-    });
+    return notRecognized(name, error);
   }
   const fault = /premature|truncated|end of|not enough|unexpected end/iu.test(cause) ? "truncated" : "malformed";
   return new ImageError(`cannot be decoded: ${cause}`, { file: name, fault, cause: error });

@@ -1,5 +1,6 @@
 /** @file What a run reports: one record per interval and one per epoch, written as JSON lines. */
 
+import { anyNumber, finite, object, optional, placeOf, variants, whole, word, type Check } from "../check/schema.js";
 import { InputError } from "../errors.js";
 
 /** Figures of one pass over the evaluation data. */
@@ -56,18 +57,21 @@ export function metricsLine(record: MetricsRecord): string {
   return JSON.stringify(record);
 }
 
-const numbers: Readonly<Record<MetricsRecord["kind"], readonly string[]>> = {
-  step: ["step", "epoch", "lr", "loss", "imagesPerSecond", "seconds"],
-  epoch: ["epoch", "step", "lr", "loss", "imagesPerSecond", "seconds"],
-};
+/** NaN where it was not finite when it was written. */
+const NUMBER: Check<number> = (value) => (Number.isNaN(value) ? undefined : anyNumber(value));
 
-function isRecord(value: unknown): value is MetricsRecord {
-  if (typeof value !== "object" || value === null || !("kind" in value)) return false;
-  const { kind } = value;
-  if (kind !== "step" && kind !== "epoch") return false;
-  const fields = new Map<string, unknown>(Object.entries(value));
-  return numbers[kind].every((name) => typeof fields.get(name) === "number");
-}
+/** An evaluation as it is read back. */
+export const evaluationCheck = object<Evaluation>({ loss: NUMBER, top1: NUMBER, top5: NUMBER, count: whole(0) });
+
+const common = { step: whole(0), epoch: finite, lr: finite, loss: NUMBER, imagesPerSecond: NUMBER, seconds: finite };
+const recordCheck = variants<MetricsRecord>({
+  step: object<StepRecord>({
+    kind: word({ step: 0 }), ...common, gradNorm: optional(NUMBER), accuracy: optional(NUMBER),
+  }),
+  epoch: object<EpochRecord>({
+    kind: word({ epoch: 0 }), ...common, model: optional(evaluationCheck), ema: optional(evaluationCheck),
+  }),
+});
 
 /** Reads JSON lines back; null becomes NaN. Throws `InputError` naming the line that is not a record. */
 export function parseMetrics(text: string, file = "metrics"): MetricsRecord[] {
@@ -80,8 +84,11 @@ export function parseMetrics(text: string, file = "metrics"): MetricsRecord[] {
     } catch {
       value = undefined;
     }
-    if (!isRecord(value)) throw new InputError(`${file}: line ${at + 1} is not a record of a run`);
-    records.push(value);
+    const found = recordCheck(value);
+    if (found) {
+      throw new InputError(`${file}: line ${at + 1} is not a record of a run: ${placeOf(found)} ${found.message}`);
+    }
+    records.push(value as MetricsRecord); // recordCheck found nothing else
   }
   return records;
 }

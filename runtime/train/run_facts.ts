@@ -1,4 +1,5 @@
 /** @file What a state remembers of its run besides numbers: settings, options and data, to compare and to repeat. */
+import { check, finite, isObject, object, optional, record, text, whole } from "../check/schema.js";
 
 /** The options that a run was started with and that it goes on with; paths are absolute. */
 export interface RunOptions {
@@ -33,6 +34,20 @@ export interface RunFacts {
   /** Optimizer steps that were planned. */
   readonly steps: number;
 }
+
+const setCheck = check<NonNullable<RecipeSelection["set"]>>("values by their names", isObject);
+const optionsCheck = object<RunOptions>({
+  batch: optional(whole(1)), passes: optional(whole(1)), steps: optional(whole(1)), logEvery: optional(whole(1)),
+  saveEvery: optional(object<NonNullable<RunOptions["saveEvery"]>>({
+    steps: optional(whole(1)), seconds: optional(finite),
+  })),
+  keep: optional(whole(1)), fallback: optional(text), data: optional(text), evalData: optional(text),
+  weights: optional(record(text, text)),
+  selection: optional(object<RecipeSelection>({ target: optional(text), set: optional(setCheck) })),
+});
+
+/** What a state says of its run, as it is read. */
+export const runCheck = object<RunFacts>({ options: optionsCheck, settings: record(text, text), steps: whole(0) });
 
 /** A value as a list of leaves by their places. */
 export function flatten(value: unknown, place = ""): Record<string, string> {

@@ -1,11 +1,12 @@
 /** @file Everything a run needs to go on bit for bit, and its form as a safetensors file. */
 
+import { anyNumber, object, placeOf, record, text, whole, word, type Check } from "../check/schema.js";
 import { InputError, WeightsError } from "../errors.js";
 import { classesEntry } from "../labels.js";
 import type { RandomAccess } from "../weights/access.js";
 import { encodeSafetensors, readSafetensors, type TensorToWrite } from "../weights/safetensors.js";
-import { metricsLine, parseMetrics, type Evaluation, type MetricsRecord } from "./metrics.js";
-import type { RunFacts } from "./run_facts.js";
+import { evaluationCheck, metricsLine, parseMetrics, type Evaluation, type MetricsRecord } from "./metrics.js";
+import { runCheck, type RunFacts } from "./run_facts.js";
 
 /** What a tensor of a state is: the weights (buffers too), their moving average, or the optimizer's (`optimizer.m`). */
 export type StateRole = "parameter" | "ema" | `optimizer.${string}`;
@@ -111,12 +112,35 @@ function isRole(text: string): text is StateRole {
   return text === "parameter" || text === "ema" || text.startsWith("optimizer.");
 }
 
-function parse(access: RandomAccess, text: string | undefined): unknown {
+const sumsCheck = object<EpochSums>({ loss: anyNumber, steps: whole(0), seconds: anyNumber, total: anyNumber });
+const bestCheck = object<Best>({
+  step: whole(0), weights: word<Best["weights"]>({ model: 0, ema: 0 }), evaluation: evaluationCheck,
+});
+const countersCheck = record(text, anyNumber);
+
+/** An entry of the description, which is JSON. */
+function parse<T>(access: RandomAccess, metadata: ReadonlyMap<string, string>, key: string, check: Check<T>): T {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text ?? "");
-    return value;
+    value = JSON.parse(metadata.get(key) ?? "");
   } catch (cause) {
     throw new WeightsError("its description is not JSON", { file: access.name, fault: "malformed", cause });
+  }
+  const found = check(value);
+  if (found) {
+    const where = placeOf({ ...found, path: `${key}${found.path}` });
+    throw new WeightsError(`${where} ${found.message}`, { file: access.name, fault: "malformed" });
+  }
+  return value as T; // the check found nothing else
+}
+
+/** The records of a state. */
+function recordsIn(access: RandomAccess, bytes: Uint8Array): MetricsRecord[] {
+  try {
+    return parseMetrics(new TextDecoder().decode(bytes), METRICS);
+  } catch (cause) {
+    if (!(cause instanceof InputError)) throw cause;
+    throw new WeightsError(cause.message, { file: access.name, fault: "malformed", cause });
   }
 }
 
@@ -132,14 +156,13 @@ async function openState(access: RandomAccess): Promise<OpenState> {
   if (!Number.isSafeInteger(step) || step < 0) {
     throw new WeightsError(`its step is '${metadata.get("step")}'`, { file: access.name, fault: "malformed" });
   }
-  const best = parse(access, metadata.get("best"));
   const run = metadata.get("run");
   return {
-    file, step, ...(run === undefined ? {} : { run: parse(access, run) as RunFacts }), recipe: metadata.get("recipe") ?? "",
-    // Written by encodeState under this format name, whose number changes when they do.
-    sums: parse(access, metadata.get("sums")) as EpochSums,
-    best: (best as Best | null) ?? undefined,
-    counters: parse(access, metadata.get("counters")) as Record<string, number>,
+    file, step, recipe: metadata.get("recipe") ?? "",
+    ...(run === undefined ? {} : { run: parse(access, metadata, "run", runCheck) }),
+    sums: parse(access, metadata, "sums", sumsCheck),
+    best: metadata.get("best") === "null" ? undefined : parse(access, metadata, "best", bestCheck),
+    counters: parse(access, metadata, "counters", countersCheck),
   };
 }
 
@@ -158,7 +181,7 @@ export async function decodeState(access: RandomAccess): Promise<TrainingState> 
   for (const tensor of file.tensors) {
     const bytes = await tensor.read();
     if (tensor.name === METRICS) {
-      records = recordsIn(bytes, access.name);
+      records = recordsIn(access, bytes);
       continue;
     }
     if (tensor.name === DATA) {
@@ -176,13 +199,4 @@ export async function decodeState(access: RandomAccess): Promise<TrainingState> 
     tensors.push({ role, path: rest.join("/"), shape: tensor.shape, data: values });
   }
   return { ...header, records, engine: { tensors, counters }, ...(data === undefined ? {} : { data }) };
-}
-
-function recordsIn(bytes: Uint8Array, file: string): MetricsRecord[] {
-  try {
-    return parseMetrics(new TextDecoder().decode(bytes), "its records");
-  } catch (cause) {
-    if (!(cause instanceof InputError)) throw cause;
-    throw new WeightsError(cause.message, { file, fault: "malformed", cause });
-  }
 }

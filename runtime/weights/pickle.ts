@@ -42,6 +42,9 @@ export interface PickleContext {
 const DEPTH_LIMIT = 1000;
 /** Values on the stack. Python writes collections in batches of 1000. */
 const STACK_LIMIT = 1_000_000;
+/** Values, and collections among them, of a whole pickle: one byte makes a dictionary, which takes hundreds. */
+const VALUE_LIMIT = 16_000_000;
+const COLLECTION_LIMIT = 1_000_000;
 
 /** Reads the pickle that starts at `start`; `end` is the byte after it. Throws `WeightsError`. */
 export function readPickle(
@@ -57,6 +60,8 @@ class Machine {
   private readonly memo = new Map<number, PickleValue>();
   /** Elements that may still be copied from one collection into another: keeps all work linear in the bytes. */
   private copies: number;
+  private values = 0;
+  private collections = 0;
 
   constructor(private readonly bytes: Uint8Array, private at: number, private readonly context: PickleContext) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -122,8 +127,16 @@ class Machine {
   }
 
   push(value: PickleValue): void {
+    if (++this.values > VALUE_LIMIT) throw this.fault("refused", `over ${VALUE_LIMIT} values in the pickle`);
     if (this.stack.length >= STACK_LIMIT) throw this.fault("refused", `over ${STACK_LIMIT} values on the pickle stack`);
     this.stack.push(value);
+  }
+  /** Pushes a collection that is new. */
+  make(value: PickleValue): void {
+    if (++this.collections > COLLECTION_LIMIT) {
+      throw this.fault("refused", `over ${COLLECTION_LIMIT} collections in the pickle`);
+    }
+    this.push(value);
   }
   pop(): PickleValue {
     const value = this.stack.pop();
@@ -151,11 +164,14 @@ class Machine {
   tuple(count: number): void {
     const items: PickleValue[] = [];
     for (let i = 0; i < count; i++) items.unshift(this.pop());
-    this.push(new Tuple(items));
+    this.make(new Tuple(items));
   }
 
-  put(index: number): void { this.memo.set(index, this.top()); }
-  memoize(): void { this.memo.set(this.memo.size, this.top()); }
+  put(index: number): void {
+    if (this.memo.size >= VALUE_LIMIT) throw this.fault("refused", `over ${VALUE_LIMIT} memos in the pickle`);
+    this.memo.set(index, this.top());
+  }
+  memoize(): void { this.put(this.memo.size); }
   get(index: number): void {
     const value = this.memo.get(index);
     if (value === undefined) throw this.fault("malformed", `the pickle has no memo ${index}`);
@@ -199,7 +215,7 @@ class Machine {
     if (callee.build === undefined) throw this.fault("refused", `the pickle calls '${callee.name}'`);
     if (!(args instanceof Tuple)) throw this.fault("malformed", `the arguments of '${callee.name}' are not a tuple`);
     for (const arg of args.items) this.charge(Array.isArray(arg) ? arg.length : 0);
-    this.push(callee.build(args.items));
+    this.make(callee.build(args.items));
   }
 
   /** The state of a stand-in becomes its fields; that of an ordered dictionary (module versions) is left out. */
@@ -240,10 +256,10 @@ const operations: ReadonlyMap<number, (m: Machine) => void> = new Map([
   [0x47, (m) => m.push(m.float64())], // BINFLOAT
   [0x58, (m) => m.push(m.text(m.uint32()))], // BINUNICODE
   [0x8c, (m) => m.push(m.text(m.byte()))], // SHORT_BINUNICODE
-  [0x7d, (m) => m.push(new Map())], // EMPTY_DICT
-  [0x5d, (m) => m.push([])], // EMPTY_LIST
-  [0x29, (m) => m.push(new Tuple([]))], // EMPTY_TUPLE
-  [0x74, (m) => m.push(new Tuple(m.popMark()))], // TUPLE
+  [0x7d, (m) => m.make(new Map())], // EMPTY_DICT
+  [0x5d, (m) => m.make([])], // EMPTY_LIST
+  [0x29, (m) => m.make(new Tuple([]))], // EMPTY_TUPLE
+  [0x74, (m) => m.make(new Tuple(m.popMark()))], // TUPLE
   [0x85, (m) => m.tuple(1)], // TUPLE1
   [0x86, (m) => m.tuple(2)], // TUPLE2
   [0x87, (m) => m.tuple(3)], // TUPLE3

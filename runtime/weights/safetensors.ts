@@ -1,11 +1,15 @@
 /** @file The safetensors format, read strictly and written. Source: the format page of huggingface/safetensors. */
 
+import { isObject, show } from "../check/schema.js";
 import { InputError, WeightsError } from "../errors.js";
 import { readRange, type RandomAccess } from "./access.js";
 import { elementBytes, elementCount, isElementType, type ElementType, type StoredTensor } from "./dtype.js";
 
 /** Bytes; the limit of the reference implementation. */
 const HEADER_LIMIT = 100_000_000;
+/** Characters of a tensor's name, and its axes: what is beyond is no tensor, and no message to read. */
+const NAME_LIMIT = 1000;
+const RANK_LIMIT = 64;
 
 /** What a safetensors file holds. */
 interface Safetensors {
@@ -23,6 +27,9 @@ interface Placed {
   readonly end: number;
 }
 
+/** A name in a message. */
+const quoted = (name: string): string => `'${name.length <= 60 ? name : `${name.slice(0, 60)}…`}'`;
+
 function malformed(file: RandomAccess, message: string, tensor?: string): WeightsError {
   const where = tensor === undefined ? {} : { tensor };
   return new WeightsError(message, { file: file.name, fault: "malformed", ...where });
@@ -33,12 +40,18 @@ function malformed(file: RandomAccess, message: string, tensor?: string): Weight
  */
 function duplicateKey(json: string): string | undefined {
   const keys: Set<string>[] = [];
-  const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/gu;
-  for (let match = token.exec(json); match !== null; match = token.exec(json)) {
-    if (match[0] === "{") keys.push(new Set());
-    else if (match[0] === "}") keys.pop();
-    else if (match[1] !== undefined) {
-      const key: unknown = JSON.parse(match[0].slice(0, -match[1].length));
+  // By hand: a regular expression runs out of stack on a text of some megabytes.
+  for (let at = 0; at < json.length; at++) {
+    const sign = json[at];
+    if (sign === "{") keys.push(new Set());
+    else if (sign === "}") keys.pop();
+    else if (sign === "\"") {
+      const start = at++;
+      while (json[at] !== "\"") at += json[at] === "\\" ? 2 : 1;
+      let next = at + 1;
+      while (/\s/u.test(json[next] ?? "")) next++;
+      if (json[next] !== ":") continue;
+      const key: unknown = JSON.parse(json.slice(start, at + 1));
       const seen = keys.at(-1);
       if (typeof key !== "string" || seen === undefined) continue;
       if (seen.has(key)) return key;
@@ -48,12 +61,9 @@ function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isSizes(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return Array.isArray(value) && value.length <= RANK_LIMIT
+    && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
 function parseHeader(file: RandomAccess, bytes: Uint8Array): Readonly<Record<string, unknown>> {
@@ -65,30 +75,33 @@ function parseHeader(file: RandomAccess, bytes: Uint8Array): Readonly<Record<str
   } catch (cause) {
     throw new WeightsError("the header is not JSON", { file: file.name, fault: "malformed", cause });
   }
-  if (!isRecord(header) || !text.startsWith("{")) throw malformed(file, "the header is not a JSON object");
+  if (!isObject(header) || !text.startsWith("{")) throw malformed(file, "the header is not a JSON object");
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw malformed(file, `the header gives the key '${twice}' twice`);
+  if (twice !== undefined) throw malformed(file, `the header gives the key ${quoted(twice)} twice`);
   return header;
 }
 
 function parseMetadata(file: RandomAccess, value: unknown): Map<string, string> {
   const metadata = new Map<string, string>();
   if (value === undefined) return metadata;
-  if (!isRecord(value)) throw malformed(file, "__metadata__ is not an object");
+  if (!isObject(value)) throw malformed(file, "__metadata__ is not an object");
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== "string") throw malformed(file, `__metadata__ entry '${key}' is not a string`);
+    if (typeof text !== "string") throw malformed(file, `__metadata__ entry ${quoted(key)} is not a string`);
     metadata.set(key, text);
   }
   return metadata;
 }
 
 function parseEntry(file: RandomAccess, name: string, entry: unknown, dataBytes: number): Placed {
-  if (!isRecord(entry)) throw malformed(file, "its header entry is not an object", name);
+  if (name.length > NAME_LIMIT) {
+    throw malformed(file, `the name ${quoted(name)} has ${name.length} characters, over ${NAME_LIMIT}`);
+  }
+  if (!isObject(entry)) throw malformed(file, "its header entry is not an object", name);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!isElementType(dtype)) throw malformed(file, `its dtype ${JSON.stringify(dtype)} is not supported`, name);
-  if (!isSizes(shape)) throw malformed(file, `its shape ${JSON.stringify(shape)} is not a list of sizes`, name);
+  if (!isElementType(dtype)) throw malformed(file, `its dtype ${show(dtype)} is not supported`, name);
+  if (!isSizes(shape)) throw malformed(file, `its shape ${show(shape)} is not a list of sizes`, name);
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw malformed(file, `its data_offsets ${JSON.stringify(offsets)} are not two non-negative whole numbers`, name);
+    throw malformed(file, `its data_offsets ${show(offsets)} are not two non-negative whole numbers`, name);
   }
   const [begin = 0, end = 0] = offsets;
   const bytes = elementCount(shape) * elementBytes[dtype];
