@@ -14,7 +14,6 @@ import { signatureOf } from "../../elaborate/arguments.js";
 import { FUNCTIONS, type BuiltinFunction } from "../../elaborate/index.js";
 import type { OpRecord } from "../../ir/op.js";
 import { OPS } from "../../ops/index.js";
-import { argumentDoc } from "../../train/argument_docs.js";
 import { CALLS } from "../../train/vocabulary.js";
 import type { CallRecord } from "../../../runtime/train/vocabulary/record.js";
 import { RUN_CODES } from "../codes.js";
@@ -121,9 +120,8 @@ function kindOf({ type, initial }: ast.Param): string {
 }
 
 function explainCall(family: CallFamily, record: CallRecord, example: string | undefined): string {
-  const { name, signature, doc } = record;
-  const rows = paramsOf(record).map((param) =>
-    [param.name.text, kindOf(param), argumentDoc(name, param.name.text) ?? ""]);
+  const { name, signature, doc, about } = record;
+  const rows = paramsOf(record).map((param) => [param.name.text, kindOf(param), about[param.name.text] ?? ""]);
   const written = example ?? Object.values(members).find((rule) => rule.example.includes(`${name}(`))?.example;
   const title = `${name}${signature}: ${FAMILIES[family]}`;
   return section(title, doc, rows) + (written === undefined ? "" : `\n${table(exampleRow(written))}`);
@@ -132,7 +130,7 @@ function explainCall(family: CallFamily, record: CallRecord, example: string | u
 function explainArgument(name: string, owners: readonly CallRecord[]): string {
   const rows = owners.map((owner) => {
     const param = paramsOf(owner).find((one) => one.name.text === name);
-    return [owner.name, param ? kindOf(param) : "", argumentDoc(owner.name, name) ?? ""];
+    return [owner.name, param ? kindOf(param) : "", owner.about[name] ?? ""];
   });
   return section(`${name}: an argument of ${listNames(owners.map((owner) => owner.name))}`, "", rows);
 }
