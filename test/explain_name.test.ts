@@ -7,6 +7,7 @@ import { RUN_CODES } from "../compiler/cli/codes.js";
 import { OPS } from "../compiler/ops/index.js";
 import { language } from "../compiler/index.js";
 import { elaborateRecipe } from "../compiler/train/recipe.js";
+import { TARGETS } from "../compiler/targets/index.js";
 import { CALLS } from "../compiler/train/vocabulary.js";
 import { isCode, messages } from "../dsl/messages.js";
 import { parseSignature } from "../dsl/signature.js";
@@ -57,6 +58,11 @@ test("ops, functions, parts of recipes and the library are all explained", (t) =
       t.regex(explainName(argument), new RegExp(`${argument}: an argument of [^]*${name} `), argument);
     }
   }
+});
+
+test("a kernel family tells what it needs and whose templates it has", (t) => {
+  for (const { name, doc } of TARGETS) t.true(explainName(name).startsWith(`${name}: a kernel family\n\n${doc}\n`), name);
+  t.regex(explainName("wide"), /needs +subgroups, 8 lanes\ncontraction +the template of wide\n/);
 });
 
 test("of a block its signature, of a model its header with the values it sets, and how to import both", (t) => {
