@@ -7,7 +7,8 @@ import { RUN_CODES } from "../compiler/cli/codes.js";
 import { OPS } from "../compiler/ops/index.js";
 import { language } from "../compiler/index.js";
 import { elaborateRecipe } from "../compiler/train/recipe.js";
-import { argumentDoc } from "../compiler/train/argument_docs.js";
+import { TARGETS } from "../compiler/targets/index.js";
+import { CALLS } from "../compiler/train/vocabulary.js";
 import { isCode, messages } from "../dsl/messages.js";
 import { parseSignature } from "../dsl/signature.js";
 import { loadProgram } from "../dsl/resolve.js";
@@ -40,23 +41,28 @@ test("every error code that the sources use has an explanation, and all are spel
 });
 
 test("ops, functions, parts of recipes and the library are all explained", (t) => {
-  const { opNames, calls } = language();
+  const { opNames } = language();
   for (const name of opNames) t.regex(explainName(name), new RegExp(`^${name}\\(`), name);
   for (const op of OPS.values()) t.true(explainName(op.name).includes(op.doc), op.name);
   for (const [name, { doc, example }] of Object.entries(members)) {
     t.regex(explainName(name), new RegExp(`^${name}: a member of recipes\n\n[^]*takes +.*\ndefault +.*\nexample +.*`), name);
     t.true(explainName(name).includes(doc) && explainName(name).includes(example), name);
   }
-  for (const [name, signature] of Object.values(calls).flatMap((family) => Object.entries(family))) {
+  for (const { name, signature, about } of Object.values(CALLS).flatMap((family) => [...family.values()])) {
     const text = explainName(name);
     t.true(text.includes(`${name}${signature}`), name);
-    for (const param of parseSignature(`${signature} -> []`).params) {
-      const argument = param.name.text;
-      t.truthy(argumentDoc(name, argument), `${name}.${argument}`);
-      t.true(text.includes(argumentDoc(name, argument) ?? "?"), `${name}.${argument}`);
+    const names = parseSignature(`${signature} -> []`).params.map((param) => param.name.text);
+    t.deepEqual(Object.keys(about).sort(), names.toSorted(), name);
+    for (const argument of names) {
+      t.true(text.includes(about[argument] ?? "?"), `${name}.${argument}`);
       t.regex(explainName(argument), new RegExp(`${argument}: an argument of [^]*${name} `), argument);
     }
   }
+});
+
+test("a kernel family tells what it needs and whose templates it has", (t) => {
+  for (const { name, doc } of TARGETS) t.true(explainName(name).startsWith(`${name}: a kernel family\n\n${doc}\n`), name);
+  t.regex(explainName("wide"), /needs +subgroups, 8 lanes\ncontraction +the template of wide\n/);
 });
 
 test("of a block its signature, of a model its header with the values it sets, and how to import both", (t) => {

@@ -56,6 +56,9 @@ export const weightsWords = ({ weights, seed }: RunOptions): string =>
 export const stepCounts = ({ families: all }: Manifest): Readonly<Record<FamilyName, number>> =>
   Object.fromEntries(Object.entries(all).map(([name, { programs }]) => [name, programs.run.length]));
 
+/** What `--family` takes, for its help. */
+export const FAMILY_LIST = TARGET_NAMES.join(",");
+
 /** Option parser: kernel families with commas between. */
 export function families(text: string): FamilyName[] {
   return text.split(",").map((part): FamilyName => {

@@ -19,7 +19,9 @@ export function writePictures(
   for (const [graph, compiled] of all) {
     const [prefix, name] = all.length > 1 ? [`${graph}-`, `${manifest.name}, ${graph}`] : ["", manifest.name];
     const pictured = { ...compiled, name, images };
-    writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(pictured, families[0] ?? "tiled"));
+    for (const first of families.slice(0, 1)) {
+      writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(pictured, first));
+    }
     for (const family of families) {
       writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan({ ...compiled, manifest: { name } }, family));
     }

@@ -3,7 +3,7 @@ import { InvalidArgumentError, type Command } from "commander";
 import type { FamilyName } from "../../runtime/manifest.js";
 import type { Selection } from "./artifact.js";
 import { TRUST, wholeNumber, withSelection } from "./command.js";
-import { families } from "./model.js";
+import { families, FAMILY_LIST } from "./model.js";
 
 /** Options of every command that runs a recipe. */
 export interface RecipeOptions extends Selection {
@@ -39,6 +39,6 @@ export const withRecipeOptions = (command: Command): Command =>
     .option("--batch <n>", "images per optimizer step (default: the recipe's); the learning rate is not rescaled",
       wholeNumber(1))
     .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)")
-    .option("--family <name>", "kernels to use: scalar, wide or tiled (default: chosen for the adapter)", oneFamily)
+    .option("--family <name>", `kernels to use: one of ${FAMILY_LIST} (default: chosen for the adapter)`, oneFamily)
     .option(...TRUST)
     .option("--json", "print JSON: one event per line, then the outcome");

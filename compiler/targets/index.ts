@@ -11,12 +11,19 @@ export const TARGETS = [scalar, wide, tiled] as const satisfies readonly Target[
 export type TargetName = (typeof TARGETS)[number]["name"];
 export const TARGET_NAMES: readonly TargetName[] = TARGETS.map(({ name }) => name);
 
+const ranked = (among: readonly Target[]): readonly Target[] => among.toSorted((x, y) => y.rank - x.rank);
+/** From the highest rank to the lowest. */
+export const RANKED_NAMES: readonly string[] = ranked(TARGETS).map(({ name }) => name);
+
 /** The target of a name that is one. */
 export function targetNamed(name: string): Target {
   const found = TARGETS.find((target) => target.name === name);
   invariant(found, `${name} is a target`);
   return found;
 }
+
+/** Every kind of kernel that has templates: the target of the lowest rank has all of them. */
+export const TEMPLATE_KINDS = Object.keys(scalar.templates) as readonly (keyof Templates)[]; // its own keys
 
 /**
  * The template of a kind of kernel for a target, and the target it is from: its own, else that of the next lower rank
@@ -26,8 +33,7 @@ export function targetNamed(name: string): Target {
 export function templateOf<Kind extends keyof Templates>(
   kind: Kind, target: Target, among: readonly Target[] = TARGETS,
 ): { readonly template: Templates[Kind]; readonly from: Target } {
-  const from = among.filter(({ rank }) => rank <= target.rank).sort((x, y) => y.rank - x.rank)
-    .find(({ templates }) => templates[kind] !== undefined);
+  const from = ranked(among).find(({ rank, templates }) => rank <= target.rank && templates[kind] !== undefined);
   const template = from?.templates[kind];
   invariant(from && template, `a target of rank ${target.rank} or less has a template of ${kind}`);
   return { template, from };

@@ -59,6 +59,7 @@ const CLIP_RECORDS: readonly ClipRecord[] = [
   {
     name: "global_norm", signature: "(limit: real)", needsNorm: true, elementwise: true,
     doc: "Scales all gradients by min(1, limit / (norm + 1e-6)). Source: torch.nn.utils.clip_grad_norm_.",
+    about: { limit: "Greatest length of all gradients together that is left as it is." },
     check: positive("global_norm", "limit"),
     bound({ ops, gradients, norm }, given) {
       const o = algebra(ops);
@@ -70,6 +71,7 @@ const CLIP_RECORDS: readonly ClipRecord[] = [
   {
     name: "value", signature: "(limit: real)", needsNorm: false, elementwise: true,
     doc: "Clamps every element to ±limit. Source: torch.nn.utils.clip_grad_value_.",
+    about: { limit: "Greatest element that is left as it is." },
     check: positive("value", "limit"),
     bound({ ops, gradients }, given) {
       const [o, limit] = [algebra(ops), numberOf(given["limit"])];
@@ -80,6 +82,7 @@ const CLIP_RECORDS: readonly ClipRecord[] = [
     name: "adaptive", signature: "(factor: real)", needsNorm: false, elementwise: false,
     doc: "Limits each unit's gradient norm to `factor` times its weights' norm, at least 1e-3. All parameters are " +
       "clipped; timm excludes the head. Source: Brock et al. 2021, §4.",
+    about: { factor: "Greatest norm of a gradient, as a share of its weights' norm." },
     check: positive("adaptive", "factor"),
     bound({ ops, gradients, parameters }, given) {
       const o = algebra(ops);

@@ -58,6 +58,15 @@ interface OptimizerRecord extends CallRecord {
   create(given: Arguments): Optimizer;
 }
 
+const RATE = {
+  lr: "The learning rate after the warm-up, for the batch as the recipe states it: nothing rescales it.",
+  weight_decay: "Strength of the pull of parameters towards 0, in proportion to their values.",
+};
+const MOMENTS = {
+  ...RATE, betas: "Decay of the moving averages of the gradient and of its square.",
+  eps: "Added to the denominator against a division by 0.",
+};
+
 const LR: StepScalar = { name: "lr", kind: "learning_rate" };
 
 const slot = (nodes: Readonly<Record<string, Node>>, name: string): Node => nodes[name] as Node; // a record's own names
@@ -102,7 +111,7 @@ function adam(o: Algebra, { beta1, beta2, eps }: Moments, { gradient: g, states,
 
 const adamw: OptimizerRecord = {
   name: "adamw", signature: "(lr: real, weight_decay = 0.05, betas = [0.9, 0.999], eps = 1e-8)",
-  check: checkMoments("adamw"),
+  about: MOMENTS, check: checkMoments("adamw"),
   doc: "Adam with decoupled weight decay: θ(1 − lr·decay) − lr·m̂ / (√v̂ + eps). " +
     "Source: Loshchilov & Hutter 2019; torch.optim.AdamW.",
   create(given) {
@@ -125,6 +134,10 @@ const sgd: OptimizerRecord = {
   name: "sgd", signature: "(lr: real, momentum = 0.9, weight_decay = 0, nesterov = false)",
   doc: "Stochastic gradient descent: g + decay·θ into the momentum, θ − lr·momentum; `nesterov` looks one step " +
     "ahead. Source: Sutskever et al. 2013; torch.optim.SGD.",
+  about: {
+    ...RATE, momentum: "Share of the last step's direction that is kept.",
+    nesterov: "Whether the gradient is looked at one step ahead.",
+  },
   check: (given) => within("sgd", given, { lr: NOT_NEGATIVE, momentum: KEPT, weight_decay: NOT_NEGATIVE })
     ?? (given["nesterov"] === true && given["momentum"] === 0
       ? { text: "`nesterov` of `sgd` needs a momentum", help: "leave it out", argument: "nesterov" } : undefined),
@@ -150,7 +163,7 @@ const sgd: OptimizerRecord = {
 
 const lamb: OptimizerRecord = {
   name: "lamb", signature: "(lr: real, weight_decay = 0.02, betas = [0.9, 0.999], eps = 1e-6)",
-  check: checkMoments("lamb"),
+  about: MOMENTS, check: checkMoments("lamb"),
   doc: "Adam's direction plus decay·θ, as long as the parameter: ratio ‖θ‖ / ‖direction‖, 1 where either is 0 or the " +
     "parameter is not decayed. Gradients are divided by max(1, global norm). " +
     "Source: You et al. 2020; timm 1.0.29 Lamb.",

@@ -9,7 +9,7 @@ import { examples, printJsonValue, TRUST, wholeNumber, wholeNumbers, type Finish
 import { Exit, UsageError } from "../exit.js";
 import { randomInputs } from "../inputs.js";
 import { openModel } from "../artifact.js";
-import { families, loadOptions, withRunOptions, type RunOptions } from "../model.js";
+import { families, FAMILY_LIST, loadOptions, withRunOptions, type RunOptions } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { showNumber, table } from "../table.js";
 import { familyNamed } from "../../../runtime/families.js";
@@ -26,7 +26,7 @@ export const benchCommand = (finish: Finish): Command =>
     .description("Measures a model on an adapter: images/s, GFLOP/s, and ms per kernel.")
     .argument("<model>", "FILE.deit, FILE.deit:NAME, or a folder that deitc compile wrote")
     .option("--batch <list>", "batch sizes, separated by commas", wholeNumbers, [1])
-    .option("--family <list>", "kernel families side by side: scalar,wide,tiled (default: the adapter's)", families)
+    .option("--family <list>", `kernel families side by side: ${FAMILY_LIST} (default: the adapter's)`, families)
     .option(...TRUST)
     .option("--rounds <n>", "measured runs of each", wholeNumber(1), 5)
     .option("--kernels <n>", "kernels to list, the slowest first", wholeNumber(0), 12))

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import type { Program } from "../../../dsl/program.js";
-import { TARGET_NAMES } from "../../targets/index.js";
+import { RANKED_NAMES } from "../../targets/index.js";
 import type { CompiledArtifact } from "../../artifact.js";
 import { classesOf, parameterCount } from "../../emit/facts.js";
 import type { Manifest } from "../../../runtime/manifest.js";
@@ -158,7 +158,7 @@ async function writeDump(folder: string, artifact: CompiledArtifact): Promise<vo
       before = text;
     });
   }
-  writePictures(folder, artifact, ["tiled", ...TARGET_NAMES.filter((name) => name !== "tiled")]);
+  writePictures(folder, artifact, RANKED_NAMES);
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */

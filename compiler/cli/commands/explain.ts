@@ -6,17 +6,18 @@ import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from ".
 import { examples, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
 import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
-import { families } from "../model.js";
+import { families, FAMILY_LIST } from "../model.js";
 import { readProgram } from "../source.js";
+import { RANKED_NAMES } from "../../targets/index.js";
 
 export const explainCommand = (finish: Finish): Command =>
   withSelection(new Command("explain")
     .description(
-      "Explains a name (an op, an error code, a part of recipes, or a block, model or recipe of the library), or a " +
-      "model or recipe of a file: its kernels, what was fused and what was not, its memory.",
+      "Explains a name (an op, an error code, a part of recipes, a kernel family, or a block, model or recipe of the " +
+      "library), or a model or recipe of a file: its kernels, what was fused and what was not, its memory.",
     )
     .argument("<what>", "a name, FILE.deit, FILE.deit:NAME, or a compiled folder"))
-    .option("--family <list>", "kernel families to show: scalar,wide,tiled", families, ["tiled"])
+    .option("--family <list>", `kernel families to show: ${FAMILY_LIST}`, families, RANKED_NAMES.slice(0, 1))
     .option("--kernel <name>",
       "print the WGSL of kernels whose name or path contains this, or of GRAPH/FAMILY/KERNEL")
     .option("--memory",

@@ -1,6 +1,6 @@
 /**
- * @file `deitc explain NAME`: an op or function, an error code, a member, call or argument of recipes, or something
- * that the library declares. A name with several meanings gets all of them.
+ * @file `deitc explain NAME`: an op or function, an error code, a member, call or argument of recipes, a kernel family,
+ * or something that the library declares. A name with several meanings gets all of them.
  */
 import type * as ast from "../../../dsl/ast.js";
 import { headerOf } from "../../../dsl/checks.js";
@@ -14,7 +14,7 @@ import { signatureOf } from "../../elaborate/arguments.js";
 import { FUNCTIONS, type BuiltinFunction } from "../../elaborate/index.js";
 import type { OpRecord } from "../../ir/op.js";
 import { OPS } from "../../ops/index.js";
-import { argumentDoc } from "../../train/argument_docs.js";
+import { TARGET_NAMES, TARGETS, templateOf, TEMPLATE_KINDS, type Target } from "../../targets/index.js";
 import { CALLS } from "../../train/vocabulary.js";
 import type { CallRecord } from "../../../runtime/train/vocabulary/record.js";
 import { RUN_CODES } from "../codes.js";
@@ -50,16 +50,18 @@ export function explainName(name: string, library: Library = new Library()): str
     ...calls.filter(([, record]) => record.name === name).map(
       ([family, record]) => explainCall(family, record, example)),
     ...(owners.length > 0 ? [explainArgument(name, owners)] : []),
+    ...TARGETS.filter((target) => target.name === name).map(explainTarget),
     ...library.declared(name).map(({ spec, declared }) => explainDeclared(spec, declared, example)),
   ];
   if (texts.length > 0) return texts.join("\n");
   const known = [
     ...OPS.keys(), ...FUNCTIONS.keys(), ...Object.keys(messages), ...Object.keys(RUN_CODES), ...Object.keys(members),
-    ...calls.map(([, record]) => record.name), ...library.names(),
+    ...calls.map(([, record]) => record.name), ...TARGET_NAMES, ...library.names(),
   ];
   const near = nearest(name, known);
   throw new CommandError(
-    `\`${name}\` is not an op, an error code, a part of recipes, a declaration of the library or a .deit file`,
+    `\`${name}\` is not an op, an error code, a part of recipes, a kernel family, a declaration of the library ` +
+      "or a .deit file",
     near === undefined ? "`deitc explain --help` shows what can be explained" : `did you mean \`${near}\`?`,
   );
 }
@@ -121,9 +123,8 @@ function kindOf({ type, initial }: ast.Param): string {
 }
 
 function explainCall(family: CallFamily, record: CallRecord, example: string | undefined): string {
-  const { name, signature, doc } = record;
-  const rows = paramsOf(record).map((param) =>
-    [param.name.text, kindOf(param), argumentDoc(name, param.name.text) ?? ""]);
+  const { name, signature, doc, about } = record;
+  const rows = paramsOf(record).map((param) => [param.name.text, kindOf(param), about[param.name.text] ?? ""]);
   const written = example ?? Object.values(members).find((rule) => rule.example.includes(`${name}(`))?.example;
   const title = `${name}${signature}: ${FAMILIES[family]}`;
   return section(title, doc, rows) + (written === undefined ? "" : `\n${table(exampleRow(written))}`);
@@ -132,9 +133,20 @@ function explainCall(family: CallFamily, record: CallRecord, example: string | u
 function explainArgument(name: string, owners: readonly CallRecord[]): string {
   const rows = owners.map((owner) => {
     const param = paramsOf(owner).find((one) => one.name.text === name);
-    return [owner.name, param ? kindOf(param) : "", argumentDoc(owner.name, name) ?? ""];
+    return [owner.name, param ? kindOf(param) : "", owner.about[name] ?? ""];
   });
   return section(`${name}: an argument of ${listNames(owners.map((owner) => owner.name))}`, "", rows);
+}
+
+/** A kernel family: the adapters it is for, and where its templates come from. */
+function explainTarget(target: Target): string {
+  const { name, doc, suits, requires: { features, lanes } } = target;
+  const needs = [...features, ...(lanes > 0 ? [`${lanes} lanes`] : [])];
+  const templates = TEMPLATE_KINDS.map((kind) => [kind, `the template of ${templateOf(kind, target).from.name}`]);
+  return section(`${name}: a kernel family`, doc, [
+    ["for", `${suits} adapters`], ["needs", needs.length === 0 ? "nothing" : needs.join(", ")], ...templates,
+    ["see", "`deitc doctor` for the family that each adapter gets"],
+  ]);
 }
 
 function explainDeclared(spec: string, declared: Declared, example: string | undefined): string {

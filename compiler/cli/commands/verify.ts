@@ -9,7 +9,7 @@ import {
 import { compileModelOf, sourceParts } from "../artifact.js";
 import { paintFor } from "../colour.js";
 import { Exit, type ExitCode } from "../exit.js";
-import { families, withRunOptions, type RunOptions } from "../model.js";
+import { families, FAMILY_LIST, withRunOptions, type RunOptions } from "../model.js";
 import { readProgram } from "../source.js";
 import { table } from "../table.js";
 import { TOLERANCE, verifyOn, type Verification } from "../verification.js";
@@ -27,7 +27,7 @@ export const verifyCommand = (finish: Finish): Command =>
     )
     .argument("<model>", "FILE.deit or FILE.deit:NAME; of a recipe, the model that it trains")
     .option("--batch <n>", "images", wholeNumber(1), 1)
-    .option("--family <list>", "kernel families: scalar,wide,tiled (default: the adapter's)", families)
+    .option("--family <list>", `kernel families: ${FAMILY_LIST} (default: the adapter's)`, families)
     .option("--tolerance <x>", "largest relative error allowed", amount, TOLERANCE)))
     .addHelpText("after", "\nWithout --weights every parameter is random, biases too. Exit code 3: a tensor is wrong.")
     .addHelpText("after", examples(

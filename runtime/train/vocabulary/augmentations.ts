@@ -45,14 +45,21 @@ export interface AugmentationRecord extends CallRecord {
 const FILTERS = ["bicubic", "bilinear"] as const;
 const MODES = ["constant", "reflect"] as const;
 const ERASED = ["pixel", "rand", "const"] as const;
+const PROBABILITY = { probability: "How likely it happens." };
+const SIZE = { size: "Side of the image afterwards, in pixels." };
+const INTERPOLATION = { interpolation: 'The filter: "bicubic" or "bilinear".' };
 const flip = (name: string, across: boolean, doc: string): AugmentationRecord => ({
-  name, signature: "(probability = 0.5)", stage: "pixels", doc,
+  name, signature: "(probability = 0.5)", stage: "pixels", doc, about: PROBABILITY,
   check: (given) => within(name, given, { probability: SHARE }),
   pixels: (image, given, draws) => (draws.chance(given.number("probability")) ? flipped(image, across) : image),
 });
 const sideOf = (given: Arguments): number => numberOf(given["size"]);
 const mixing = (name: string, alpha: number, doc: string): AugmentationRecord => ({
   name, signature: `(alpha = ${alpha}, probability = 1, switch = 0.5)`, stage: "mix", doc,
+  about: {
+    alpha: "Both parameters of the beta distribution that the share of the mixture is drawn from.", ...PROBABILITY,
+    switch: "How likely it is cutmix where a recipe has both mixup and cutmix.",
+  },
   check: (given) => within(name, given, { alpha: NOT_NEGATIVE, probability: SHARE, switch: SHARE }),
 });
 
@@ -69,6 +76,7 @@ const SIZES: readonly AugmentationRecord[] = [
   {
     name: "resize", signature: '(size: int, interpolation = "bicubic")', stage: "pixels",
     doc: "Resizes the shorter side to `size` pixels. Source: torchvision, Resize; Pillow's filters.",
+    about: { ...SIZE, ...INTERPOLATION },
     check: (given) => within("resize", given, { size: COUNT }) ?? oneOf("resize", given, "interpolation", FILTERS),
     // Of an image that is not known to be square, the longer side stays open.
     side: (given, side) => (Number.isNaN(side) ? NaN : sideOf(given)),
@@ -79,13 +87,17 @@ const SIZES: readonly AugmentationRecord[] = [
   },
   {
     name: "center_crop", signature: "(size: int)", stage: "pixels", side: sideOf,
-    doc: "Crops the centre of the image. Source: torchvision, CenterCrop.",
+    doc: "Crops the centre of the image. Source: torchvision, CenterCrop.", about: SIZE,
     check: (given) => within("center_crop", given, { size: COUNT }),
     pixels: (image, given) => crop(image, centreBox(image, given.number("size"))),
   },
   {
     name: "random_crop", signature: '(size: int, pad = 4, mode = "constant")', stage: "pixels",
     doc: "Random crop of the padded image. Source: torchvision, RandomCrop.",
+    about: {
+      ...SIZE, pad: "Pixels added on each side before the crop.",
+      mode: 'What is added: "constant" (black) or "reflect" (a mirror image).',
+    },
     check: (given) => within("random_crop", given, { size: COUNT, pad: { least: 0, whole: true } })
       ?? oneOf("random_crop", given, "mode", MODES),
     side(given, side) {
@@ -99,6 +111,10 @@ const SIZES: readonly AugmentationRecord[] = [
     name: "random_resized_crop", stage: "pixels", side: sideOf,
     signature: '(size: int, scale = [0.08, 1], ratio = [0.75, 1.3333333333333333], interpolation = "bicubic")',
     doc: "Random crop of random area and aspect ratio, resized to a square. Source: torchvision, RandomResizedCrop.",
+    about: {
+      ...SIZE, scale: "Smallest and largest share of the area that is cropped.",
+      ratio: "Smallest and largest ratio of width to height.", ...INTERPOLATION,
+    },
     check: (given) => within("random_resized_crop", given, { size: COUNT })
       ?? span("random_resized_crop", given, "scale") ?? span("random_resized_crop", given, "ratio")
       ?? oneOf("random_resized_crop", given, "interpolation", FILTERS),
@@ -115,6 +131,12 @@ const COLOURS: readonly AugmentationRecord[] = [
     name: "color_jitter", signature: "(brightness = 0.3, contrast = 0.3, saturation = 0.3, hue = 0)", stage: "pixels",
     doc: "Changes brightness, contrast and saturation by factors around 1, in random order. " +
       "Source: torchvision, ColorJitter.",
+    about: {
+      brightness: "Greatest change of the brightness, as a share.",
+      contrast: "Greatest change of the contrast, as a share.",
+      saturation: "Greatest change of the saturation, as a share.",
+      hue: "Greatest change of the hue; only 0 is available.",
+    },
     check: (given) => within("color_jitter", given,
       { brightness: NOT_NEGATIVE, contrast: NOT_NEGATIVE, saturation: NOT_NEGATIVE })
       ?? (given["hue"] === 0 ? undefined
@@ -128,6 +150,10 @@ const COLOURS: readonly AugmentationRecord[] = [
   {
     name: "rand_augment", signature: "(magnitude = 9, std = 0.5, increasing = true, layers = 2)", stage: "pixels",
     doc: "Random operations, from a set of fifteen. Source: Cubuk et al. 2020; timm, auto_augment.py.",
+    about: {
+      magnitude: "Strength of the operations, 0 to 10.", std: "Standard deviation of the strength.",
+      increasing: "Whether every operation grows stronger with the magnitude.", layers: "Operations per image.",
+    },
     check: (given) => within("rand_augment", given,
       { magnitude: { least: 0, most: 10 }, std: NOT_NEGATIVE, layers: { least: 0, whole: true } }),
     pixels: (image, given, draws, fill) => randAugment(image, {
@@ -138,6 +164,7 @@ const COLOURS: readonly AugmentationRecord[] = [
   {
     name: "three_augment", signature: "(jitter = 0.3)", stage: "pixels",
     doc: "DeiT III's: one of grey, solarize and blur, then jitter. Source: Touvron et al. 2022.",
+    about: { jitter: "Greatest change of brightness, contrast and saturation, as a share." },
     check: (given) => within("three_augment", given, { jitter: NOT_NEGATIVE }),
     pixels: (image, given, draws) => threeAugment(image, given.number("jitter"), draws),
   },
@@ -149,12 +176,20 @@ const NUMBERS: readonly AugmentationRecord[] = [
     signature: '(name = "imagenet", mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225])',
     doc: `Channel means and deviations, by name (${NORMALIZATION_NAMES.join(", ")}) or as numbers. ` +
       "Source: torchvision, Normalize.",
+    about: {
+      name: "Known means and deviations by name.", mean: "Mean of each channel, of values from 0 to 1.",
+      std: "Standard deviation of each channel, of values from 0 to 1.",
+    },
     check: (given) => numbersIn("normalize", given, "mean", 3, { least: -Infinity })
       ?? numbersIn("normalize", given, "std", 3, { least: 1e-6 }),
   },
   {
     name: "random_erase", signature: '(probability = 0.25, mode = "pixel", count = 1)', stage: "numbers",
     doc: "Erases boxes of a normalized image. Source: Zhong et al. 2020; timm, random_erasing.py.",
+    about: {
+      ...PROBABILITY, count: "Boxes per image.",
+      mode: 'What fills a box: "pixel" (random numbers), "rand" (one random number) or "const" (0).',
+    },
     check: (given) => within("random_erase", given, { probability: SHARE, count: COUNT })
       ?? oneOf("random_erase", given, "mode", ERASED),
     numbers: (image, side, given, draws) => randomErase(image, side, {
@@ -168,6 +203,7 @@ const AUGMENTATION_RECORDS: readonly AugmentationRecord[] = [
     name: "repeat", signature: "(times: int)", stage: "order",
     doc: "Repeated augmentation: an epoch draws each of its images several times. Source: Hoffer et al. 2020; " +
       "deit/samplers.py.",
+    about: { times: "How often an epoch draws an image." },
     check: (given) => within("repeat", given, { times: COUNT }),
   },
   ...SIZES, ...COLOURS, ...NUMBERS,
@@ -176,6 +212,7 @@ const AUGMENTATION_RECORDS: readonly AugmentationRecord[] = [
   {
     name: "label_smoothing", signature: "(amount = 0.1)", stage: "targets",
     doc: "Spreads a share of each target over all classes. Source: Szegedy et al. 2016.",
+    about: { amount: "Share of a target that is spread over all classes." },
     check: (given) => within("label_smoothing", given, { amount: { least: 0, below: 1 } }),
   },
 ];

@@ -24,6 +24,8 @@ export interface CallRecord {
   readonly signature: string;
   /** One or two sentences with the source. */
   readonly doc: string;
+  /** What each parameter means, by its name; the signature says its unit and default. */
+  readonly about: Readonly<Record<string, string>>;
   /** What is wrong with arguments of the signature's types; undefined for nothing. */
   check?(given: Arguments): CallFault | undefined;
 }

@@ -60,11 +60,18 @@ function time(owner: string, given: Arguments, argument: string, isPositive: boo
   return { text: `\`${argument}\` of \`${owner}\` must be ${range}, got ${showArgument(value)}`, argument };
 }
 
-/** With the checks of what all schedules have: a warm-up, and when a new value is taken. */
+/** What all schedules have: a warm-up, and when a new value is taken. */
+const COMMON = {
+  warmup: "How long the learning rate rises linearly at the start.",
+  warmup_lr: "The learning rate at the first step of the warm-up.",
+  stepping: 'Whether the learning rate changes with every step ("steps") or stays for an epoch ("epochs").',
+};
+
+/** With the checks and the words for what all schedules have. */
 function scheduleRecord(own: Omit<ScheduleRecord, "check">): ScheduleRecord {
-  const { name, numbers, times } = own;
+  const { name, numbers, times, about } = own;
   return {
-    ...own,
+    ...own, about: { ...COMMON, ...about },
     check: (given: Arguments): CallFault | undefined =>
       time(name, given, "warmup", false) ?? within(name, given, { warmup_lr: NOT_NEGATIVE, ...numbers })
       ?? times.map((one) => time(name, given, one, true)).find((fault) => fault !== undefined)
@@ -75,13 +82,13 @@ function scheduleRecord(own: Omit<ScheduleRecord, "check">): ScheduleRecord {
 const SCHEDULE_RECORDS: readonly ScheduleRecord[] = [
   scheduleRecord({
     name: "constant", signature: '(warmup = 0 epochs, warmup_lr = 1e-6, stepping = "epochs")',
-    numbers: {}, times: [],
+    numbers: {}, times: [], about: {},
     doc: "The optimizer's learning rate, constant after the warm-up.",
     value: ({ lr }) => lr,
   }),
   scheduleRecord({
     name: "cosine", signature: '(warmup = 5 epochs, warmup_lr = 1e-6, min_lr = 1e-5, stepping = "epochs")',
-    numbers: { min_lr: NOT_NEGATIVE }, times: [],
+    numbers: { min_lr: NOT_NEGATIVE }, times: [], about: { min_lr: "The learning rate at the end." },
     doc: "Half a cosine from the optimizer's learning rate to `min_lr` over the whole run. " +
       "Source: Loshchilov & Hutter 2017; timm, CosineLRScheduler.",
     // Not shifted by the warm-up: the cosine runs from time 0.
@@ -99,8 +106,9 @@ const SCHEDULE_RECORDS: readonly ScheduleRecord[] = [
   scheduleRecord({
     name: "step",
     signature: '(every = 30 epochs, factor = 0.1, warmup = 0 epochs, warmup_lr = 1e-6, stepping = "epochs")',
-    numbers: { factor: NOT_NEGATIVE },
-    times: ["every"], doc: "Multiplies by `factor` once every `every`. Source: timm, StepLRScheduler.",
+    numbers: { factor: NOT_NEGATIVE }, times: ["every"],
+    about: { every: "Time between two changes.", factor: "What each change multiplies the learning rate by." },
+    doc: "Multiplies by `factor` once every `every`. Source: timm, StepLRScheduler.",
     value: ({ time: at, lr, own }) => lr * own("factor") ** Math.floor(at / own("every")),
   }),
 ];

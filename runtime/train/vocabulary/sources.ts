@@ -53,28 +53,32 @@ const SHAPES_SEED = 0;
 const workers = (owner: string) => (given: Arguments): CallFault | undefined =>
   within(owner, given, { workers: COUNT });
 
+const PATH = { path: "The folder of the data, relative to the recipe's." };
+const WORKERS = { workers: "Batches that are prepared ahead of the step that needs them." };
+
 const SOURCE_RECORDS: readonly SourceRecord[] = [
   {
     name: "image_folder", signature: "(path, workers = 4)", check: workers("image_folder"),
     doc: "Images in one folder per class, with or without folders for the splits above. Source: torchvision, " +
       "ImageFolder.",
+    about: { ...PATH, ...WORKERS },
     open: (request) => openFolder(request.files, request.path(), request),
   },
   {
     name: "cifar10", signature: "(path)", classes: 10, side: 32, images: () => 50000,
-    doc: "CIFAR-10 in its binary form. Source: Krizhevsky 2009.",
+    doc: "CIFAR-10 in its binary form. Source: Krizhevsky 2009.", about: PATH,
     open: ({ files, path, split }) => cifar10(files, path(), split),
     heldOut: (files, path) => cifar10(files, path, "val"),
   },
   {
     name: "cifar100", signature: "(path)", classes: 100, side: 32, images: () => 50000,
-    doc: "CIFAR-100 in its binary form. Source: Krizhevsky 2009.",
+    doc: "CIFAR-100 in its binary form. Source: Krizhevsky 2009.", about: PATH,
     open: ({ files, path, split }) => cifar100(files, path(), split),
     heldOut: (files, path) => cifar100(files, path, "val"),
   },
   {
     name: "shards", signature: "(path, workers = 4)",
-    doc: "Images packed in archives that are read sequentially. Source: WebDataset.",
+    doc: "Images packed in archives that are read sequentially. Source: WebDataset.", about: { ...PATH, ...WORKERS },
     check: () => notYet("`shards(…)`", "this version reads images from folders",
       "unpack them and write `image_folder(\"…\")`"),
   },
@@ -82,6 +86,7 @@ const SOURCE_RECORDS: readonly SourceRecord[] = [
     name: "shapes", signature: "(seed = 0, train = 20000, test = 2000)", classes: 8, side: 32,
     images: (given) => numberOf(given["train"]),
     doc: "Bright shapes of eight kinds on a cluttered background, generated on the fly. Source: ours.",
+    about: { seed: "Seed of the images.", train: "Images to train on.", test: "Images to evaluate on." },
     check: (given) => within("shapes", given,
       { seed: { least: 0, most: 2 ** 32 - 1, whole: true }, train: COUNT, test: COUNT }),
     open: ({ given, split }) => shapes({
