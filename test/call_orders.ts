@@ -77,12 +77,17 @@ async function runs(trainer: Trainer): Promise<void> {
 const loads = async ({ definition, models, device }: World): Promise<void> => {
   models.push(await load(definition, { device, randomWeights: { seed: 1 } }));
 };
+/** On a device of its own, which goes with it. */
+const loadsAlone = async ({ definition, models }: World): Promise<void> => {
+  models.push(await load(definition, { adapter: ADAPTER, randomWeights: { seed: 1 } }));
+};
 const opens = async ({ trainers, device }: World): Promise<void> => {
   trainers.push(await Trainer.open(tinyRecipe(), { device, out: false }));
 };
 
 const CALLS_TO_MAKE: readonly Call[] = [
   { name: "load", weight: 2, make: loads },
+  { name: "load alone", weight: 1, make: loadsAlone },
   { name: "open", weight: 2, make: opens },
   { name: "infer", weight: 8, make: ({ models, wanted }, random) => {
     const model = pick(models, random);
