@@ -1,5 +1,6 @@
 /** Files that are made to hurt: each ends in one typed error, in time and memory that its size allows. */
 import test from "ava";
+import { reportFault } from "../compiler/cli/exit.js";
 import { DeitcError } from "../runtime/errors.js";
 import { decodeImage } from "../runtime/node/images.js";
 import { parseMetrics } from "../runtime/train/metrics.js";
@@ -68,3 +69,17 @@ for (const [what, [read, message]] of Object.entries(CASES)) {
     t.true((error?.message.length ?? 0) < 300);
   });
 }
+
+test.serial("a name that acts on a terminal is told without its control characters", async (t) => {
+  const hostile = safetensors(JSON.stringify({ "\u001b[2J\u0007": 1 }));
+  const error = await t.throwsAsync(async () => readSafetensors(file(hostile)), { instanceOf: DeitcError });
+  const said: string[] = [];
+  const { write } = process.stderr;
+  process.stderr.write = (text: string | Uint8Array) => { said.push(String(text)); return true; };
+  try {
+    reportFault(error);
+  } finally {
+    process.stderr.write = write;
+  }
+  t.regex(said.join(""), /tensor '\ufffd\[2J\ufffd': its header entry is not an object/u);
+});

@@ -65,7 +65,9 @@ const write = (text: string): void => void process.stderr.write(text);
 /** Writes a fault as all are written: what it is, the sentence, and how to fix it on a line of its own. */
 function tell(title: string, message: string, help?: string): void {
   const paint = paintFor(process.stderr);
-  write(`${paint("error", title)}: ${message}\n${help === undefined ? "" : `  ${paint("help", `help: ${help}`)}\n`}`);
+  // Names in files that were read are in it: what acts on a terminal is not passed on.
+  const shown = message.replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
+  write(`${paint("error", title)}: ${shown}\n${help === undefined ? "" : `  ${paint("help", `help: ${help}`)}\n`}`);
 }
 
 /** Prints what went wrong to standard error and gives the exit code. */

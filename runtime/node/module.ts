@@ -38,7 +38,7 @@ export interface LoadOptions {
   readonly family?: FamilyName;
   /**
    * Validates every call and bounds every access, which is slower (default: only for a folder that `openArtifact` was
-   * given the path of, since its kernels may come from anyone).
+   * given the path of, since its kernels may come from anyone). Has no effect on a `device` that is given.
    */
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
