@@ -135,7 +135,8 @@ async function openState(access: RandomAccess): Promise<OpenState> {
   const best = parse(access, metadata.get("best"));
   const run = metadata.get("run");
   return {
-    file, step, ...(run === undefined ? {} : { run: parse(access, run) as RunFacts }), recipe: metadata.get("recipe") ?? "",
+    file, step, ...(run === undefined ? {} : { run: parse(access, run) as RunFacts }),
+    recipe: metadata.get("recipe") ?? "",
     // Written by encodeState under this format name, whose number changes when they do.
     sums: parse(access, metadata.get("sums")) as EpochSums,
     best: (best as Best | null) ?? undefined,
