@@ -3,7 +3,7 @@
 /** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
 
-/** Why a file cannot be used: it is missing, cannot be read or written, is cut short, of another kind, malformed, unsafe. */
+/** Why a file cannot be used: missing, not readable, not writable, cut short, of another kind, malformed, or unsafe. */
 export type FileFault =
   | "missing" | "unreadable" | "unwritable" | "truncated" | "not_recognized" | "malformed" | "refused";
 

@@ -101,8 +101,8 @@ test.serial("Ctrl-C finishes the step, saves, and says how to go on; a checkpoin
     if (!asked && /\d+\/4000/u.test(err)) asked = child.kill("SIGINT");
   });
   await once(child, "close");
-  t.is(child.exitCode, 0, err);
-  t.regex(err, /stopping after this step/u);
+  t.is(child.exitCode, 130, err);
+  t.regex(err, /Ctrl-C: stopping after this step, then a checkpoint is saved/u);
   t.regex(out, /stopped after \d+ of 4000 steps/u);
   t.regex(out, /resume with: deitc train small\.deit:small --out runs\/stopped --resume/u);
   const found = await deitc(["eval", "small.deit", "runs/stopped/last.safetensors", "--target", "small", "--json"]);
@@ -116,7 +116,7 @@ test.serial("what cannot be is told in one error before training", async (t) => 
     [["train", "small.deit"], 1, /ambiguous_target.*small/su],
     [["train", "small.deit:large"], 1, /unknown_target.*large/su],
     [["train", "small.deit:small", "--target", "wild"], 2, /at once/u],
-    [["train", "small.deit:small", "--out", "a file/run"], 1, /file_unreadable.*a part of the path is a file/su],
+    [["train", "small.deit:small", "--out", "a file/run"], 1, /file_unwritable.*a part of the path is a file/su],
     [["train", "small.deit:small", "--resume", "nowhere"], 1, /file_missing.*no checkpoint/su],
     [["train", "small.deit:small", "--passes", "3"], 1, /does not split into 3|steps of one pass/u],
     [["train", "small.deit:small", "--weights", "teacher=x.pth"], 1, /no model 'teacher'/u],

@@ -29,7 +29,7 @@ async function savedSelection(args: RunArguments, recipe: string | undefined): P
   return (await stateHeader(from))?.run?.options.selection;
 }
 
-/** Compiles the recipe to train: of a run that is resumed as it was compiled then, unless the command line says more. */
+/** Compiles the recipe to train; that of a resumed run as it was compiled then, unless the command line says more. */
 export async function openTraining(path: string, args: RunArguments): Promise<OpenedTraining> {
   const { set, target } = args;
   const own: RecipeSelection = { ...(target === undefined ? {} : { target }), ...(set === undefined ? {} : { set }) };

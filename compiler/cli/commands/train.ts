@@ -13,7 +13,7 @@ import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import { openTraining, resumeCommand } from "../resumption.js";
 import { table } from "../table.js";
 
-export interface TrainOptions extends RecipeOptions {
+interface TrainOptions extends RecipeOptions {
   readonly out?: string;
   readonly resume?: string | true;
   readonly force?: boolean;
@@ -69,8 +69,8 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     if (!options.json) head(trainer, recipe, notes);
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
     // What nobody reads on standard output goes where somebody may.
-    const print = (text: string): void => void (interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout)
-      .write(`${text}\n`);
+    const readable = interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout;
+    const print = (text: string): void => void readable.write(`${text}\n`);
     if (options.json) print(JSON.stringify(outcomeOf(trainer, outcome)));
     else print(await summary(trainer, outcome));
     if (outcome.finished) return Exit.done;

@@ -277,7 +277,7 @@ export class CheckpointFolder implements CheckpointStore {
       .then(() => `the weights alone were kept in ${path}`, () => "the weights alone do not fit either");
     return new FileError(`${failure.message.replace(`${this.path}: `, "")}; ${weights}; ${last}`, {
       file: this.path, fault: "unwritable", cause: failure.cause,
-      help: kept === undefined ? "make room on the disk" : "make room on the disk, then resume from the last checkpoint",
+      help: `make room on the disk${kept === undefined ? "" : ", then resume from the last checkpoint"}`,
     });
   }
 

@@ -33,7 +33,9 @@ async function listingOf({ classes, length, files = [] }: Dataset): Promise<List
       sizes[path.slice(root)] = (await stat(path).catch(() => undefined))?.size ?? 0;
     }));
   }
-  return { classes, length, files: Object.fromEntries(files.map((path) => [path.slice(root), sizes[path.slice(root)] ?? 0])) };
+  // In the order of the data set, whichever was looked at first.
+  const inOrder = files.map((path) => path.slice(root)).map((path) => [path, sizes[path] ?? 0] as const);
+  return { classes, length, files: Object.fromEntries(inOrder) };
 }
 
 /** Length of what all paths have in common, up to a slash: a data set may be moved as a whole. */
@@ -79,8 +81,12 @@ function listingDifferences(before: Listing, now: Listing): string[] {
   const other = Object.keys(fresh).filter((path) => path in old && old[path] !== fresh[path]);
   if (lost.length > 0) found.push(`${count(lost, "image", "images")} removed: ${names(lost)}`);
   if (more.length > 0) found.push(`${count(more, "image", "images")} added: ${names(more)}`);
-  if (other.length > 0) found.push(`${count(other, "image has another size", "images have other sizes")}: ${names(other)}`);
-  if (found.length === 0 && before.length !== now.length) found.push(`${before.length} images before, ${now.length} now`);
+  if (other.length > 0) {
+    found.push(`${count(other, "image has another size", "images have other sizes")}: ${names(other)}`);
+  }
+  if (found.length === 0 && before.length !== now.length) {
+    found.push(`${before.length} images before, ${now.length} now`);
+  }
   const order = before.classes.join("\n") !== now.classes.join("\n");
   if (found.length === 0 && order) found.push("the classes have another order");
   return found;
@@ -103,5 +109,5 @@ function renamedClasses(before: Listing, now: Listing): ReadonlyMap<string, stri
 
 const count = (items: readonly string[], one: string, many: string): string =>
   `${items.length} ${items.length === 1 ? one : many}`;
-const names = (items: readonly string[]): string => items.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ") +
-  (items.length > SHOWN ? " and others" : "");
+const names = (items: readonly string[]): string =>
+  items.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ") + (items.length > SHOWN ? " and others" : "");

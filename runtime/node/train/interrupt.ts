@@ -7,7 +7,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const EXIT = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** Why a run was asked to stop. */
-export interface StopReason {
+interface StopReason {
   /** `Ctrl-C`, `SIGTERM`, or a sentence about standard output. */
   readonly text: string;
   /** What the process is to exit with: what a shell reports of the signal, else 1. */

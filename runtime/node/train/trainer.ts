@@ -79,7 +79,8 @@ export class Trainer {
     const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classesOf(manifest, data));
+    const classes = classesOf(manifest, data);
+    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classes);
     let engine: DeviceEngine;
     try {
       engine = await openEngine(definition, options, resumed === undefined);
