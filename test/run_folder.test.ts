@@ -114,6 +114,14 @@ test("images and classes that are added, removed or renamed are named", async (t
   await writeFile(join(root, "bee/bee1.png"), "longer");
   t.is(await told(), "training data: 1 image has another size: 'bee/bee1.png'");
   await writeFile(join(root, "bee/bee1.png"), "xx");
+  const split = async (): Promise<Uint8Array> => {
+    const [training, evaluation] = [await imageFolder(diskFiles(), root, { valShare: 0.3 }), await imageFolder(diskFiles(), root, { valShare: 0.3, split: "val" })];
+    return packData({ training, evaluation });
+  };
+  const drawn = await split();
+  await rename(join(root, "ant"), join(root, "zebra"));
+  t.deepEqual(dataDifferences(drawn, await split()), ["class 'ant' was renamed to 'zebra'"]);
+  await rename(join(root, "zebra"), join(root, "ant"));
   for (let i = 4; i < 9; i++) await writeFile(join(root, "cat", `cat${i}.png`), "");
   t.is(await told(), "training data: 5 images added: 'cat/cat4.png', 'cat/cat5.png', 'cat/cat6.png' and others");
 });

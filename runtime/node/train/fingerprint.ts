@@ -59,8 +59,20 @@ export function dataDifferences(before: Uint8Array, now: Uint8Array): string[] {
   // Packed by us, and part of a file whose digest was verified.
   const [old, fresh] = [before, now].map((bytes) => JSON.parse(gunzipSync(bytes).toString("utf8")) as Parts);
   if (old === undefined || fresh === undefined) return [];
+  // Parts drawn from one folder are compared together: a name that changes also draws other images for each part.
+  const [all, allNow] = [together(old), together(fresh)];
+  const joint = all === undefined || allNow === undefined ? [] : listingDifferences(all, allNow);
+  if (joint.length > 0) return joint;
   return (["training", "evaluation"] as const).flatMap((part) =>
     listingDifferences(old[part], fresh[part]).map((text) => `${part} data: ${text}`));
+}
+
+/** Both parts as one; undefined where a path is in both, as in folders for each part, or where there are no files. */
+function together({ training, evaluation }: Parts): Listing | undefined {
+  const [some, others] = [Object.entries(training.files), Object.entries(evaluation.files)];
+  if (some.length === 0 || others.some(([path]) => path in training.files)) return undefined;
+  const files = Object.fromEntries([...some, ...others].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return { classes: training.classes, length: training.length + evaluation.length, files };
 }
 
 function listingDifferences(before: Listing, now: Listing): string[] {
