@@ -11,6 +11,9 @@ import { openSharp } from "./sharp.js";
 /** Pixels of one image: 768 MiB decoded. A PNG of a few KiB can decode to more than the memory of the machine. */
 const MOST_PIXELS = 2 ** 28;
 
+/** Characters of what libvips says of a broken image that are told. */
+const MOST_TOLD = 400;
+
 /** Containers that are decoded. */
 const accepted: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff"];
 
@@ -88,7 +91,9 @@ const notRecognized = (name: string, cause?: unknown): ImageError =>
 /** What libvips says, in one line, with the likely fault. */
 function decodeError(error: unknown, name: string): ImageError {
   const text = error instanceof Error ? error.message : String(error);
-  const cause = text.split("\n").map((line) => line.trim()).filter((line) => line !== "").join("; ");
+  // It repeats itself, for every strip of a broken file.
+  const lines = new Set(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""));
+  const cause = [...lines].join("; ").slice(0, MOST_TOLD);
   if (/unsupported image format/iu.test(cause)) {
     return notRecognized(name, error);
   }
