@@ -195,6 +195,29 @@ test("crops and flips move the right pixels", (t) => {
   t.throws(() => stepped([], 8), { instanceOf: InputError, message: /12 × 10 pixels/u });
 });
 
+test("solarize and gaussian_blur change as many images as they say, as Pillow's operations do", (t) => {
+  const plain = (image: Pixels): string => range(3).flatMap((c) => range(100).map((i) => image.data[3 * i + c])).join();
+  const square: Pixels = { data: grid.data.slice(0, 100 * 3), width: 10, height: 10 };
+  const made = (step: Augmentation, position: number): string => {
+    const target = new Float32Array(300);
+    augment(square, { pixels: [step], numbers: [], mean: [0, 0, 0], std: [1, 1, 1], size: 10 },
+      new Draws({ seed: 1, stream: 1, step: 1 }, position), target);
+    return [...target].map((value) => Math.round(value * 255)).join();
+  };
+  for (const threshold of [0, 100, 256]) {
+    t.is(made({ kind: "solarize", threshold, probability: 1 }, 0), plain(solarize(square, threshold)), String(threshold));
+  }
+  t.is(made({ kind: "solarize", threshold: 256, probability: 1 }, 0), plain(square));
+  t.is(made({ kind: "gaussian_blur", sigma: [1.5, 1.5], probability: 1 }, 0), plain(gaussianBlur(square, 1.5)));
+  t.true(new Set(range(20).map((at) => made({ kind: "gaussian_blur", sigma: [1, 2], probability: 1 }, at))).size > 15);
+  const rare: readonly Augmentation[] =
+    [{ kind: "solarize", threshold: 50, probability: 0.3 }, { kind: "gaussian_blur", sigma: [1, 2], probability: 0.3 }];
+  for (const step of rare) {
+    const changed = range(400).filter((at) => made(step, at) !== plain(square)).length;
+    t.true(Math.abs(changed - 120) < 40, `${step.kind} changed ${changed} of 400`); // four standard deviations
+  }
+});
+
 test("a random resized crop has the size asked for, also where no crop fits", (t) => {
   const step = { kind: "random_resized_crop", size: 6, interpolation: "bicubic", ratio: [0.75, 4 / 3] } as const;
   const seen = new Set(range(20).map((p) => stepped([{ ...step, scale: [0.08, 1] }], 6, p).join()));

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import test from "ava";
 import sharp from "sharp";
 import { cifar10, cifar100 } from "../runtime/data/cifar.js";
+import { fashionMnist, mnist } from "../runtime/data/idx.js";
 import { imageFolder } from "../runtime/data/folder.js";
 import {
   EvaluationLoader, TrainingLoader, type Batch, type BrokenImage, type Dataset, type TrainingOptions,
@@ -78,6 +79,43 @@ test("a linear probe of shapes learns something and stays under 50 %", async (t)
   const accuracy = await linearProbe(4000, 5);
   t.log(`linear probe: ${(100 * accuracy).toFixed(1)} %`);
   t.true(accuracy > 0.2 && accuracy < 0.5, String(accuracy));
+});
+
+/** A folder of four IDX files of grey images: image i of a split is all i, its label is i modulo 10. */
+async function idxFolder(change: (name: string, bytes: Buffer) => Buffer = (_, bytes) => bytes): Promise<string> {
+  const root = await folder();
+  const word = (...values: number[]): Buffer => Buffer.concat(values.map((v) => Buffer.from([v >>> 24, v >>> 16, v >>> 8, v])));
+  for (const [stem, count] of [["train", 13], ["t10k", 4]] as const) {
+    const images = Buffer.concat([word(0x803, count, 28, 28), ...range(count).map((i) => Buffer.alloc(784, i))]);
+    const labels = Buffer.concat([word(0x801, count), Buffer.from(range(count).map((i) => i % 10))]);
+    for (const [name, bytes] of [[`${stem}-images-idx3-ubyte`, images], [`${stem}-labels-idx1-ubyte`, labels]] as const) {
+      await writeFile(join(root, name), change(name, bytes));
+    }
+  }
+  return root;
+}
+
+test("MNIST is read from its IDX files, as three equal channels", async (t) => {
+  const root = await idxFolder();
+  const [train, val] = [await mnist(files, root, "train"), await fashionMnist(files, root, "val")];
+  t.deepEqual([train.length, val.length, train.image.size], [13, 4, 28]);
+  t.deepEqual([train.classes[7], val.classes[0]], ["7", "T-shirt/top"]);
+  const [last] = await train.read([12]);
+  if (last?.kind !== "image") return t.fail();
+  t.is(last.label, 2);
+  t.deepEqual([last.pixels.width, last.pixels.height, last.pixels.data.length], [28, 28, 2352]);
+  t.true(last.pixels.data.every((value) => value === 12));
+  const fault = async (change: (name: string, bytes: Buffer) => Buffer): Promise<string> => {
+    const error = await t.throwsAsync(async () => mnist(files, await idxFolder(change), "train"), { instanceOf: FileError });
+    return error?.message ?? "";
+  };
+  t.regex(await fault((_, bytes) => bytes.subarray(0, -1)), /10207 bytes, but its header says 10208/u);
+  t.regex(await fault((_, bytes) => Buffer.concat([Buffer.from([0x1f, 0x8b]), bytes])), /gzip archive/u);
+  t.regex(await fault((name, bytes) => (name.includes("labels") ? Buffer.from([...bytes].fill(11, 8)) : bytes)), /image 0 has label 11, but there are 10 classes/u);
+  t.regex(await fault((name, bytes) => (name.includes("labels") ? Buffer.from([0, 0, 8, 1, 0, 0, 0, 1, 5]) : bytes)), /1 labels, but 13 images/u);
+  t.regex(await fault((_, bytes) => Buffer.from([0, 0, 13, 3, ...bytes.subarray(4)])), /not an IDX file of unsigned bytes in 3 dimensions/u);
+  await t.throwsAsync(async () => mnist(files, await folder(), "train"), { instanceOf: FileError, message: /no file train-images-idx3-ubyte/u });
+  return undefined;
 });
 
 test("an epoch's order is a permutation, its own for each epoch and seed", (t) => {

@@ -144,3 +144,20 @@ test.serial("logarithms end where they end on paper", async (t) => {
     t.deepEqual([...(y ?? [])], [NaN, -Infinity, -Infinity, 0], family);
   }
 });
+
+test.serial("erfc keeps its digits where erf is nearly 1", async (t) => {
+  // Values of Python's math.erfc. At 9 the exponent is −81: its rounding and the shading language's exp cost some 1e-5.
+  const known = [[-3, 1.9999779095030015], [-0.5, 1.5204998778130465], [0, 1], [0.25, 0.7236736098317631], [1, 0.15729920705028513],
+    [2.5, 0.0004069520174449589], [3, 2.2090496998585438e-5], [5, 1.5374597944280351e-12], [9, 4.13703174651381e-37]] as const;
+  const values = known.map(([x]) => x);
+  for (const [x, y] of known) {
+    const exact = OPS.get("erfc")?.scalar?.(x) ?? NaN;
+    t.true(Math.abs(exact / y - 1) < 1e-11, `${x}: ${exact}`);
+  }
+  const compiled = compileText("model m(n = 9) { input x: [n] output y = erfc(x) }");
+  const feeds = { inputs: new Map([["x", { shape: [9], data: Float32Array.from(values) }]]), parameters: new Map() };
+  for (const family of familiesOn(device, compiled)) {
+    const y = (await runModule(device, compiled, family, 1, feeds)).get("y");
+    for (const [i, [x, want]] of known.entries()) t.true(Math.abs((y?.[i] ?? NaN) / want - 1) < 3e-5, `${family} at ${x}: ${y?.[i]}`);
+  }
+});

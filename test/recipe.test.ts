@@ -186,8 +186,8 @@ test("buffers advance and are averaged, whole numbers are copied, 0-d parameters
   t.not(numberOf(before, "gain"), numberOf(state, "gain"));
 });
 
-test("bounds by value and by unit", (t) => {
-  for (const [clip, bound] of [["value(0.01)", 0.01], ["adaptive(0.02)", undefined]] as const) {
+test("bounds by value, by unit and by parameter", (t) => {
+  for (const [clip, bound] of [["value(0.01)", 0.01], ["adaptive(0.02)", undefined], ["parameter_norm(0.01)", undefined]] as const) {
     const { recipe, diagnostics } = elaborate(pooled(`clip = ${clip}\n`)
       .replace("adamw(lr = 1e-3)", "sgd(lr = 0.1, momentum = 0)"));
     t.is(renderDiagnostics(diagnostics), "");
@@ -206,6 +206,7 @@ test("bounds by value and by unit", (t) => {
       const size = w.length / rows;
       const want = Array.from(w, (value, i) => {
         if (bound !== undefined) return value - 0.1 * Math.max(-bound, Math.min(bound, g[i] ?? NaN));
+        if (clip.startsWith("parameter")) return value - 0.1 * (g[i] ?? NaN) * Math.min(1, 0.01 / (length(g) + 1e-6));
         const row = Math.floor(i / size) * size;
         const own = length(g.slice(row, row + size));
         const limit = 0.02 * Math.max(1e-3, length(w.slice(row, row + size)));

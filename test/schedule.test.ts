@@ -58,6 +58,27 @@ test("step falls by its factor, constant stays", (t) => {
   t.deepEqual([0, 2, 7].map((e) => scheduleValue(constant, e)), [0.25, 0.25, 0.25]);
 });
 
+test("cosine_restarts falls in every cycle as a cosine does, in cycles that grow", (t) => {
+  for (const [factor, decay, cycle] of [[2, 1, 10], [1, 0.5, 4], [1.5, 0.9, 3], [3, 1, 0.1]] as const) {
+    const own = { cycle, factor, decay, min_lr: 0.01 };
+    const plan = schedule({ kind: "cosine_restarts", lr: 1, length: 100, own });
+    // Cycle by cycle, Loshchilov & Hutter 2017, equation 5.
+    let [start, size, most] = [0, cycle as number, 1];
+    for (let at = 0; at < 100; at++) {
+      while (at >= start + size) [start, size, most] = [start + size, size * factor, most * decay];
+      const want = 0.01 + 0.5 * (most - 0.01) * (1 + Math.cos(Math.PI * (at - start) / size));
+      t.true(Math.abs(scheduleValue(plan, at) - want) < 1e-9, `factor ${factor} at ${at}: ${scheduleValue(plan, at)}, not ${want}`);
+    }
+  }
+  const paper = schedule({ kind: "cosine_restarts", lr: 0.05, length: 200, own: { cycle: 10, factor: 2, decay: 1, min_lr: 0 } });
+  for (const at of [0, 10, 30, 70, 150]) t.is(scheduleValue(paper, at), 0.05, `restart at ${at}`);
+  for (const at of [5, 20, 50, 110]) t.true(close(scheduleValue(paper, at), 0.025), `half at ${at}`);
+  const steps = schedule({ ...paper, stepping: "steps" });
+  t.is(learningRate(steps, 10 * 7, 7), 0.05);
+  t.true(learningRate(steps, 10 * 7 - 1, 7) < 1e-4);
+  t.true(close(learningRate(steps, 20 * 7, 7), 0.025));
+});
+
 test("odd schedules give a warning, senseless ones are refused", (t) => {
   const base = { kind: "cosine", lr: 5e-6, length: 30, warmup: 5, own: { min_lr: 1e-5 } } as const;
   t.regex(scheduleWarning(schedule({ ...base, own: { min_lr: 5e-6 } })) ?? "", /min_lr = 0\.000005 .* stays constant/u);

@@ -1,13 +1,13 @@
 /** @file Colours and fonts of pictures, light and dark, and what the colours mean. */
 
+import { KINDS } from "../kinds/index.js";
+
 /** Sizes of fonts, in pixels. */
 export const FONT = { name: 13, line: 11, title: 20, box: 12, shape: 10.5, times: 14 } as const;
 
 /** What a mark means, in the order of the legend: kinds of kernels by their name, then the others. */
 export const SWATCHES: readonly { readonly mark: string; readonly style: string; readonly words: string }[] = [
-  { mark: "contraction", style: "contraction", words: "contraction" },
-  { mark: "attention", style: "attention", words: "attention" },
-  { mark: "attention_gradient", style: "attention_gradient", words: "gradient of attention" },
+  ...KINDS.map(({ name, words }) => ({ mark: name, style: `swatch ${name}`, words })),
   { mark: "row", style: "row", words: "row: sums along axes" },
   { mark: "map", style: "map", words: "map: element by element" },
   { mark: "strip", style: "prepared", words: "prepared once after loading" },
@@ -18,9 +18,9 @@ export const SWATCHES: readonly { readonly mark: string; readonly style: string;
   { mark: "skip", style: "link skip", words: "skip connection" },
 ];
 
-/** Light, then dark: fill and border. */
+/** Light, then dark: fill and border. A kind of kernel that is not here has the plain colours of kernels. */
 const COLOURS: Readonly<Record<string, readonly [readonly [string, string], readonly [string, string]]>> = {
-  ".kernel": [["#eeeeee", "#8a8a8a"], ["#2c2f33", "#7d838a"]],
+  ".kernel,rect.swatch": [["#eeeeee", "#8a8a8a"], ["#2c2f33", "#7d838a"]],
   ".contraction": [["#fdebd3", "#c98a3a"], ["#453217", "#c98a3a"]],
   ".attention": [["#f8dcea", "#bf5f8f"], ["#47223a", "#c96d9c"]],
   ".attention_gradient": [["#e9dcf6", "#8a63b5"], ["#35264a", "#9b78c4"]],

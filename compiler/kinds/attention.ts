@@ -27,7 +27,7 @@ function operandsOf(hook: Hook, { node, at }: PulledAnchor, read: Read): readonl
 }
 
 export const attention = defineKind<Hook>({
-  name: "attention",
+  name: "attention", words: "attention",
   hookOf: ({ attend }) => attend,
   walk(_hook, root, anchor, operands) {
     // The columns are an extent of the template: constant.

@@ -31,7 +31,7 @@ function operandsOf(hook: Hook, { node, at }: PulledAnchor, read: Read): readonl
 }
 
 export const attentionGradient = defineKind<Hook>({
-  name: "attention_gradient",
+  name: "attention_gradient", words: "gradient of attention",
   hookOf: ({ attendBack }) => attendBack,
   walk: ({ partAxis }, root, anchor) => walkOfGradient(root, anchor, partAxis(anchor.node)),
   operands: operandsOf,

@@ -25,7 +25,7 @@ function operandsOf({ depth, read: places }: Hook, { node, at }: PulledAnchor, r
 }
 
 export const contraction = defineKind<Hook>({
-  name: "contraction",
+  name: "contraction", words: "contraction",
   hookOf: ({ contract }) => contract,
   walk: (_hook, root, anchor, operands) => walkByOperands(root, anchor, operands, () => true),
   operands: operandsOf,

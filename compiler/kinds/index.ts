@@ -6,7 +6,7 @@ import { attentionGradient } from "./attention_gradient.js";
 import { contraction } from "./contraction.js";
 import type { Kind } from "./kind.js";
 
-const KINDS: readonly Kind[] = [contraction, attention, attentionGradient];
+export const KINDS: readonly Kind[] = [contraction, attention, attentionGradient];
 
 /** The kind of the kernels around an op; undefined for ops that kernels compute element by element. */
 export const kindOf = (record: OpRecord): Kind | undefined => KINDS.find((kind) => kind.is(record));

@@ -17,6 +17,8 @@ export type Read = (input: number, at: readonly Index[]) => Value;
 
 interface AnchorKind<Hook> {
   readonly name: string;
+  /** What pictures call it. */
+  readonly words: string;
   /** What an op of this kind says of itself; undefined for other ops. */
   hookOf(record: OpRecord): Hook | undefined;
   /** The axes of `root` around its anchor, or why they cannot be walked. @param operands as the root reads them */
@@ -31,6 +33,7 @@ interface AnchorKind<Hook> {
 /** A record whose hook is its own business: what fusion and lowering hold of any kind. */
 export interface Kind {
   readonly name: string;
+  readonly words: string;
   is(record: OpRecord): boolean;
   walk(record: OpRecord, root: Node, anchor: PulledAnchor, operands: readonly Value[]): AnchorWalk | string;
   operands(record: OpRecord, anchor: PulledAnchor, read: Read): readonly Value[];
@@ -42,7 +45,7 @@ export interface Kind {
 export function defineKind<Hook>(kind: AnchorKind<Hook>): Kind {
   const hook = (record: OpRecord): Hook => kind.hookOf(record) as Hook; // see above
   return {
-    name: kind.name,
+    name: kind.name, words: kind.words,
     is: (record) => kind.hookOf(record) !== undefined,
     walk: (record, ...rest) => kind.walk(hook(record), ...rest),
     operands: (record, ...rest) => kind.operands(hook(record), ...rest),

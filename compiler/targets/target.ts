@@ -3,14 +3,10 @@
  * `targets/index.ts`; nothing else names one.
  */
 import type { DType } from "../ir/graph.js";
-import type { AttentionGradientSpec, AttentionSpec, ContractionSpec, Template } from "./template.js";
+import type { Specs, Template } from "./template.js";
 
 /** Hand-tuned templates by kind of kernel. */
-export interface Templates {
-  readonly contraction: Template<ContractionSpec>;
-  readonly attention: Template<AttentionSpec>;
-  readonly attention_gradient: Template<AttentionGradientSpec>;
-}
+export type Templates = { readonly [Kind in keyof Specs]: Template<Specs[Kind]> };
 
 export interface Target<Name extends string = string> {
   /** What users call it: `--family NAME`, `kernels/NAME/`. */

@@ -103,6 +103,13 @@ export interface AttentionGradientSpec {
   }): string;
 }
 
+/** What the templates of each kind of kernel are given. */
+export interface Specs {
+  readonly contraction: ContractionSpec;
+  readonly attention: AttentionSpec;
+  readonly attention_gradient: AttentionGradientSpec;
+}
+
 /** How many workgroups: Π ⌈dim / per⌉, laid out over x and y by the runtime; the kernel linearises them again. */
 export type Grid = readonly { readonly dim: Dim; readonly per: number }[];
 

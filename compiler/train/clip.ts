@@ -55,6 +55,10 @@ const positive = (owner: string, argument: string) => (given: Arguments): CallFa
   return fault && { ...fault, text: fault.text.replace(`at least ${Number.MIN_VALUE}`, "more than 0") };
 };
 
+/** min(1, limit / (norm + 1e-6)). */
+const shrink = (o: Algebra, norm: Node, given: Arguments): Node =>
+  o.binary("minimum", 1, o.div(numberOf(given["limit"]), o.add(norm, 1e-6)));
+
 const CLIP_RECORDS: readonly ClipRecord[] = [
   {
     name: "global_norm", signature: "(limit: real)", needsNorm: true, elementwise: true,
@@ -63,9 +67,19 @@ const CLIP_RECORDS: readonly ClipRecord[] = [
     check: positive("global_norm", "limit"),
     bound({ ops, gradients, norm }, given) {
       const o = algebra(ops);
-      const length = o.add(norm ?? globalNorm(ops, gradients), 1e-6);
-      const scale = o.binary("minimum", 1, o.div(numberOf(given["limit"]), length));
+      const scale = shrink(o, norm ?? globalNorm(ops, gradients), given);
       return each(gradients, (g) => o.mul(g, scale));
+    },
+  },
+  {
+    name: "parameter_norm", signature: "(limit: real)", needsNorm: false, elementwise: false,
+    doc: "As `global_norm`, but scales the gradient of each parameter by its own norm. Source: Keras, `clipnorm`.",
+    about: { limit: "Greatest length of a parameter's gradient that is left as it is." },
+    check: positive("parameter_norm", "limit"),
+    bound({ ops, gradients }, given) {
+      const o = algebra(ops);
+      const norm = (g: Node): Node => globalNorm(ops, new Map([["", g]]));
+      return each(gradients, (g) => o.mul(g, shrink(o, norm(g), given)));
     },
   },
   {

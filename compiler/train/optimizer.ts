@@ -84,9 +84,10 @@ interface Moments {
   readonly eps: number;
 }
 
+const checkDecays = (kind: string, given: Arguments): CallFault | undefined =>
+  within(kind, given, { lr: NOT_NEGATIVE, weight_decay: NOT_NEGATIVE }) ?? numbersIn(kind, given, "betas", 2, KEPT);
 const checkMoments = (kind: string) => (given: Arguments): CallFault | undefined =>
-  within(kind, given, { lr: NOT_NEGATIVE, weight_decay: NOT_NEGATIVE })
-  ?? numbersIn(kind, given, "betas", 2, KEPT) ?? within(kind, given, { eps: NOT_NEGATIVE });
+  checkDecays(kind, given) ?? within(kind, given, { eps: NOT_NEGATIVE });
 
 function momentsOf(given: Arguments): Moments {
   const [beta1, beta2] = listOf(given["betas"]);
@@ -122,9 +123,33 @@ const adamw: OptimizerRecord = {
       update(o, slots) {
         const rate = slot(slots.scalars, "lr");
         const { m, v, direction } = adam(o, moments, slots);
-        const kept = slots.decayed && weightDecay !== 0
-          ? o.mul(slots.parameter, o.sub(1, o.mul(rate, weightDecay))) : slots.parameter;
-        return { parameter: o.sub(kept, o.mul(rate, direction)), states: { m, v } };
+        return { parameter: o.sub(kept(o, slots, weightDecay), o.mul(rate, direction)), states: { m, v } };
+      },
+    };
+  },
+};
+
+/** What decoupled weight decay leaves of a parameter: θ(1 − lr·decay). */
+const kept = (o: Algebra, { parameter, scalars, decayed }: Slots, weightDecay: number): Node =>
+  (decayed && weightDecay !== 0 ? o.mul(parameter, o.sub(1, o.mul(slot(scalars, "lr"), weightDecay))) : parameter);
+
+const lion: OptimizerRecord = {
+  name: "lion", signature: "(lr: real, weight_decay = 0.5, betas = [0.9, 0.99])",
+  about: { ...RATE, betas: "Shares of the moving average that are kept: for the step, and from step to step." },
+  check: (given) => checkDecays("lion", given),
+  doc: "The sign of a moving average alone: θ(1 − lr·decay) − lr·sign(β₁·m + (1 − β₁)·g), then " +
+    "m ← β₂·m + (1 − β₂)·g. It takes a tenth of adamw's learning rate and ten times its decay. " +
+    "Source: Chen et al. 2023, algorithm 2; timm, Lion.",
+  create(given) {
+    const [beta1, beta2] = listOf(given["betas"]).map(numberOf) as [number, number]; // `check` has counted
+    const [lr, weightDecay] = [numberOf(given["lr"]), numberOf(given["weight_decay"])];
+    return {
+      kind: "lion", lr, weightDecay, states: ["m"], scalars: [LR], elementwise: true,
+      update(o, slots) {
+        const average = (beta: number): Node =>
+          o.add(o.mul(slot(slots.states, "m"), beta), o.mul(slots.gradient, 1 - beta));
+        const step = o.mul(slot(slots.scalars, "lr"), o.unary("sign", average(beta1)));
+        return { parameter: o.sub(kept(o, slots, weightDecay), step), states: { m: average(beta2) } };
       },
     };
   },
@@ -196,7 +221,7 @@ function trusted(o: Algebra, parameter: Node, direction: Node): Node {
 const norm = (o: Algebra, x: Node): Node =>
   o.unary("sqrt", o.sum(o.unary("square", x), x.shape.map((_, axis) => axis)));
 
-const all: readonly OptimizerRecord[] = [adamw, sgd, lamb];
+const all: readonly OptimizerRecord[] = [adamw, lion, sgd, lamb];
 
 /** Every optimizer by its name. */
 export const OPTIMIZERS: ReadonlyMap<string, OptimizerRecord> = new Map(all.map((record) => [record.name, record]));

@@ -43,8 +43,8 @@ export const evalCommand = (finish: Finish): Command =>
     .option("--no-tokens", "do not compare tokens")
     .option("--predictions <file>", "write every image's predicted class as a line of JSON", named("A file's name"))
     .option("--svg <file>", "write the comparison as an SVG drawing", named("A file's name")))
-    .addHelpText("after", "\n--data of models: a folder with one subfolder per class, cifar10:FOLDER, " +
-      "cifar100:FOLDER, or shapes:COUNT (generated). --batch is then the number of images at once.")
+    .addHelpText("after", "\n--data of models: a folder with one subfolder per class, or a data set by its name, " +
+      "such as cifar10:FOLDER or shapes:COUNT (generated). --batch is then the number of images at once.")
     .addHelpText("after", examples(
       "deitc eval recipe.deit runs/tiny/best.safetensors",
       "deitc eval models/cifar_resnet.deit:cifar_resnet20 resnet20-12fca82f.th --data cifar/test",

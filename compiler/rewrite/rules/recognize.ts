@@ -26,6 +26,7 @@ const spelled = (texts: readonly string[], name: string, ways: readonly string[]
   texts.flatMap((text) => ways.map((way) => text.replaceAll(name, way)));
 
 const ERF = ["erf(x / sqrt(2))", "erf(x * sqrt(0.5))"];
+const ERFC = ["erfc(neg(x) / sqrt(2))", "erfc(neg(x) * sqrt(0.5))", "erfc(x * (-sqrt(0.5)))", "erfc(x / (-sqrt(2)))"];
 const CUBE = ["x ^ 3", "x * x * x", "square(x) * x"];
 const INNER = CUBE.map((cube) => `0.044715 * ${cube} + x`);
 const TANH = [
@@ -34,11 +35,19 @@ const TANH = [
 ];
 
 const activations: readonly Rule[] = [
-  rule("gelu", spelled(["0.5 * x * (1 + ERF)", "x * (1 + ERF) / 2", "x * (0.5 + 0.5 * ERF)"], "ERF", ERF), "gelu(x)", {
-    doc: "½·x·(1 + erf(x / √2)) is gelu.", exclusive: true,
+  rule("erfc", ["1 - erf(x)", "1 + erf(neg(x))"], "erfc(x)", {
+    doc: "1 − erf(x) is erfc, which does not lose digits.", exclusive: true, examples: on("1 - erf(x)", "erf(-x) + 1"),
+  }),
+  rule("gelu", [
+    ...spelled(["0.5 * x * (1 + ERF)", "x * (1 + ERF) / 2", "x * (0.5 + 0.5 * ERF)"], "ERF", ERF),
+    ...spelled(["0.5 * x * ERFC", "x * ERFC / 2"], "ERFC", ERFC),
+  ], "gelu(x)", {
+    doc: "½·x·(1 + erf(x / √2)) and ½·x·erfc(−x / √2) are gelu.", exclusive: true,
     examples: on(
       "0.5 * x * (1 + erf(x / sqrt(2)))", "x * (0.5 * (1 + erf(x * 0.7071067811865476)))",
       "x * (1 + erf(x / sqrt(2))) / 2", "x * (0.5 + 0.5 * erf(x / sqrt(2)))",
+      "0.5 * x * erfc(-x / sqrt(2))", "x * erfc(-x * 0.7071067811865476) / 2",
+      "0.5 * x * erfc(x * (-0.7071067811865476))", "x * (1 - erf(-x / sqrt(2))) / 2",
     ),
   }),
   rule("gelu_tanh", spelled(["0.5 * x * (1 + TANH)", "x * (1 + TANH) / 2"], "TANH", TANH), "gelu_tanh(x)", {

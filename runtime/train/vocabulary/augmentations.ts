@@ -11,6 +11,7 @@ import type { Draws } from "../draws.js";
 import { randomErase } from "../erase.js";
 import { flipped, jittered, randomCrop, randomResizedCrop, threeAugment } from "../pixels.js";
 import { randAugment } from "../rand_augment.js";
+import { gaussianBlur, solarize } from "../recolor.js";
 import { NORMALIZATION_NAMES } from "./normalizations.js";
 import {
   COUNT, listOf, NOT_NEGATIVE, notYet, numberOf, numbersIn, oneOf, SHARE, within, type CallFault, type CallRecord,
@@ -160,6 +161,26 @@ const COLOURS: readonly AugmentationRecord[] = [
       magnitude: given.number("magnitude"), std: given.number("std"), increasing: given.flag("increasing"),
       layers: given.number("layers"),
     }, draws, fill),
+  },
+  {
+    name: "solarize", signature: "(threshold = 128, probability = 0.2)", stage: "pixels",
+    doc: "Inverts the levels from `threshold` up, in each channel. " +
+      "Source: torchvision, RandomSolarize; Pillow, solarize.",
+    about: {
+      threshold: "The lowest level that is inverted, of levels from 0 to 255; 256 inverts none.", ...PROBABILITY,
+    },
+    check: (given) => within("solarize", given,
+      { threshold: { least: 0, most: 256, whole: true }, probability: SHARE }),
+    pixels: (image, given, draws) =>
+      (draws.chance(given.number("probability")) ? solarize(image, given.number("threshold")) : image),
+  },
+  {
+    name: "gaussian_blur", signature: "(sigma = [0.1, 2], probability = 0.5)", stage: "pixels",
+    doc: "Blurs by a Gaussian of random width. Source: torchvision, GaussianBlur; Pillow, GaussianBlur.",
+    about: { sigma: "Smallest and largest standard deviation of the Gaussian, in pixels.", ...PROBABILITY },
+    check: (given) => span("gaussian_blur", given, "sigma") ?? within("gaussian_blur", given, { probability: SHARE }),
+    pixels: (image, given, draws) => (draws.chance(given.number("probability"))
+      ? gaussianBlur(image, draws.uniform(...given.pair("sigma"))) : image),
   },
   {
     name: "three_augment", signature: "(jitter = 0.3)", stage: "pixels",

@@ -1,10 +1,10 @@
 /**
- * @file The schedules of the learning rate: cosine, constant and step, each after a linear warm-up. A new one is a
+ * @file The schedules of the learning rate, each after a linear warm-up. A new one is a
  * record here. Source: timm, CosineLRScheduler and StepLRScheduler; deit/main.py.
  */
 import type { Argument, Arguments } from "../../training.js";
 import {
-  NOT_NEGATIVE, oneOf, showArgument, within, type CallFault, type CallRecord, type Range,
+  NOT_NEGATIVE, oneOf, SHARE, showArgument, within, type CallFault, type CallRecord, type Range,
 } from "./record.js";
 
 /**
@@ -79,6 +79,33 @@ function scheduleRecord(own: Omit<ScheduleRecord, "check">): ScheduleRecord {
   };
 }
 
+/** Half a cosine from `lr` at time 0 down to `low` at `end`. */
+const halfCosine = (lr: number, low: number, time: number, end: number): number =>
+  low + 0.5 * (lr - low) * (1 + Math.cos((Math.PI * time) / end));
+
+/** What is odd about a schedule that is to fall to `min_lr`. */
+function oddFall({ lr, own }: Schedule): string | undefined {
+  const low = own["min_lr"] ?? 0;
+  if (low < lr) return undefined;
+  const course = low === lr ? "stays constant" : "rises";
+  return `min_lr = ${low} is not below lr = ${lr}: after the warm-up the learning rate ${course}`;
+}
+
+/**
+ * The cycle that runs at `time`, each `factor` times as long as the one before: its number from 0, and the time since
+ * its start.
+ */
+function cycleAt(
+  time: number, first: number, factor: number,
+): { readonly cycle: number; readonly since: number; readonly length: number } {
+  const start = (i: number): number => first * (factor === 1 ? i : (factor ** i - 1) / (factor - 1));
+  const about = factor === 1 ? time / first : Math.log1p((time / first) * (factor - 1)) / Math.log(factor);
+  // Rounded, not cut: a logarithm may come out just below the whole number that a border stands for.
+  let cycle = Math.round(about);
+  if (time < start(cycle)) cycle--;
+  return { cycle, since: time - start(cycle), length: first * factor ** cycle };
+}
+
 const SCHEDULE_RECORDS: readonly ScheduleRecord[] = [
   scheduleRecord({
     name: "constant", signature: '(warmup = 0 epochs, warmup_lr = 1e-6, stepping = "epochs")',
@@ -93,15 +120,27 @@ const SCHEDULE_RECORDS: readonly ScheduleRecord[] = [
       "Source: Loshchilov & Hutter 2017; timm, CosineLRScheduler.",
     // Not shifted by the warm-up: the cosine runs from time 0.
     value({ time: at, end, lr, own }) {
-      const low = own("min_lr");
-      return at < end ? low + 0.5 * (lr - low) * (1 + Math.cos((Math.PI * at) / end)) : low;
+      return halfCosine(lr, own("min_lr"), Math.min(at, end), end);
     },
-    odd({ lr, own }) {
-      const low = own["min_lr"] ?? 0;
-      if (low < lr) return undefined;
-      const course = low === lr ? "stays constant" : "rises";
-      return `min_lr = ${low} is not below lr = ${lr}: after the warm-up the learning rate ${course}`;
+    odd: oddFall,
+  }),
+  scheduleRecord({
+    name: "cosine_restarts",
+    signature: "(cycle = 10 epochs, factor = 2, decay = 1, warmup = 0 epochs, warmup_lr = 1e-6, min_lr = 1e-5, " +
+      'stepping = "epochs")',
+    numbers: { factor: { least: 1 }, decay: SHARE, min_lr: NOT_NEGATIVE }, times: ["cycle"],
+    about: {
+      cycle: "Length of the first cycle.", factor: "How many times as long each cycle is as the one before.",
+      decay: "What the learning rate at the start of each cycle is multiplied by for the next.",
+      min_lr: "The learning rate at the end of every cycle.",
     },
+    doc: "Half a cosine down to `min_lr` again and again: every cycle is `factor` times as long as the one before, " +
+      "and starts from `decay` times its learning rate. Source: Loshchilov & Hutter 2017, §3; timm, CosineLRScheduler.",
+    value({ time: at, lr, own }) {
+      const { cycle, since, length } = cycleAt(at, own("cycle"), own("factor"));
+      return halfCosine(lr * own("decay") ** cycle, own("min_lr"), since, length);
+    },
+    odd: oddFall,
   }),
   scheduleRecord({
     name: "step",

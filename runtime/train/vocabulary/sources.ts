@@ -3,6 +3,7 @@
  */
 import { cifar10, cifar100 } from "../../data/cifar.js";
 import { imageFolder, type DataFiles, type Split } from "../../data/folder.js";
+import { fashionMnist, mnist } from "../../data/idx.js";
 import type { Dataset } from "../../data/loader.js";
 import { shapes } from "../../data/shapes.js";
 import { InputError } from "../../errors.js";
@@ -56,6 +57,15 @@ const workers = (owner: string) => (given: Arguments): CallFault | undefined =>
 const PATH = { path: "The folder of the data, relative to the recipe's." };
 const WORKERS = { workers: "Batches that are prepared ahead of the step that needs them." };
 
+/** A known data set, in a folder of files of its own form. */
+const inFiles = (
+  name: string, { classes, side, images }: { readonly classes: number; readonly side: number; readonly images: number },
+  open: (files: DataFiles, path: string, split: Split) => Promise<Dataset>, doc: string,
+): SourceRecord => ({
+  name, signature: "(path)", classes, side, doc, about: PATH, images: () => images,
+  open: ({ files, path, split }) => open(files, path(), split), heldOut: (files, path) => open(files, path, "val"),
+});
+
 const SOURCE_RECORDS: readonly SourceRecord[] = [
   {
     name: "image_folder", signature: "(path, workers = 4)", check: workers("image_folder"),
@@ -64,18 +74,14 @@ const SOURCE_RECORDS: readonly SourceRecord[] = [
     about: { ...PATH, ...WORKERS },
     open: (request) => openFolder(request.files, request.path(), request),
   },
-  {
-    name: "cifar10", signature: "(path)", classes: 10, side: 32, images: () => 50000,
-    doc: "CIFAR-10 in its binary form. Source: Krizhevsky 2009.", about: PATH,
-    open: ({ files, path, split }) => cifar10(files, path(), split),
-    heldOut: (files, path) => cifar10(files, path, "val"),
-  },
-  {
-    name: "cifar100", signature: "(path)", classes: 100, side: 32, images: () => 50000,
-    doc: "CIFAR-100 in its binary form. Source: Krizhevsky 2009.", about: PATH,
-    open: ({ files, path, split }) => cifar100(files, path(), split),
-    heldOut: (files, path) => cifar100(files, path, "val"),
-  },
+  inFiles("cifar10", { classes: 10, side: 32, images: 50000 }, cifar10,
+    "CIFAR-10 in its binary form. Source: Krizhevsky 2009."),
+  inFiles("cifar100", { classes: 100, side: 32, images: 50000 }, cifar100,
+    "CIFAR-100 in its binary form. Source: Krizhevsky 2009."),
+  inFiles("mnist", { classes: 10, side: 28, images: 60000 }, mnist,
+    "Handwritten digits in their IDX files, as images of three equal channels. Source: LeCun et al. 1998."),
+  inFiles("fashion_mnist", { classes: 10, side: 28, images: 60000 }, fashionMnist,
+    "Pictures of clothes, in the form of MNIST. Source: Xiao et al. 2017."),
   {
     name: "shards", signature: "(path, workers = 4)",
     doc: "Images packed in archives that are read sequentially. Source: WebDataset.", about: { ...PATH, ...WORKERS },
