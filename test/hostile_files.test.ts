@@ -36,7 +36,7 @@ function state(changes: Readonly<Record<string, string>>, lines = ""): Uint8Arra
   const sums = JSON.stringify({ loss: 0, steps: 0, seconds: 0, total: 0 });
   const data = { dtype: "U8", bytes: new TextEncoder().encode(lines) } as const;
   return bytes(...encodeSafetensors([{ name: "metrics.jsonl", shape: [data.bytes.length], data }], {
-    format: "deitc training state 1", recipe: "r", step: "1", sums, best: "null", counters: "{}", ...changes,
+    format: "deitc training state 2", recipe: "r", step: "1", sums, best: "null", counters: "{}", ...changes,
   }));
 }
 

@@ -43,8 +43,8 @@ export function sourceParts(
   path: string, target: string | undefined, command: string,
 ): { readonly file: string; readonly target: string | undefined } {
   if (isFolder(path)) {
-    throw new CommandError(`${command} needs a .deit file, and ${path} is a folder`,
-      "name the file that the folder was compiled from");
+    throw new CommandError(`${command} needs a .deit file, and \`${path}\` is a folder`,
+      "name a `.deit` file, such as the one that the folder was compiled from");
   }
   return pathParts(path, target);
 }
