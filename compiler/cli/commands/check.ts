@@ -123,6 +123,12 @@ async function elaborators(): Promise<Readonly<Record<
       }
       const [infer, train] = [false, true].map((training) => elaborateModel(program, name, { training, ops: OPS }));
       const diagnostics = [...infer?.diagnostics ?? [], ...train?.diagnostics ?? []];
+      // The same of one that extends such a base without giving all of them a value.
+      const lacks = ({ code, span }: Diagnostic): boolean =>
+        code === "missing_argument" && span.start === one?.name.span.start && span.source === one.name.span.source;
+      if (diagnostics.length > 0 && diagnostics.every(lacks)) {
+        return { kind: "model", name, status: "base", diagnostics: [] };
+      }
       const graph = infer?.model?.graph;
       return { kind: "model", name, status: graph && train?.model ? "ok" : "wrong", diagnostics,
         ...(graph ? countOf(graph) : {}) };
