@@ -4,9 +4,10 @@
 import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import type { Family, Manifest, TensorInfo } from "../runtime/manifest.js";
-import { TARGETS, type Target } from "./targets/index.js";
+import { targetNamed, TARGETS, type Target } from "./targets/index.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./rewrite/expand.js";
+import { halve, type Precision } from "./rewrite/precision.js";
 import { fuse } from "./fuse/fuse.js";
 import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
 import { printGraph, type Graph, type Node } from "./ir/graph.js";
@@ -32,7 +33,9 @@ export interface CompileOptions {
   /** Optimizations that are left out, to find out whether one is at fault for a wrong number. */
   readonly without?: readonly Optimization[];
   /** Targets that kernels are written for; all unless given. */
-  readonly targets?: readonly string[];
+  readonly targets?: readonly (string | Target)[];
+  /** What products are computed in; f32 unless given. */
+  readonly precision?: Precision;
   /** Looks over the graph after every pass, and throws a CompilerBug if it is invalid. Off unless given. */
   readonly verify?: boolean;
 }
@@ -109,7 +112,7 @@ export function compileGraph(
     passes.push({ name, ms: performance.now() - start, dump: () => dump(made) });
     return made;
   };
-  const { without = [], verify = false, targets } = options;
+  const { without = [], verify = false, targets, precision = "f32" } = options;
   const graphPass = <T extends { readonly graph: Graph }>(name: string, run: () => T): T => {
     const made = pass(name, run, ({ graph: result }) => printGraph(result));
     if (verify) verifyGraph(made.graph, name, OPS);
@@ -122,7 +125,8 @@ export function compileGraph(
   const recognized = graphPass("recognize", () => unless("patterns", recognize)(simple.graph));
   const settled = graphPass("simplify again", () => simplify(recognized.graph));
   const laidOut = graphPass("lay out", () => unless("layout", layOut)(settled.graph));
-  const expanded = graphPass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }));
+  const plain = graphPass("expand", () => ({ graph: expandComposites(laidOut.graph, OPS) }));
+  const expanded = precision === "f32" ? plain : graphPass("precision", () => ({ graph: halve(plain.graph) }));
   const { fusion, stored, places } = pass(
     "fuse", () => fused(expanded.graph, without), (made) => printFusion(made.fusion),
   );
@@ -138,7 +142,8 @@ export function compileGraph(
     );
     return { lowered, planned };
   };
-  const wanted = TARGETS.filter(({ name }) => targets?.includes(name) ?? true);
+  const wanted = (targets ?? TARGETS).map((target) => (typeof target === "string" ? targetNamed(target) : target))
+    .filter(({ precisions }) => precisions.includes(precision));
   const families = new Map<string, CompiledFamily>(wanted.map((target) => [target.name, compileFor(target)]));
   const wgsl = new Map([...families].flatMap(([name, { planned }]) =>
     [...planned.wgsl].map(([kernel, text]) => [`${name}/${kernel}`, text] as const)));
@@ -147,7 +152,9 @@ export function compileGraph(
     for (const [rule, n] of some) firings.set(rule, (firings.get(rule) ?? 0) + n);
   }
   const refusals = [...simple.refusals, ...recognized.refusals, ...settled.refusals, ...laidOut.refusals];
-  return { wgsl, graph: settled.graph, expanded: expanded.graph, fusion, families, firings, refusals, passes };
+  // What is rounded on purpose belongs to what is meant.
+  const meant = precision === "f32" ? settled.graph : expanded.graph;
+  return { wgsl, graph: meant, expanded: expanded.graph, fusion, families, firings, refusals, passes };
 }
 
 /** What a target's family became, by a name that a user or an adapter gave. */

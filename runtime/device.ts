@@ -11,7 +11,9 @@ import type {
 } from "./webgpu.js";
 
 /** What kernels may ask for; requested where the adapter has it. */
-const WANTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
+const WANTED_FEATURES = [
+  "subgroups", "shader-f16", "timestamp-query", "chromium-experimental-subgroup-matrix",
+] as const;
 
 /** Limits that compute needs, requested at the adapter's value: a device otherwise gets the specification's minimum. */
 const WANTED_LIMITS = [
@@ -203,6 +205,15 @@ function firstLine(message: string): string {
 
 const reasonOf = (cause: unknown): string => firstLine(cause instanceof Error ? cause.message : String(cause));
 
+/** Whether subgroups of exactly so many lanes multiply f16 matrices of the shape into f32. */
+function multiplies(
+  { subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs = [] }: GPUAdapterInfo,
+  { m, n, k }: NonNullable<Family["requires"]["matrix"]>, lanes: number,
+): boolean {
+  return subgroupMinSize === lanes && subgroupMaxSize === lanes && [...subgroupMatrixConfigs].some((one) =>
+    one.componentType === "f16" && one.resultComponentType === "f32" && one.M === m && one.N === n && one.K === k);
+}
+
 /** Why `device` cannot run `family`, as a phrase, or undefined when it can. */
 function obstacle(device: Device, family: Family): string | undefined {
   const feature = family.requires.features.find((name) => !device.features.has(name));
@@ -210,6 +221,11 @@ function obstacle(device: Device, family: Family): string | undefined {
   const available = device.features.has("subgroups") ? device.info.subgroupMinSize ?? 0 : 0;
   if (family.requires.lanes > available) {
     return `it needs subgroups of ${family.requires.lanes} lanes, the adapter has ${available}`;
+  }
+  const matrix = family.requires.matrix;
+  if (matrix && !multiplies(device.info, matrix, family.requires.lanes)) {
+    const shape = `${matrix.m} × ${matrix.k} by ${matrix.k} × ${matrix.n}`;
+    return `it needs f16 matrices, ${shape}, multiplied by subgroups of ${family.requires.lanes} lanes`;
   }
   for (const kernel of family.kernels) {
     const missing = kernel.features.find((name) => !device.features.has(name));

@@ -12,6 +12,7 @@ export interface Size {
 /** Element types, and the bytes of an element in a buffer: compiler and runtime have tables of this type. */
 export interface ElementBytes {
   readonly f32: 4;
+  readonly f16: 2;
   readonly i32: 4;
   readonly bool: 4;
 }
@@ -84,8 +85,15 @@ export interface Family {
   readonly rank: number;
   /** The adapters it is fast on: GPUs, or those that compute on the CPU. */
   readonly suits: "hardware" | "software";
-  /** What an adapter must have to run any of its kernels: WebGPU features, and lanes of a subgroup. */
-  readonly requires: { readonly features: readonly string[]; readonly lanes: number };
+  /**
+   * What an adapter must have to run any of its kernels: WebGPU features, so many lanes of a subgroup or more, and f16
+   * matrices of this shape, m × k by k × n, that subgroups of exactly so many lanes multiply into f32.
+   */
+  readonly requires: {
+    readonly features: readonly string[];
+    readonly lanes: number;
+    readonly matrix?: { readonly m: number; readonly n: number; readonly k: number };
+  };
   readonly kernels: readonly KernelInfo[];
   /** Storage that lives on the device besides parameters, inputs and outputs; one GPU buffer each. */
   readonly slots: readonly SlotInfo[];

@@ -12,6 +12,7 @@ import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from
 import type { Profile } from "./profile.js";
 import { Program, type LoadProgress, type Numbers } from "./program.js";
 import { WRITES_IN_FLIGHT } from "./transfer.js";
+import { halvesToFloat32 } from "./weights/dtype.js";
 
 /** Gives each parameter's values, in the manifest's order and shape. */
 export type ParameterSource = (info: ParameterInfo, index: number) => Float32Array | Promise<Float32Array>;
@@ -120,9 +121,7 @@ export class Session<
       const outputs = this.manifest.outputs.map((info, index) => {
         const bytes =
           (info.sameAs === undefined ? results[index] : results[info.sameAs]?.slice(0)) ?? new ArrayBuffer(0);
-        const length = elementsAt(info, images);
-        const numbers = info.dtype === "f32" ? new Float32Array(bytes, 0, length) : new Int32Array(bytes, 0, length);
-        return [info.name, numbers];
+        return [info.name, numbersIn(info, bytes, elementsAt(info, images))];
       });
       // The manifest that these names and types are read from is the one that `Outputs` was generated from.
       return Object.fromEntries(outputs) as Outputs;
@@ -275,6 +274,12 @@ function checkInputs(
     return tensor;
   });
   return { tensors, images: images?.count ?? batch };
+}
+
+/** The first `length` elements of what was read from the device. */
+function numbersIn({ dtype }: TensorInfo, bytes: ArrayBuffer, length: number): Numbers {
+  if (dtype === "f16") return halvesToFloat32(new Uint16Array(bytes, 0, length));
+  return dtype === "f32" ? new Float32Array(bytes, 0, length) : new Int32Array(bytes, 0, length);
 }
 
 const isTensorOf = (info: TensorInfo, tensor: unknown): tensor is Numbers =>

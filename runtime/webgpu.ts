@@ -4,16 +4,13 @@
  * referred to those. Real adapters, of Dawn or of a browser, are assignable to these. Source: w3.org/TR/webgpu.
  */
 
-/** What the runtime reads or asks for; an adapter may have more. */
-type Feature = "subgroups" | "shader-f16" | "timestamp-query";
-
 export interface GPUAdapter {
   readonly __brand: "GPUAdapter";
   readonly features: ReadonlySet<string>;
   readonly limits: GPUSupportedLimits;
   readonly info: GPUAdapterInfo;
   requestDevice(descriptor: {
-    requiredFeatures: Feature[]; requiredLimits: Readonly<Record<string, number>>;
+    requiredFeatures: string[]; requiredLimits: Readonly<Record<string, number>>;
   }): Promise<GPUDevice>;
 }
 
@@ -24,6 +21,11 @@ export interface GPUAdapterInfo {
   readonly description: string;
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;
+  /** Of Dawn: the matrices that subgroups multiply. */
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly componentType: string; readonly resultComponentType: string;
+    readonly M: number; readonly N: number; readonly K: number;
+  }>;
   readonly isFallbackAdapter: boolean;
 }
 

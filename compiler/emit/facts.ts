@@ -10,6 +10,7 @@ import { invariant } from "../ir/invariant.js";
 export function arrayType(dtype: DType): "Float32Array" | "Int32Array" {
   switch (dtype) {
     case "f32":
+    case "f16":
       return "Float32Array";
     case "i32":
     case "bool":

@@ -2,7 +2,8 @@
  * @file Runs a graph on the CPU by the records' references: the oracle of every kernel.
  *
  * In "f32" each op's result is rounded to f32; within one op, sums (of reductions and contractions) run in float64.
- * In "f64" nothing is rounded. Integers and bools are `Int32Array`, bools 0 and 1.
+ * In "f64" nothing is rounded but by ops whose purpose it is, such as `half`. Integers and bools are `Int32Array`,
+ * bools 0 and 1.
  */
 import { dim, evalDim, type Shape } from "../ir/dim.js";
 import { GraphBuilder, rootsOf, topological, type Attr, type Attrs, type DType, type Graph, type Node,
@@ -109,16 +110,18 @@ function placeholders(types: readonly TensorType[], build: (ops: Ops, inputs: re
   return { root: build(ops, leaves), leaves };
 }
 
+const isReal = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
+
 /** Numbers in the array type of their dtype and precision. */
 function coerce(tensor: Tensor, dtype: DType, precision: Precision): Tensor {
   const { shape, data } = tensor;
-  if (dtype !== "f32") return data instanceof Int32Array ? tensor : { shape, data: Int32Array.from(data) };
+  if (!isReal(dtype)) return data instanceof Int32Array ? tensor : { shape, data: Int32Array.from(data) };
   if (precision === "f64") return data instanceof Float64Array ? tensor : { shape, data: Float64Array.from(data) };
   return data instanceof Float32Array ? tensor : { shape, data: Float32Array.from(data) };
 }
 
 const allocate = (dtype: DType, precision: Precision, size: number): Numbers =>
-  dtype !== "f32" ? new Int32Array(size) : precision === "f64" ? new Float64Array(size) : new Float32Array(size);
+  !isReal(dtype) ? new Int32Array(size) : precision === "f64" ? new Float64Array(size) : new Float32Array(size);
 
 class Machine {
   /** Expansions of composite ops, by op, attributes and input types. */

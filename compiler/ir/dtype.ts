@@ -1,12 +1,13 @@
 /**
  * @file What an element type is: its size, and how values of it look in WGSL. The one place that knows.
  *
- * In registers f32, i32 and bool are WGSL's own `f32`, `i32` and `bool`. In buffers a bool is an `i32`, 0 or 1 (bool is
- * not host-shareable), so `load` and `store` stand between the two.
+ * In registers f32, f16, i32 and bool are WGSL's own types of these names. In buffers a bool is an `i32`, 0 or 1 (bool
+ * is not host-shareable), so `load` and `store` stand between the two.
  */
 import type { ElementBytes } from "../../runtime/manifest.js";
 import { sizeOf, type Dim, type Shape } from "./dim.js";
 import type { DType } from "./graph.js";
+import { roundToHalf } from "./half.js";
 
 export interface ElementType<D extends DType = DType> {
   /** Of an element in a buffer; the runtime, whose code the compiler does not load, has them too. */
@@ -29,6 +30,12 @@ function realLiteral(value: number): string {
   return value < 0 || Object.is(value, -0) ? `(${text})` : text;
 }
 
+/** As above; the value is finite in f16 too. */
+function halfLiteral(value: number): string {
+  const text = `${String(roundToHalf(value))}h`;
+  return value < 0 || Object.is(value, -0) ? `(${text})` : text;
+}
+
 function wholeLiteral(value: number): string {
   if (value === -2147483648) return "(-2147483647i - 1i)";
   return value < 0 ? `(${value}i)` : `${value}i`;
@@ -38,6 +45,7 @@ const same = (x: string): string => x;
 
 export const ELEMENT_TYPES: { readonly [D in DType]: ElementType<D> } = {
   f32: { bytes: 4, register: "f32", storage: "f32", vector: "vec4f", load: same, store: same, literal: realLiteral },
+  f16: { bytes: 2, register: "f16", storage: "f16", vector: "vec4h", load: same, store: same, literal: halfLiteral },
   i32: { bytes: 4, register: "i32", storage: "i32", vector: "vec4i", load: same, store: same, literal: wholeLiteral },
   bool: {
     bytes: 4, register: "bool", storage: "i32", vector: "vec4i",

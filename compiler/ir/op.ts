@@ -103,6 +103,8 @@ export interface OpRecord<A extends Attrs = Attrs> {
   readonly fold?: {
     readonly identity: number; combine(a: number, b: number): number; wgsl(a: string, b: string): string
   };
+  /** Positions of the operands that may be f16 while all else is f32: of products that are summed in f32. */
+  readonly halves?: readonly number[];
   /** Contraction: C[at] = Σ_k A[…]·B[…]. */
   readonly contract?: {
     /** Extent of k. */

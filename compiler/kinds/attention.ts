@@ -12,7 +12,7 @@ import type { PulledAnchor } from "../fuse/pull.js";
 import { assemble, further } from "../lower/kernel.js";
 import { extent, operandOf } from "../lower/operand.js";
 import { indexText, wrap } from "../lower/text.js";
-import { templateOf } from "../targets/index.js";
+import { kernelText } from "../targets/index.js";
 import type { AttentionSpec } from "../targets/template.js";
 import { scaled } from "./flops.js";
 import { defineKind, guarded, type Read } from "./kind.js";
@@ -58,7 +58,7 @@ export const attention = defineKind<Hook>({
       v: operandOf(v, { row: "j", depth: "n", rows: keys, depths: columns, bindings }),
       epilogue: (place) => finish({ ...place, part: "0" }), ...logSumExp(fused, anchor),
     };
-    return assemble(fused, templateOf("attention", context.target).template(spec), bindings, functions);
+    return assemble(fused, kernelText("attention", spec, context.target), bindings, functions);
   },
 });
 

@@ -14,7 +14,7 @@ import type { PulledAnchor } from "../fuse/pull.js";
 import { assemble } from "../lower/kernel.js";
 import { extent, operandOf } from "../lower/operand.js";
 import { indexText, wrap, type Bindings } from "../lower/text.js";
-import { templateOf } from "../targets/index.js";
+import { kernelText } from "../targets/index.js";
 import type { AttentionGradientSpec, Operand } from "../targets/template.js";
 import { scaled } from "./flops.js";
 import { defineKind, guarded, type Read } from "./kind.js";
@@ -60,7 +60,7 @@ export const attentionGradient = defineKind<Hook>({
       logSumExp: statistic(values[4] as Value, bindings), delta: statistic(values[5] as Value, bindings), // six values
       epilogue: (place) => finish({ ...place, part: String(Number(place.part) - first) }),
     };
-    return assemble(fused, templateOf("attention_gradient", context.target).template(spec), bindings, functions);
+    return assemble(fused, kernelText("attention_gradient", spec, context.target), bindings, functions);
   },
 });
 

@@ -10,7 +10,7 @@ import { walkByOperands } from "../fuse/anchors.js";
 import type { PulledAnchor } from "../fuse/pull.js";
 import { assemble } from "../lower/kernel.js";
 import { extent, operandOf } from "../lower/operand.js";
-import { templateOf } from "../targets/index.js";
+import { kernelText } from "../targets/index.js";
 import type { ContractionSpec } from "../targets/template.js";
 import { scaled } from "./flops.js";
 import { defineKind, guarded, type Read } from "./kind.js";
@@ -44,6 +44,6 @@ export const contraction = defineKind<Hook>({
       b: operandOf(b, { row: "n", depth: "k", rows: cols, depths: depth, bindings }),
       epilogue: (place) => finish({ ...place, part: "0" }),
     };
-    return assemble(fused, templateOf("contraction", context.target).template(spec), bindings, functions);
+    return assemble(fused, kernelText("contraction", spec, context.target), bindings, functions);
   },
 });

@@ -56,10 +56,10 @@ export function defineKind<Hook>(kind: AnchorKind<Hook>): Kind {
 
 /** Reads that are 0 outside the operand: padding, or rows that a concatenation puts around the anchor's. */
 export const guarded = (node: Node, read: Read): Read => (input, where) => {
-  const { shape } = node.inputs[input] as Node; // an op has the inputs that it reads
+  const { shape, dtype } = node.inputs[input] as Node; // an op has the inputs that it reads
   const guards = where.map((index, axis): Guard => ({ index, size: shape[axis] as Dim })) // one coordinate an axis
     .filter((g) => !within(g.index, g.size));
   const value = read(input, where);
   return guards.length === 0
-    ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype: "f32" } };
+    ? value : { kind: "select", guards, then: value, otherwise: { kind: "constant", value: 0, dtype } };
 };

@@ -83,12 +83,20 @@ export function sidesOf({ also = [] }: FusedKernel, puller: Puller, at: readonly
   });
 }
 
+/** A conversion to f16 that is not stored as it is. */
+const HALF = /\bf16\b/;
+
 /** Puts bindings, override, functions and entry point around a kernel's text. */
 export function assemble(
   fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>,
 ): UncountedKernel {
   const list = bindings.list();
-  const lines: string[] = text.features.map((feature) => FEATURES[feature]);
+  const texts = [text.body, text.declarations, ...functions.values()].join("\n");
+  const usesHalf = [...list.map(({ node }) => node), ...writtenBy(fused)].some(({ dtype }) => dtype === "f16")
+    || HALF.test(texts);
+  const half = usesHalf ? ["shader-f16" as const] : [];
+  const features = [...new Set<keyof typeof FEATURES>([...text.features, ...half])];
+  const lines: string[] = features.map((feature) => FEATURES[feature]);
   list.forEach(({ name, node, vector }, i) => {
     const type = ELEMENT_TYPES[node.dtype];
     lines.push(`@group(0) @binding(${i}) var<storage, read> ${name}: array<${vector ? type.vector : type.storage}>;`);
@@ -99,7 +107,7 @@ export function assemble(
     const { storage } = ELEMENT_TYPES[node.dtype];
     lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${storage}>;`);
   });
-  const needsBatch = /\bB\b/.test(text.body + text.declarations + [...functions.values()].join());
+  const needsBatch = /\bB\b/.test(texts);
   if (needsBatch) lines.push("override B: i32;");
   for (const name of [...functions.keys()].sort()) lines.push(functions.get(name) as string); // listed by its own keys
   for (const { name, type, length } of text.workgroupArrays) {
@@ -119,7 +127,7 @@ export function assemble(
     wgsl: lines.join("\n") + "\n",
     workgroupSize: text.workgroupSize,
     workgroupBytes: text.workgroupArrays.reduce((n, { type, length }) => n + WORKGROUP_BYTES[type] * length, 0),
-    features: text.features,
+    features,
     ...(text.lanes === undefined ? {} : { subgroup: text.lanes }),
     reads: list.map((b) => b.node),
     writes,

@@ -87,7 +87,7 @@ export function operandOf(value: Value, site: OperandSite): Operand {
   const names = (r: string, d: string, z: string): Map<string, string> =>
     new Map([[row, wrap(r)], [depth, wrap(d)], ["z", wrap(z)]]);
   return {
-    buffer,
+    buffer, dtype: view.load.node.dtype,
     separable: mixed.terms.length === 0,
     base: (r, z) => indexText(others, names(r, "0", z)),
     step: (d) => indexText(ofDepth, names("0", d, "0")),

@@ -20,7 +20,7 @@ const readScale = (op: string): OpRecord<Scaled>["canonical"] => (_inputs, attrs
 
 /** The result's shape, from q [.., N, D], k [.., M, D] and v [.., M, E]: [.., N, E]. */
 function resultShape(op: string, inputs: readonly TensorType[]): Shape | OpFault {
-  const wrong = checkFloats(op, inputs, 3);
+  const wrong = checkFloats(op, inputs, 3, [0, 1, 2]);
   if (wrong) return wrong;
   const [q, k, v] = [operand(inputs, 0).shape, operand(inputs, 1).shape, operand(inputs, 2).shape];
   const keys = k.length < 2 ? k : [...k.slice(0, -2), dimAt(k, k.length - 1), dimAt(k, k.length - 2)];
@@ -40,6 +40,7 @@ export const attention = defineOp({
     const shape = resultShape("attention", inputs);
     return isFault(shape) ? shape : [{ shape, dtype: "f32" }];
   },
+  halves: [0, 1, 2],
   attend: attentionAttend,
   expand(ops, inputs, attrs) {
     const [q, k, v] = [operand(inputs, 0), operand(inputs, 1), operand(inputs, 2)];
@@ -76,6 +77,7 @@ const saving = defineOp({
     }
     return [{ shape, dtype: "f32" }, { shape: shape.slice(0, -1), dtype: "f32" }];
   },
+  halves: [0, 1, 2],
   attend: attentionAttend,
   expand: (ops, inputs, attrs) => ops.call("attention", inputs, attrs),
   evaluate: ([q, k, v], attrs, [shape = [], rows = []]) =>
@@ -149,13 +151,14 @@ const gradient = defineOp({
     return isFault(scale) ? scale : { ...scale, parts: PARTS.find((p) => p === attrs["parts"]) ?? "all" };
   },
   infer(inputs, { parts }) {
-    const wrong = checkFloats("attention_gradient", inputs, 6);
+    const wrong = checkFloats("attention_gradient", inputs, 6, [0, 1, 2, 3]);
     if (wrong) return wrong;
     const [q, k] = [operand(inputs, 0).shape, operand(inputs, 1).shape];
     const shape = parts === "queries" ? q : parts === "keys" ? [dim(2), ...k] : [dim(3), ...q];
     const fits = hasBackward(q, k, operand(inputs, 2).shape) && (parts !== "all" || sameShape(q, k));
     return fits ? [{ shape, dtype: "f32" }] : fault("shape_mismatch", "`attention_gradient` needs one width");
   },
+  halves: [0, 1, 2, 3],
   attendBack: attentionAttendBack,
   expand(ops, inputs, attrs) {
     const o = algebra(ops);

@@ -8,6 +8,7 @@ import { addIndex, constantIndex, delinearize, scaleIndex } from "../ir/indices.
 import { defineOp, isFault, type OpFault, type OpRecord, type Tensor } from "../ir/op.js";
 import type { Guard, Index } from "../ir/value.js";
 import { readEach, readPerAxis } from "./attributes.js";
+import { PRODUCT } from "./contract.js";
 import { dimAt, operand, wrongType } from "./shapes.js";
 import { allocateLike, at, count, type Sizes } from "./strided.js";
 
@@ -85,6 +86,7 @@ export const channelsLast: readonly OpRecord[] = [
       const [n, g] = [dimAt(x.shape, 0), dimAt(x.shape, 3)];
       return [{ shape: [n, ...places(attrs), g, dimAt(weight.shape, 1)], dtype: "f32" }];
     },
+    halves: PRODUCT,
     contract: {
       depth: (node) => sizeOf(operand(node.inputs, 1).shape.slice(2)),
       read(node, place, k) {

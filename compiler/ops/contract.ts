@@ -17,6 +17,9 @@ const lead = (node: Node, at: readonly Index[], of: Node): Index[] =>
 const row = (at: readonly Index[]): Index => at[at.length - 2] as Index; // results have rank 2 or more
 const column = (at: readonly Index[]): Index => at[at.length - 1] as Index;
 
+/** The operands of a contraction: `halves` of its record. */
+export const PRODUCT = [0, 1] as const;
+
 /** C[.., m, n] = Σ_k A[.., m, k]·B[.., k, n]. */
 export const matmulContract: NonNullable<OpRecord["contract"]> = {
   depth: (node) => lastDim(operand(node.inputs, 0)),

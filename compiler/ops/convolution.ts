@@ -8,7 +8,7 @@ import {
 } from "../ir/op.js";
 import { algebra, type Algebra } from "./algebra.js";
 import { asList, fault, readAll, readEach, readPerAxis, readWhole } from "./attributes.js";
-import { convContract, type ConvAttrs } from "./contract.js";
+import { convContract, PRODUCT, type ConvAttrs } from "./contract.js";
 import { dotRows } from "./matmul.js";
 import { GREATEST } from "./reductions.js";
 import { checkFloats, dimAt, operand } from "./shapes.js";
@@ -50,7 +50,7 @@ function windowSides(op: string, x: TensorType, kernel: Sizes, steps: Steps): re
 }
 
 function inferConv(inputs: readonly TensorType[], attrs: ConvAttrs): readonly [TensorType] | OpFault {
-  const wrong = checkFloats("conv2d", inputs, 2);
+  const wrong = checkFloats("conv2d", inputs, 2, PRODUCT);
   if (wrong) return wrong;
   const [x, weight] = [operand(inputs, 0), operand(inputs, 1)];
   const shown = `${showShape(x.shape)} by ${showShape(weight.shape)}`;
@@ -169,6 +169,7 @@ export const conv2d = defineOp({
     groups: readWhole(attrs["groups"] ?? 1, "`groups` of `conv2d`", 1),
   }),
   infer: inferConv,
+  halves: PRODUCT,
   contract: convContract,
   evaluate: ([x, weight], attrs, [shape = []]) => (x && weight ? [convolve(x, weight, shape, attrs)] : []),
   gradient: convGradient,

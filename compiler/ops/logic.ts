@@ -1,6 +1,7 @@
 /**
  * @file Comparisons, logic, choice and conversion, element by element.
  */
+import { roundToHalf } from "../ir/half.js";
 import type { OpRecord, OpSample } from "../ir/op.js";
 import { algebra } from "./algebra.js";
 import { binarySamples, elementwise, type OperandRule } from "./elementwise.js";
@@ -64,6 +65,12 @@ export const logic: readonly OpRecord[] = [
     scalar: (x) => x, wgsl: (x) => `f32(${x})`, gradient: ({ dy }) => [dy],
     samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9], dtype: "i32" }] }, { inputs: [BITS] },
       { inputs: [{ shape: [3] }] }],
+  }),
+  elementwise({
+    name: "half", of: "x", takes: "real", gives: "f16", internal: true,
+    doc: "x as f16: rounded to nearest, infinite beyond 65504. Source: torch.Tensor.half.",
+    scalar: roundToHalf, wgsl: (x) => `f16(${x})`, gradient: "none",
+    samples: [{ inputs: [{ shape: [5, 7], range: [-9, 9] }] }, { inputs: [{ shape: ["B", 3], range: [-1e-4, 1e-4] }] }],
   }),
   elementwise({
     name: "int", of: "x", takes: "free", gives: "i32",

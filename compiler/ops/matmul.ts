@@ -5,7 +5,7 @@ import { sameDim, showDim, showShape, sizeOf, type Shape } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { defineOp, isFault, type OpFault, type OpRecord, type Ops, type Tensor } from "../ir/op.js";
 import { fault } from "./attributes.js";
-import { matmulContract } from "./contract.js";
+import { matmulContract, PRODUCT } from "./contract.js";
 import { broadcastShape, checkFloats, dimAt, operand, reshapeTo } from "./shapes.js";
 import { allocateLike, at, broadcastStrides, count, readStrided, type Numbers } from "./strided.js";
 
@@ -98,12 +98,13 @@ export const matmul: OpRecord = defineOp({
   doc: "Matrix product; leading sizes broadcast. Operands have two dimensions or more. Source: torch.matmul.",
   canonical: () => ({}),
   infer(inputs) {
-    const wrong = checkFloats("matmul", inputs, 2);
+    const wrong = checkFloats("matmul", inputs, 2, PRODUCT);
     if (wrong) return wrong;
     const shape = checkProduct(operand(inputs, 0).shape, operand(inputs, 1).shape);
     return isFault(shape) ? shape : [{ shape, dtype: "f32" }];
   },
   evaluate: ([a, b], _attrs, [shape = []]) => (a && b ? [multiply(a, b, shape)] : []),
+  halves: PRODUCT,
   contract: matmulContract,
   gradient({ ops, node, dy }) {
     const [a, b] = [operand(node.inputs, 0), operand(node.inputs, 1)];

@@ -57,11 +57,13 @@ export const wrongType = (op: string, needs: string, got: readonly TensorType[],
   fault("wrong_type",
     `\`${op}\` needs ${needs}, got ${got.map((t) => `${t.dtype} ${showShape(t.shape)}`).join(" and ")}`, help);
 
-/** A fault unless there are `arity` operands, the first ones all f32. */
-export function checkFloats(op: string, inputs: readonly TensorType[], arity: number): OpFault | undefined {
+/** A fault unless there are `arity` operands, all f32, or f16 at the positions of `halves`. */
+export function checkFloats(
+  op: string, inputs: readonly TensorType[], arity: number, halves: readonly number[] = [],
+): OpFault | undefined {
   if (inputs.length !== arity) return fault("missing_argument",
     `\`${op}\` needs ${arity} tensors, got ${inputs.length}`);
-  if (inputs.every((t) => t.dtype === "f32")) return undefined;
+  if (inputs.every(({ dtype }, i) => dtype === "f32" || (dtype === "f16" && halves.includes(i)))) return undefined;
   return wrongType(op, "f32 operands", inputs, "convert with `float(x)`");
 }
 

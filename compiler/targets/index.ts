@@ -2,12 +2,14 @@
 import { invariant } from "../ir/invariant.js";
 import { scalar } from "./scalar.js";
 import type { Target, Templates } from "./target.js";
+import { tensor, tensorSmall } from "./tensor.js";
 import { tiled } from "./tiled.js";
+import type { KernelText, Specs } from "./template.js";
 import { wide } from "./wide.js";
 
 export type { Target } from "./target.js";
 
-export const TARGETS = [scalar, wide, tiled] as const satisfies readonly Target[];
+export const TARGETS = [scalar, wide, tiled, tensorSmall, tensor] as const satisfies readonly Target[];
 export type TargetName = (typeof TARGETS)[number]["name"];
 export const TARGET_NAMES: readonly TargetName[] = TARGETS.map(({ name }) => name);
 
@@ -24,6 +26,15 @@ export function targetNamed(name: string): Target {
 
 /** Every kind of kernel that has templates: the target of the lowest rank has all of them. */
 export const TEMPLATE_KINDS = Object.keys(scalar.templates) as readonly (keyof Templates)[]; // its own keys
+
+/** The kernel of a target: by its own template, else by that of the next lower rank that is made for it. */
+export function kernelText<Kind extends keyof Templates>(kind: Kind, spec: Specs[Kind], target: Target): KernelText {
+  for (const { templates } of [target, ...ranked(TARGETS).filter(({ rank }) => rank < target.rank)]) {
+    const text = templates[kind]?.(spec);
+    if (text) return text;
+  }
+  invariant(false, `a target of rank ${target.rank} or less has a template of ${kind} for everything`);
+}
 
 /**
  * The template of a kind of kernel for a target, and the target it is from: its own, else that of the next lower rank

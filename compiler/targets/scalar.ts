@@ -7,7 +7,7 @@ import { defineTarget } from "./target.js";
 export const scalar = defineTarget({
   name: "scalar",
   doc: "Software adapters with subgroups of four lanes, such as SwiftShader.",
-  dtypes: ["f32", "i32", "bool"],
+  precisions: ["f32"],
   rank: 10,
   requires: { features: ["subgroups"], lanes: 4 },
   suits: "software",

@@ -2,26 +2,28 @@
  * @file What a target is: one record for a kind of adapter, with the kernels that suit it. Targets are listed once, in
  * `targets/index.ts`; nothing else names one.
  */
-import type { DType } from "../ir/graph.js";
-import type { Specs, Template } from "./template.js";
+import type { Precision } from "../rewrite/precision.js";
+import type { PartialTemplate, Specs } from "./template.js";
 
 /** Hand-tuned templates by kind of kernel. */
-export type Templates = { readonly [Kind in keyof Specs]: Template<Specs[Kind]> };
+export type Templates = { readonly [Kind in keyof Specs]: PartialTemplate<Specs[Kind]> };
 
 export interface Target<Name extends string = string> {
   /** What users call it: `--family NAME`, `kernels/NAME/`. */
   readonly name: Name;
   readonly doc: string;
-  /** Element types that its kernels compute with. */
-  readonly dtypes: readonly DType[];
+  /** Precisions that it is compiled for. */
+  readonly precisions: readonly Precision[];
   /** Of the targets that an adapter can run, the one with the highest rank is chosen. */
   readonly rank: number;
   /** What an adapter must have to run any of its kernels. */
   readonly requires: {
     /** WebGPU features. */
     readonly features: readonly string[];
-    /** Fewest lanes of a subgroup; 0 where none are used. */
+    /** Fewest lanes of a subgroup; 0 where none are used. Exactly so many where matrices are needed. */
     readonly lanes: number;
+    /** f16 matrices, m × k by k × n, that subgroups multiply into f32. */
+    readonly matrix?: { readonly m: number; readonly n: number; readonly k: number };
   };
   /** The adapters it is fast on. On others it runs only when it is asked for, or when nothing else can. */
   readonly suits: "hardware" | "software";

@@ -3,6 +3,7 @@
  * templates know tiles, lanes and registers, and nothing of the graph.
  */
 import type { Dim } from "../ir/dim.js";
+import type { DType } from "../ir/graph.js";
 
 /** A size: what it is, and the WGSL i32 expression of it (a literal, or an expression in the override `B`). */
 export interface Extent {
@@ -15,8 +16,10 @@ export interface Extent {
  * The element's offset into `buffer` is `base(row, batch) + step(depth)` when `separable`, else `offset(...)`.
  */
 export interface Operand {
-  /** Name of the bound `array<f32>`, or `array<vec4f>` when `vector` is not "none". */
+  /** Name of the bound array: of elements, or of fours when `vector` is not "none". */
   readonly buffer: string;
+  /** Of its elements: f32 or f16. */
+  readonly dtype: DType;
   readonly separable: boolean;
   /** i32 expression, costs divisions: evaluate once a row, outside the depth loop. */
   base(row: string, batch: string): string;
@@ -32,8 +35,8 @@ export interface Operand {
    */
   readonly elementGuard?: (row: string, depth: string, batch: string) => string;
   /**
-   * Along which axis four neighbours, the first at a multiple of four, are adjacent and 16-byte aligned in `buffer`:
-   * then the buffer is `array<vec4f>` and offsets are divided by four. The extent of that axis is a multiple of four.
+   * Along which axis four neighbours, the first at a multiple of four, are adjacent and aligned in `buffer`:
+   * then the buffer is one of fours and offsets are divided by four. The extent of that axis is a multiple of four.
    */
   readonly vector: "depth" | "row" | "none";
 }
@@ -114,7 +117,11 @@ export interface Specs {
 export type Grid = readonly { readonly dim: Dim; readonly per: number }[];
 
 /** A WebGPU feature that kernels may need, and the WGSL directive that turns it on. */
-export const FEATURES = { subgroups: "enable subgroups;", "shader-f16": "enable f16;" } as const;
+export const FEATURES = {
+  subgroups: "enable subgroups;",
+  "shader-f16": "enable f16;",
+  "chromium-experimental-subgroup-matrix": "enable chromium_experimental_subgroup_matrix;\nrequires subgroup_id;",
+} as const;
 type Feature = keyof typeof FEATURES;
 
 /** An array in workgroup memory. */
@@ -124,7 +131,7 @@ export interface WorkgroupArray {
   readonly length: number;
 }
 /** Bytes of an element in workgroup memory. */
-export const WORKGROUP_BYTES = { f32: 4, i32: 4, vec4f: 16 } as const;
+export const WORKGROUP_BYTES = { f32: 4, i32: 4, vec4f: 16, vec4u: 16 } as const;
 
 /** A kernel's text without header, bindings and `override B`, which the caller puts in front. */
 export interface KernelText {
@@ -148,3 +155,5 @@ export interface KernelText {
 }
 
 export type Template<Spec> = (spec: Spec) => KernelText;
+/** Undefined where the template is not made for what the spec says: the next target's is taken then. */
+export type PartialTemplate<Spec> = (spec: Spec) => KernelText | undefined;

@@ -4,7 +4,7 @@
  */
 import type { Operand } from "./template.js";
 import type { Lanes } from "./tile_lanes.js";
-import { both, range } from "./tile_operand.js";
+import { both, loaded, range } from "./tile_operand.js";
 
 /** How rows of `width` columns lie over the lanes. */
 export interface Spread {
@@ -52,7 +52,7 @@ interface SpreadReader {
 
 /** Reads an operand's rows one at a time; `columnsSetup` goes before. `name` prefixes what it declares. */
 export function spreadReader(operand: Operand, spread: Spread, name: string): SpreadReader {
-  const { buffer, vector, separable, guard, elementGuard } = operand;
+  const { vector, separable, guard, elementGuard } = operand;
   const fours = range(spread.fours);
   const together = vector === "depth";
   const columns = (f: number): string[] => range(4).map((l) => (together ? `four${f} + ${l}` : `col${f}_${l}`));
@@ -74,16 +74,16 @@ export function spreadReader(operand: Operand, spread: Spread, name: string): Sp
     };
     if (together) {
       const any = elementGuard ? named.join(" | ") : rowGuard;
-      const loaded = `${buffer}[${index(0, any)}]`;
-      const shown = any === undefined ? loaded
-        : `select(vec4f(), ${loaded}, ${elementGuard ? `vec4<bool>(${named.join(", ")})` : any})`;
+      const all = loaded(operand, index(0, any));
+      const shown = any === undefined ? all
+        : `select(vec4f(), ${all}, ${elementGuard ? `vec4<bool>(${named.join(", ")})` : any})`;
       return `${declared}let ${to}_${f} = ${shown};\n`;
     }
     const indices = range(4).map((l) => `let ${to}_i${f}_${l} = ${index(l, named[l])};\n`).join("");
     const scalars = range(4).map((l) => {
       const at = `${to}_i${f}_${l}`;
-      const loaded = vector === "row" ? `${buffer}[${at} >> 2u][${at} & 3]` : `${buffer}[${at}]`;
-      return named[l] === undefined ? loaded : `select(0.0, ${loaded}, ${named[l]})`;
+      const element = vector === "row" ? `${loaded(operand, `${at} >> 2u`)}[${at} & 3]` : loaded(operand, at);
+      return named[l] === undefined ? element : `select(0.0, ${element}, ${named[l]})`;
     });
     return `${declared}${indices}let ${to}_${f} = vec4f(${scalars.join(", ")});\n`;
   };

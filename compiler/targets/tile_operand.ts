@@ -47,6 +47,12 @@ interface ReaderOptions {
   readonly batch: string;
 }
 
+/** What lies at `index` of the operand's buffer as f32: an element, or four where it has vectors. */
+export function loaded({ buffer, dtype, vector }: Operand, index: string): string {
+  const element = `${buffer}[${index}]`;
+  return dtype === "f32" ? element : `${vector === "none" ? "f32" : "vec4f"}(${element})`;
+}
+
 /** Both conditions, by `&`: `&&` would branch, and 16 branches a step cost more than what they skip. */
 export function both(x: string | undefined, y: string | undefined): string | undefined {
   const all = [x, y].filter((c) => c !== undefined);
@@ -121,7 +127,7 @@ function assembled(
 /** Rows of scalars or depth vectors: one fragment a row, its components are depths. */
 function depthReader(operand: Operand, options: ReaderOptions): Reader {
   const { name, batch, count } = options;
-  const { vector, buffer, elementGuard } = operand;
+  const { vector, elementGuard } = operand;
   const load = (i: number, depths: readonly string[], steps: 1 | 4): string => {
     const rowGuard = operand.guard ? `${name}_g${i}` : undefined;
     const tested = vector === "depth" ? depths.slice(0, 1) : depths;
@@ -129,13 +135,13 @@ function depthReader(operand: Operand, options: ReaderOptions): Reader {
     const declared = !elementGuard ? "" : tested.map((d, l) =>
       `let ${name}${i}_g${l} = ${both(rowGuard, elementGuard(`${name}_r${i}`, d, batch)) ?? "true"};\n`).join("");
     const scalar = (d: string, l: number): string => {
-      const loaded = `${buffer}[${indexOf(operand, options, i, l, d, guards[l])}]`;
-      return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;
+      const element = loaded(operand, indexOf(operand, options, i, l, d, guards[l]));
+      return guards[l] === undefined ? element : `select(0.0, ${element}, ${guards[l]})`;
     };
     const vectors = (depth: string): string => {
       const [guard] = guards;
-      const loaded = `${buffer}[${indexOf(operand, options, i, 0, depth, guard)}]`;
-      return guard === undefined ? loaded : `select(vec4f(), ${loaded}, ${guard})`;
+      const four = loaded(operand, indexOf(operand, options, i, 0, depth, guard));
+      return guard === undefined ? four : `select(vec4f(), ${four}, ${guard})`;
     };
     const [depth = "0"] = depths;
     const scalars = depths.map(scalar);
@@ -156,7 +162,7 @@ function rowReader(operand: Operand, options: ReaderOptions): Reader {
   const guarded = operand.guard !== undefined || operand.elementGuard !== undefined;
   const load = (g: number, depth: string, l: number): string => {
     const fragment = `${name}${g}_${l}`;
-    const at = (any?: string): string => `${operand.buffer}[${indexOf(operand, options, 4 * g, l, depth, any)}]`;
+    const at = (any?: string): string => loaded(operand, indexOf(operand, options, 4 * g, l, depth, any));
     if (!guarded) return `let ${fragment} = ${at()};\n`;
     const names = range(4).map((r) => `${fragment}_g${r}`);
     const declared = names.map((named, r) => {
@@ -164,8 +170,8 @@ function rowReader(operand: Operand, options: ReaderOptions): Reader {
       const guard = both(operand.guard?.(row, batch), operand.elementGuard?.(row, depth, batch)) ?? "true";
       return `let ${named} = ${guard};\n`;
     });
-    const loaded = at(`(${names.join(" | ")})`);
-    return `${declared.join("")}let ${fragment} = select(vec4f(), ${loaded}, vec4<bool>(${names.join(", ")}));\n`;
+    const four = at(`(${names.join(" | ")})`);
+    return `${declared.join("")}let ${fragment} = select(vec4f(), ${four}, vec4<bool>(${names.join(", ")}));\n`;
   };
   const fragment = (row: number, step: number, suffix: string): string =>
     `${name}${row >> 2}_${step}${suffix}.${component(row)}`;

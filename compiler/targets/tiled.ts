@@ -10,7 +10,7 @@ const SHORT_ROW = 32;
 export const tiled = defineTarget({
   name: "tiled",
   doc: "GPUs, in f32.",
-  dtypes: ["f32", "i32", "bool"],
+  precisions: ["f32", "f16"],
   rank: 30,
   requires: { features: [], lanes: 0 },
   suits: "hardware",

@@ -7,7 +7,7 @@ import { defineTarget } from "./target.js";
 export const wide = defineTarget({
   name: "wide",
   doc: "Software adapters with subgroups of eight lanes or more, such as Mesa's lavapipe.",
-  dtypes: ["f32", "i32", "bool"],
+  precisions: ["f32", "f16"],
   rank: 20,
   requires: { features: ["subgroups"], lanes: 8 },
   suits: "software",

@@ -44,7 +44,10 @@ function inWork(value: unknown): boolean {
   return isWork(value) && (value as number) >= 0; // a number, as isWork says
 }
 
-export const dtype = word<DType>({ f32: 0, i32: 0, bool: 0 });
+/** Of what a host reads. */
+const result = word<DType>({ f32: 0, f16: 0, i32: 0, bool: 0 });
+/** Of what a host brings. */
+export const dtype = word<Exclude<DType, "f16">>({ f32: 0, i32: 0, bool: 0 });
 
 /** Sizes whose product is bounded. */
 export const shape: Check<readonly number[]> = and(list(whole(1, MOST)), (sizes): Fault | undefined =>
@@ -85,8 +88,8 @@ const parameter: Check<ParameterInfo> = and(
   },
 );
 
-const tensor = object<TensorInfo>({
-  name: text, shape: sizes, dtype, doc: optional(lines), sameAs: optional(whole(0)),
+const tensor = (types: Check<DType>): Check<TensorInfo> => object<TensorInfo>({
+  name: text, shape: sizes, dtype: types, doc: optional(lines), sameAs: optional(whole(0)),
 });
 
 export const preprocess: Check<Preprocess> = and(
@@ -104,7 +107,7 @@ const sets = word<LabelSet>({ imagenet: 0, cifar10: 0 });
 const names = list(text);
 const labels: Check<LabelSet | readonly string[]> = (value) => (typeof value === "string" ? sets : names)(value);
 
-const features = list(word({ subgroups: 0, "shader-f16": 0 }));
+const features = list(word({ subgroups: 0, "shader-f16": 0, "chromium-experimental-subgroup-matrix": 0 }));
 const lanes = whole(0, 1024);
 const access = word<KernelInfo["bindings"][number]>({ read: 0, read_write: 0 });
 
@@ -140,7 +143,10 @@ const copy = object<Copy>({ from: ref, to: ref, bytes: whole(4, MOST) });
 const family = object<Family>({
   rank: finite,
   suits: word<Family["suits"]>({ hardware: 0, software: 0 }),
-  requires: object<Family["requires"]>({ features, lanes }),
+  requires: object<Family["requires"]>({
+    features, lanes,
+    matrix: optional(object<NonNullable<Family["requires"]["matrix"]>>({ m: lanes, n: lanes, k: lanes })),
+  }),
   kernels: list(kernel), slots: list(slot),
   programs: object<Family["programs"]>({ prepare: list(step), run: list(step) }),
   copies: list(copy),
@@ -148,6 +154,7 @@ const family = object<Family>({
 
 /** One graph. */
 export const graph = object<Manifest>({
-  name: identifier, doc: optional(lines), inputs: list(tensor), outputs: list(tensor), parameters: list(parameter),
+  name: identifier, doc: optional(lines), inputs: list(tensor(dtype)), outputs: list(tensor(result)),
+  parameters: list(parameter),
   preprocess: optional(preprocess), classNames: optional(labels), families: record(fileName, family),
 });

@@ -136,16 +136,19 @@ async function find(): Promise<readonly Found[]> {
   return native.sort((x, y) => rank(x) - rank(y));
 }
 
+/** Dawn's adapters have features that the declarations of WebGPU do not list, and may be asked for them. */
+const ours = (adapter: Promise<unknown>): Promise<GPUAdapter | null> => adapter as Promise<GPUAdapter | null>;
+
 /** The adapter that `found` names. */
 async function request(found: Found, checked: boolean): Promise<GPUAdapter | null> {
   const gpu = await instance([`backend=${found.backend}`, `adapter=${found.name}`, ...toggles(checked)]);
-  return gpu.requestAdapter({ powerPreference: "high-performance" });
+  return ours(gpu.requestAdapter({ powerPreference: "high-performance" }));
 }
 
 /** The backend that runs nothing: it checks that kernels compile. */
 async function requestNull(checked: boolean): Promise<GPUAdapter | null> {
   const gpu = await instance(["backend=null", ...toggles(checked)]);
-  return gpu.requestAdapter();
+  return ours(gpu.requestAdapter());
 }
 
 /**
@@ -164,7 +167,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<GPUAdap
   if (asked === "") {
     // One look suffices on the machines that matter: a card is best, and with one driver there is no choice.
     const gpu = await instance(toggles(checked));
-    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    const adapter = await ours(gpu.requestAdapter({ powerPreference: "high-performance" }));
     const name = adapter ? `${adapterName(adapter.info)} ${adapter.info.device}` : "";
     if (adapter && (typeOf(name) === "discrete" || vulkan.systemDrivers.length === 0)) return adapter;
   }

@@ -57,6 +57,7 @@ export function source(layout: Layout, data: Float32Array): Source {
     data,
     operand: {
       buffer,
+      dtype: "f32",
       vector,
       separable: !mixed,
       base: mixed ? unknown : base,
