@@ -14,6 +14,8 @@ const CASES: Readonly<Record<string, string>> = {
   "TN": "input x: [B, 24, 36] input z: [B, 24, 44] output y = matmul(transpose(x), z)",
   "no vectors": "input x: [B, 37, 39] param w: [51, 39] ~ normal(1) output y = matmul(x, transpose(w))",
   "convolution": "import { conv } from \"deitc/nn.deit\"\n input x: [B, 16, 9, 9] output y = conv(x, 20, kernel = 3, bias = true)",
+  "bias, gelu, residual, scale": "input x: [B, 37, 40] input r: [B, 37, 52] param w: [40, 52] ~ normal(1) param b: [52] ~ normal(1) param s: [37, 1] ~ normal(1) output y = r + gelu(matmul(x, w) + b) * s output z = r * 2",
+  "rows of a concatenation": "input x: [B, 37, 40] param t: [1, 1, 52] ~ normal(1) param w: [40, 52] ~ normal(1) output y = concat([expand(t, shape = [B, 1, 52]), matmul(x, w)], axis = 1)",
   "many tiles": "input x: [B, 70, 72] param w: [136, 72] ~ normal(1) output y = matmul(x, transpose(w))",
 };
 

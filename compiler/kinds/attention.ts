@@ -43,7 +43,7 @@ export const attention = defineKind<Hook>({
     return { b: Math.round(2 * pairs.b * ratio), c: Math.round(2 * pairs.c * ratio) };
   },
   lower(hook, fused, context) {
-    const { anchor, walk, operands: [q, k, v], bindings, functions, finish } =
+    const { anchor, walk, operands: [q, k, v], bindings, functions, epilogue } =
       openedWith(fused, context, (...read) => operandsOf(hook, ...read));
     invariant(q && k && v, "attention has three operands");
     const { node } = anchor;
@@ -56,7 +56,7 @@ export const attention = defineKind<Hook>({
       q: operandOf(q, { row: "m", depth: "k", rows: queries, depths: width, bindings }),
       k: operandOf(k, { row: "j", depth: "k", rows: keys, depths: width, bindings }),
       v: operandOf(v, { row: "j", depth: "n", rows: keys, depths: columns, bindings }),
-      epilogue: (place) => finish({ ...place, part: "0" }), ...logSumExp(fused, anchor),
+      epilogue: (place) => epilogue.one({ ...place, part: "0" }), ...logSumExp(fused, anchor),
     };
     return assemble(fused, kernelText("attention", spec, context.target), bindings, functions);
   },

@@ -44,7 +44,7 @@ export const attentionGradient = defineKind<Hook>({
   },
   lower(hook, fused, context) {
     const batchShape = fused.batchAxes.map((a) => fused.root.shape[a] as Dim); // axes of the root
-    const { anchor: { node }, operands: values, bindings, functions, finish } =
+    const { anchor: { node }, operands: values, bindings, functions, epilogue } =
       openedWith(fused, context, (...read) => operandsOf(hook, ...read), coordinates(fused, batchShape));
     invariant(values.length === 6, "the gradient of attention has six inputs");
     const [queries, keys, width] = [hook.queries(node), hook.keys(node), hook.width(node)];
@@ -58,7 +58,7 @@ export const attentionGradient = defineKind<Hook>({
       scale: hook.scale(node), parts: hook.parts(node),
       q: operand(0, "i", queries), k: operand(1, "j", keys), v: operand(2, "j", keys), dy: operand(3, "i", queries),
       logSumExp: statistic(values[4] as Value, bindings), delta: statistic(values[5] as Value, bindings), // six values
-      epilogue: (place) => finish({ ...place, part: String(Number(place.part) - first) }),
+      epilogue: (place) => epilogue.one({ ...place, part: String(Number(place.part) - first) }),
     };
     return assemble(fused, kernelText("attention_gradient", spec, context.target), bindings, functions);
   },

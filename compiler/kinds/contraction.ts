@@ -34,16 +34,19 @@ export const contraction = defineKind<Hook>({
     return { b: 2 * products.b, c: 2 * products.c };
   },
   lower(hook, fused, context) {
-    const { anchor, walk, operands: [a, b], bindings, functions, finish } =
+    const { anchor, walk, operands: [a, b], bindings, functions, epilogue } =
       openedWith(fused, context, (...read) => operandsOf(hook, ...read));
     invariant(a && b, "a contraction has two operands");
     const [rows, cols, depth] = [sizeOf(walk.rowShape), sizeOf(walk.colShape), hook.depth(anchor.node)];
+    const fours = epilogue.fours(cols);
     const spec: ContractionSpec = {
       batches: extent(sizeOf(walk.batchShape)), rows: extent(rows), cols: extent(cols), depth: extent(depth),
       a: operandOf(a, { row: "m", depth: "k", rows, depths: depth, bindings }),
       b: operandOf(b, { row: "n", depth: "k", rows: cols, depths: depth, bindings }),
-      epilogue: (place) => finish({ ...place, part: "0" }),
+      epilogue: (place) => epilogue.one({ ...place, part: "0" }),
+      ...(fours ? { epilogueOfFour: (place) => fours({ ...place, part: "0" }) } : {}),
     };
-    return assemble(fused, kernelText("contraction", spec, context.target), bindings, functions);
+    return assemble(
+      fused, kernelText("contraction", spec, context.target), bindings, functions, epilogue.vectors);
   },
 });

@@ -8,9 +8,9 @@ import type { Node } from "../ir/graph.js";
 import { invariant } from "../ir/invariant.js";
 import type { Index, Value } from "../ir/value.js";
 import { operandPullerOf, pullerOf, type LowerContext } from "../lower/kernel.js";
-import { epilogueText, Walk } from "../lower/operand.js";
+import { Epilogue } from "../lower/epilogue.js";
+import { Walk } from "../lower/operand.js";
 import { Bindings } from "../lower/text.js";
-import type { AttentionGradientSpec } from "../targets/template.js";
 import type { Read } from "./kind.js";
 
 interface Opened {
@@ -19,7 +19,7 @@ interface Opened {
   readonly operands: readonly Value[];
   readonly bindings: Bindings;
   readonly functions: Map<string, string>;
-  readonly finish: AttentionGradientSpec["epilogue"];
+  readonly epilogue: Epilogue;
 }
 
 /** @param operandsOf what the op reads @param at the root's coordinates; those of its walk unless given */
@@ -37,6 +37,6 @@ export function openedWith(
   const functions = new Map<string, string>();
   const operands = operandsOf(anchor, (input, where) =>
     operandPullerOf(fused, context).pull(anchor.node.inputs[input] as Node, where)); // an op has the inputs it reads
-  const finish = epilogueText(fused, context, place, [value, puller], bindings, functions);
-  return { anchor, walk, operands, bindings, functions, finish };
+  const epilogue = new Epilogue(fused, context, place, [value, puller], bindings, functions);
+  return { anchor, walk, operands, bindings, functions, epilogue };
 }

@@ -86,9 +86,13 @@ export function sidesOf({ also = [] }: FusedKernel, puller: Puller, at: readonly
 /** A conversion to f16 that is not stored as it is. */
 const HALF = /\bf16\b/;
 
-/** Puts bindings, override, functions and entry point around a kernel's text. */
+/**
+ * Puts bindings, override, functions and entry point around a kernel's text.
+ * @param vectors variables that it writes four elements of at once
+ */
 export function assemble(
   fused: FusedKernel, text: KernelText, bindings: Bindings, functions: ReadonlyMap<string, string>,
+  vectors: ReadonlySet<string> = new Set(),
 ): UncountedKernel {
   const list = bindings.list();
   const texts = [text.body, text.declarations, ...functions.values()].join("\n");
@@ -104,8 +108,9 @@ export function assemble(
   const writes = writtenBy(fused);
   writes.forEach((node, i) => {
     const [binding, name] = [list.length + i, i === 0 ? OUTPUT : further(i - 1)];
-    const { storage } = ELEMENT_TYPES[node.dtype];
-    lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${storage}>;`);
+    const { storage, vector } = ELEMENT_TYPES[node.dtype];
+    const element = vectors.has(name) ? vector : storage;
+    lines.push(`@group(0) @binding(${binding}) var<storage, read_write> ${name}: array<${element}>;`);
   });
   const needsBatch = /\bB\b/.test(texts);
   if (needsBatch) lines.push("override B: i32;");

@@ -1,18 +1,15 @@
 /**
- * @file What the hand-tuned templates are given as text: coordinates, operands, the epilogue.
+ * @file What the hand-tuned templates are given as text: coordinates and operands.
  */
-import { dim, isOne, sizeOf, type Dim, type Shape } from "../ir/dim.js";
+import { dim, sizeOf, type Dim, type Shape } from "../ir/dim.js";
 import type { FusedKernel } from "../fuse/fusion.js";
-import {
-  addIndex, delinearize, linearize, liveGuards, scaleIndex, substitute, variable, variablesOf, ZERO_INDEX,
-} from "../ir/indices.js";
+import { delinearize, linearize, liveGuards, variable, variablesOf, ZERO_INDEX } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
 import { asView } from "../fuse/operands.js";
-import type { Puller } from "../fuse/pull.js";
 import type { Index, Term, Value } from "../ir/value.js";
-import type { AttentionGradientSpec, Extent, Operand } from "../targets/template.js";
-import { OUTPUT, sidesOf, type LowerContext } from "./kernel.js";
-import { Bindings, dimText, guardText, indexText, Statements, wrap } from "./text.js";
+import type { Extent, Operand } from "../targets/template.js";
+import { runsInFours, tellsFoursApart } from "./fours.js";
+import { dimText, guardText, indexText, wrap, type Bindings } from "./text.js";
 
 export const extent = (d: Dim): Extent => ({ dim: d, wgsl: dimText(d) });
 
@@ -37,26 +34,6 @@ export class Walk {
     for (const [axes, coordinates] of parts) axes.forEach((axis, i) => (at[axis] = coordinates[i] ?? ZERO_INDEX));
     this.at = at;
   }
-}
-
-/** Finishes and stores the root's element at `at`, functions of batch `z`, row `m`, column `n` and part `p`. */
-export function epilogueText(
-  fused: FusedKernel, context: LowerContext, at: readonly Index[], [value, puller]: readonly [Value, Puller],
-  bindings: Bindings, functions: Map<string, string>,
-): AttentionGradientSpec["epilogue"] {
-  const sides = sidesOf(fused, puller, at);
-  const emit = (
-    { part, row, col, batch, value: accumulator }: Parameters<AttentionGradientSpec["epilogue"]>[0],
-  ): string => {
-    const names = new Map([["m", row], ["n", col], ["z", batch], ["p", part]]);
-    const code = new Statements(
-      context.records, bindings, functions, names, new Map([["accumulator", accumulator]]), "e",
-    );
-    code.store(OUTPUT, code.index(linearize(at, fused.root.shape)), fused.root, value);
-    for (const side of sides) code.store(side.buffer, code.index(side.offset), side.node, side.value);
-    return `{\n${code.text()}\n}`;
-  };
-  return emit;
 }
 
 interface OperandSite {
@@ -114,32 +91,8 @@ function partition(offset: Index, depth: string): [ofDepth: Index, others: Index
   ];
 }
 
-/** Whether an index differs between the four neighbours of `name` from a multiple of four on. */
-function tellsFoursApart(index: Index, name: string, size: Dim): boolean {
-  if (size.b % 4 !== 0 || size.c % 4 !== 0) return true;
-  return variablesOf(inFours(index, name, size)).has(INNER);
-}
-
-/** An index with `name` written as four times a variable and `INNER`. */
-function inFours(index: Index, name: string, size: Dim): Index {
-  const four = variable("four", { b: size.b / 4, c: size.c / 4 });
-  return substitute(index, new Map([[name, addIndex(scaleIndex(four, 4), variable(INNER, 4))]]));
-}
-const INNER = "inner";
-
 /** The axis along which four neighbours lie side by side from a multiple of four on. */
 function vectorAxis(offset: Index, site: OperandSite): Operand["vector"] {
-  for (const [axis, name, size] of [["depth", site.depth, site.depths], ["row", site.row, site.rows]] as const) {
-    if (size.b % 4 !== 0 || size.c % 4 !== 0 || isOne(size)) continue;
-    const moved = inFours(offset, name, size);
-    const adjacent = moved.terms.filter((t) => variablesOf({ terms: [t], constant: dim(0) }).has(INNER));
-    const [only] = adjacent;
-    if (adjacent.length !== 1 || !only || only.atom.kind !== "variable" || !isOne(only.coefficient)) continue;
-    const rest = moved.terms.filter((t) => t !== only);
-    if (rest.every((t) => t.coefficient.b % 4 === 0 && t.coefficient.c % 4 === 0) &&
-      moved.constant.b % 4 === 0 && moved.constant.c % 4 === 0) {
-      return axis;
-    }
-  }
-  return "none";
+  const axes = [["depth", site.depth, site.depths], ["row", site.row, site.rows]] as const;
+  return axes.find(([, name, size]) => runsInFours(offset, name, size))?.[0] ?? "none";
 }

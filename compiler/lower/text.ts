@@ -5,6 +5,7 @@ import { atMost, dim, subDim, type Dim } from "../ir/dim.js";
 import type { Node } from "../ir/graph.js";
 import { bounds, indexKey, linearize, variablesOfValue } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
+import { runsInFours } from "./fours.js";
 import { ELEMENT_TYPES } from "../ir/dtype.js";
 import type { OpRecord } from "../ir/op.js";
 import type { Atom, Guard, Index, Value } from "../ir/value.js";
@@ -100,9 +101,27 @@ export class Bindings {
     return name;
   }
 
+  /** Whether `node` is bound one element at a time: what is bound twice takes two of the few bindings. */
+  isScalar(node: Node): boolean {
+    return this.given.has(node) || this.#names.has(`${node.id}`);
+  }
+
   list(): readonly { readonly name: string; readonly node: Node; readonly vector: boolean }[] {
     return [...this.#names.values()];
   }
+}
+
+/** One of four neighbours along a variable, whose values are computed one after another. */
+interface Lane {
+  readonly lane: number;
+  /** The variable, its text for the first of the four, and its size. */
+  readonly name: string;
+  readonly base: string;
+  readonly cols: Dim;
+  /** Tensors that are read one element at a time. */
+  readonly alone: ReadonlySet<Node>;
+  /** What the lane's sum is called. */
+  readonly accumulator: string;
 }
 
 /** Writes statements that compute values, each distinct value once a scope. */
@@ -110,6 +129,9 @@ export class Statements {
   #lines: string[] = [];
   #scopes: Map<Value, string>[] = [new Map()];
   #byKey: Map<string, string>[] = [new Map()];
+  /** Names of the four elements loaded from a place, for all lanes. */
+  #fours: Map<string, string>[] = [new Map()];
+  #lane: Lane | undefined;
   #next = 0;
 
   constructor(
@@ -138,10 +160,22 @@ export class Statements {
     this.line(open);
     this.#scopes.push(new Map());
     this.#byKey.push(new Map());
+    this.#fours.push(new Map());
     body();
     this.#scopes.pop();
     this.#byKey.pop();
+    this.#fours.pop();
     this.line(close);
+  }
+
+  /** Goes on with another of four neighbours: what the one before computed is not known, but what all share is. */
+  lane(lane: Lane): void {
+    if (this.#lane) [this.#scopes, this.#byKey].forEach((stack) => stack.pop());
+    this.#scopes.push(new Map());
+    this.#byKey.push(new Map());
+    this.#lane = lane;
+    this.names = new Map([...this.names, [lane.name, lane.lane === 0 ? lane.base : `(${lane.base} + ${lane.lane})`]]);
+    this.given.set("accumulator", lane.accumulator);
   }
 
   index(i: Index): string {
@@ -185,8 +219,10 @@ export class Statements {
       case "index":
         return this.#let("i32", this.index(value.index));
       case "load": {
-        const buffer = this.#embedded(value.node) ?? this.bindings.use(value.node);
         const offset = linearize(value.at, value.node.shape);
+        const four = this.#ofFour(value.node, offset);
+        if (four !== undefined) return this.#let(ELEMENT_TYPES[value.node.dtype].register, four);
+        const buffer = this.#embedded(value.node) ?? this.bindings.use(value.node);
         const key = `${buffer}[${indexKey(offset)}]`;
         for (const scope of this.#byKey) {
           const known = scope.get(key);
@@ -218,6 +254,22 @@ export class Statements {
     }
   }
 
+  /** The lane's element of four that are loaded together, once for all lanes; undefined where they cannot be. */
+  #ofFour(node: Node, offset: Index): string | undefined {
+    const lane = this.#lane;
+    if (!lane || lane.alone.has(node) || !runsInFours(offset, lane.name, lane.cols)) return undefined;
+    if (this.records.get(node.op)?.embedded?.(node) !== undefined || this.bindings.isScalar(node)) return undefined;
+    const first = indexText(offset, new Map([...this.names, [lane.name, lane.base]]));
+    const { vector, load } = ELEMENT_TYPES[node.dtype];
+    const key = `${node.id}[${first}]`;
+    let four = this.#fours.map((known) => known.get(key)).find((name) => name !== undefined);
+    if (four === undefined) {
+      four = this.#let(vector, `${this.bindings.use(node, true)}[(${first}) >> 2u]`);
+      (this.#fours[this.#fours.length - 1] as Map<string, string>).set(key, four); // there is always a scope
+    }
+    return load(`${four}[${lane.lane}]`);
+  }
+
   /** Name of the module constant that holds a leaf's numbers, where they are known. */
   #embedded(node: Node): string | undefined {
     const numbers = this.records.get(node.op)?.embedded?.(node);
@@ -240,6 +292,15 @@ export class Statements {
 
   /** Stores `value` as element `offset` of the kernel's output. */
   store(buffer: string, offset: string, node: Node, value: Value): void {
-    this.line(`${buffer}[${offset}] = ${ELEMENT_TYPES[node.dtype].store(this.value(value))};`);
+    this.put(buffer, offset, node, this.value(value));
+  }
+  /** Stores the register `text`. */
+  put(buffer: string, offset: string, { dtype }: Node, text: string): void {
+    this.line(`${buffer}[${offset}] = ${ELEMENT_TYPES[dtype].store(text)};`);
+  }
+  /** Stores four registers side by side, from element `offset` on, a multiple of four. */
+  putFour(buffer: string, offset: string, { dtype }: Node, texts: readonly string[]): void {
+    const { vector, store } = ELEMENT_TYPES[dtype];
+    this.line(`${buffer}[(${offset}) >> 2u] = ${vector}(${texts.map(store).join(", ")});`);
   }
 }

@@ -84,7 +84,8 @@ export const contractionTensor = (
   const b = side("b", spec.b, spec.cols, tile.n, afterA);
   const out = outputOf(shape, tile);
   const vectors = Math.max(afterA + linesOf(b) * b.stride, out.rows * out.stride);
-  const finish = spec.epilogue({ row: "row", col: "col", batch: "batch", value: "value" });
+  const place = { row: "row", col: "col", batch: "batch", value: "value" };
+  const finish = spec.epilogueOfFour?.(place) ?? spec.epilogue(place);
   const { m, n, k } = shape;
   return {
     features: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
@@ -93,7 +94,7 @@ export const contractionTensor = (
       `alias Left = subgroup_matrix_left<f16, ${k}, ${m}>;`,
       `alias Right = subgroup_matrix_right<f16, ${n}, ${k}>;`,
       `alias Sums = subgroup_matrix_result<f32, ${n}, ${m}>;`,
-      `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
+      `fn finish(row: i32, col: i32, batch: i32, value: ${spec.epilogueOfFour ? "vec4f" : "f32"}) {\n${finish}\n}`,
     ].join("\n"),
     workgroupSize: threads,
     builtins: ["@builtin(subgroup_id) subgroup: u32"],
@@ -248,6 +249,9 @@ function stores(spec: ContractionSpec, shape: MatrixShape, tile: TensorTile, thr
   const fours = tile.n / 4;
   const inside = (name: string, extent: Extent, per: number): string =>
     isMultiple(extent, per) ? "{" : `if (${name} < ${extent.wgsl}) {`;
+  const finished = (more: string, value: string): string =>
+    `{\nlet col = b_start + four * 4${more};\n` +
+      `${inside("col", spec.cols, tile.n)} finish(row, col, batch, ${value}); }\n}`;
   return range(tall).map((i) => [
     "workgroupBarrier();",
     ...range(broad).map((j) => `subgroupMatrixStore<row_major>(&staged, ` +
@@ -260,8 +264,7 @@ function stores(spec: ContractionSpec, shape: MatrixShape, tile: TensorTile, thr
     `let row = a_start + (line / ${shape.m}) * ${tile.m / tile.down} + ${i * shape.m} + line % ${shape.m};`,
     inside("row", spec.rows, tile.m),
     `let values = bitcast<vec4f>(staged[line * ${out.stride} + four]);`,
-    ...range(4).map((l) => `{\nlet col = b_start + four * 4 + ${l};\n` +
-      `${inside("col", spec.cols, tile.n)} finish(row, col, batch, values[${l}]); }\n}`),
+    ...(spec.epilogueOfFour ? [finished("", "values")] : range(4).map((l) => finished(` + ${l}`, `values[${l}]`))),
     "}\n}",
   ].join("\n")).join("\n");
 }

@@ -50,7 +50,20 @@ export interface ContractionSpec {
   readonly a: Operand;
   readonly b: Operand;
   /** Statements that finish and store one element; only ever called for row < rows, col < cols. `value` is f32. */
-  epilogue(at: { readonly row: string; readonly col: string; readonly batch: string; readonly value: string }): string;
+  epilogue(at: EpiloguePlace): string;
+  /**
+   * The same for the columns `col` to `col` + 3, where `col` is a multiple of four; `value` is a vec4f. Absent where they
+   * are not stored side by side. A kernel uses one of the two throughout.
+   */
+  readonly epilogueOfFour?: (at: EpiloguePlace) => string;
+}
+
+/** Names of i32 coordinates and of the sum. */
+interface EpiloguePlace {
+  readonly row: string;
+  readonly col: string;
+  readonly batch: string;
+  readonly value: string;
 }
 
 /**
