@@ -9,11 +9,10 @@ import { resolve } from "node:path";
 import test from "ava";
 import { nodeHost } from "../compiler/cli/host.js";
 import { language } from "../compiler/index.js";
-import { familyOfTarget, type CompiledGraph } from "../compiler/pipeline.js";
+import type { CompiledGraph } from "../compiler/pipeline.js";
 import { compileRecipe } from "../compiler/train/compile.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
-import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { FORWARD_MODELS } from "./forward.js";
 import { bare, compileFile } from "./harness.js";
 import { compileTeacher, teacherGoldens } from "./teachers.js";
@@ -43,10 +42,10 @@ function recipeGraphs(recipe: string): Readonly<Record<string, CompiledGraph>> {
 
 /** `0 prepare + 87 run | scalar 1b2c3d … | wide … | tiled …`, digests sorted. */
 function digest(compiled: CompiledGraph): string {
-  const { wgsl } = compiled;
-  const counts = TARGET_NAMES.map((family) => familyOfTarget(compiled, family).planned.family.programs)
+  const { wgsl, families } = compiled;
+  const counts = [...families.values()].map(({ planned }) => planned.family.programs)
     .map(({ prepare, run }) => `${prepare.length} prepare + ${run.length} run`);
-  const kernels = TARGET_NAMES.map((family) => [family, ...[...wgsl].filter(([name]) => name.startsWith(`${family}/`))
+  const kernels = [...families.keys()].map((family) => [family, ...[...wgsl].filter(([name]) => name.startsWith(`${family}/`))
     .map(([, text]) => createHash("sha256").update(bare(text)).digest("hex").slice(0, 6)).sort()].join(" "));
   return [[...new Set(counts)].join(" / "), ...kernels].join(" | ");
 }

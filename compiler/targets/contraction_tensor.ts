@@ -20,7 +20,7 @@ export interface MatrixShape {
 }
 
 /** Rows × columns × depths of a workgroup, and its subgroups down and across. */
-export interface TensorTile {
+interface TensorTile {
   readonly m: number;
   readonly n: number;
   readonly k: number;

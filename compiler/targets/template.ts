@@ -52,8 +52,8 @@ export interface ContractionSpec {
   /** Statements that finish and store one element; only ever called for row < rows, col < cols. `value` is f32. */
   epilogue(at: EpiloguePlace): string;
   /**
-   * The same for the columns `col` to `col` + 3, where `col` is a multiple of four; `value` is a vec4f. Absent where they
-   * are not stored side by side. A kernel uses one of the two throughout.
+   * The same for the columns `col` to `col` + 3, where `col` is a multiple of four; `value` is a vec4f. Absent where
+   * they are not stored side by side. A kernel uses one of the two throughout.
    */
   readonly epilogueOfFour?: (at: EpiloguePlace) => string;
 }
