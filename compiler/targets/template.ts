@@ -144,7 +144,7 @@ export interface WorkgroupArray {
   readonly length: number;
 }
 /** Bytes of an element in workgroup memory. */
-export const WORKGROUP_BYTES = { f32: 4, i32: 4, vec4f: 16, vec4u: 16 } as const;
+export const WORKGROUP_BYTES = { f32: 4, i32: 4, "atomic<u32>": 4, vec4f: 16, vec4u: 16 } as const;
 
 /** A kernel's text without header, bindings and `override B`, which the caller puts in front. */
 export interface KernelText {

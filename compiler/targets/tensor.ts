@@ -1,6 +1,8 @@
 /** @file The targets of GPUs whose subgroups multiply f16 matrices: tensor cores. */
-import { contractionTensor, TENSOR_TILES, type MatrixShape } from "./contraction_tensor.js";
+import { ATTENTION_TILE, attentionTensor, type AttentionTile } from "./attention_tensor.js";
+import { contractionTensor, TENSOR_TILES, type TensorTiles } from "./contraction_tensor.js";
 import { defineTarget, type Target } from "./target.js";
+import type { MatrixShape } from "./tile_matrix.js";
 import { tiled } from "./tiled.js";
 
 /**
@@ -8,7 +10,8 @@ import { tiled } from "./tiled.js";
  * @param tiles of a workgroup; smaller ones compile faster where matrices are computed in software
  */
 export const tensorTarget = <const Name extends string>(
-  name: Name, doc: string, rank: number, shape: MatrixShape, tiles = TENSOR_TILES,
+  name: Name, doc: string, rank: number, shape: MatrixShape,
+  tiles: TensorTiles = TENSOR_TILES, attention: AttentionTile = ATTENTION_TILE,
 ): Target<Name> => defineTarget({
   name, doc, rank,
   precisions: ["f16"],
@@ -18,7 +21,7 @@ export const tensorTarget = <const Name extends string>(
   },
   suits: "hardware",
   rowThreads: tiled.rowThreads,
-  templates: { contraction: contractionTensor(shape, tiles) },
+  templates: { contraction: contractionTensor(shape, tiles), attention: attentionTensor(shape, attention) },
 });
 
 export const tensor = tensorTarget("tensor", "GPUs with tensor cores, in f16: those of NVIDIA and AMD.", 50,
