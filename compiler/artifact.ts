@@ -4,7 +4,8 @@
  */
 import { diagnose, type Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
-import type { Artifact } from "../runtime/artifact.js";
+import { inferenceGraph, type Artifact } from "../runtime/artifact.js";
+import type { Precision } from "../runtime/manifest.js";
 import type { TrainingManifest } from "../runtime/training.js";
 import { FORMAT, VERSION } from "./emit/version.js";
 import { OPS } from "./ops/index.js";
@@ -32,6 +33,11 @@ export interface CompiledArtifact {
   readonly recipe?: CompiledRecipe["recipe"];
 }
 
+export interface ArtifactOptions extends RecipeCompileOptions {
+  /** Precisions of inference besides f32. */
+  readonly precisions?: readonly Precision[];
+}
+
 /**
  * What `name` stands for in the entry file of a program. Without a name: the file's recipe, else its model, where there
  * is just one.
@@ -57,24 +63,40 @@ export function targetOf(program: Program, name: string | undefined): Target | D
 
 /** Compiles all of what `name` stands for. */
 export function compileArtifact(
-  program: Program, name: string | undefined, options: RecipeCompileOptions = {},
+  program: Program, name: string | undefined, options: ArtifactOptions = {},
 ): { readonly compiled?: CompiledArtifact; readonly diagnostics: readonly Diagnostic[] } {
   const target = targetOf(program, name);
   if ("code" in target) return { diagnostics: [target] };
   if (target.kind === "recipe") {
     const { compiled, diagnostics } = compileRecipe(program, target.name, options);
-    return compiled ? { compiled, diagnostics } : { diagnostics };
+    return compiled ? { compiled: withHalves(compiled, program, name, options), diagnostics } : { diagnostics };
   }
   const { compiled: infer, diagnostics } = compileInference(program, name, options);
   if (!infer) return { diagnostics };
   const { model, manifest } = infer;
+  const artifact = {
+    manifest: { format: FORMAT, compiler: VERSION, name: model.name, doc: model.doc, graphs: { infer: manifest } },
+    wgsl: prefixed("infer", infer), graphs: { infer },
+  };
+  return { compiled: withHalves(artifact, program, name, options), diagnostics };
+}
+
+/** Kernels' text by the graph's name as well. */
+const prefixed = (graph: string, { wgsl }: CompiledGraph): ReadonlyMap<string, string> =>
+  new Map([...wgsl].map(([kernel, text]) => [`${graph}/${kernel}`, text]));
+
+/** The artifact with the graph of inference in f16, where it is wanted. */
+function withHalves(
+  artifact: CompiledArtifact, program: Program, name: string | undefined, options: ArtifactOptions,
+): CompiledArtifact {
+  const made = options.precisions?.includes("f16")
+    ? compileInference(program, name, { ...options, precision: "f16" }).compiled : undefined;
+  if (!made) return artifact;
+  const graph = inferenceGraph("f16");
+  const { manifest, wgsl, graphs } = artifact;
   return {
-    compiled: {
-      manifest: { format: FORMAT, compiler: VERSION, name: model.name, doc: model.doc, graphs: { infer: manifest } },
-      wgsl: new Map([...infer.wgsl].map(([kernel, text]) => [`infer/${kernel}`, text])),
-      graphs: { infer },
-    },
-    diagnostics,
+    ...artifact, manifest: { ...manifest, graphs: { ...manifest.graphs, [graph]: made.manifest } },
+    wgsl: new Map([...wgsl, ...prefixed(graph, made)]), graphs: { ...graphs, [graph]: made },
   };
 }
 

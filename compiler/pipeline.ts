@@ -3,11 +3,11 @@
  */
 import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
-import type { Family, Manifest, TensorInfo } from "../runtime/manifest.js";
+import type { Family, Manifest, Precision, TensorInfo } from "../runtime/manifest.js";
 import { targetNamed, TARGETS, type Target } from "./targets/index.js";
 import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./rewrite/expand.js";
-import { halve, type Precision } from "./rewrite/precision.js";
+import { halve } from "./rewrite/precision.js";
 import { fuse } from "./fuse/fuse.js";
 import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
 import { printGraph, type Graph, type Node } from "./ir/graph.js";

@@ -2,7 +2,8 @@
  * @file What `deitc compile` makes, whatever it was given: a model is an artifact with one graph, `infer`; a recipe is
  * one with the graphs of its training as well.
  */
-import type { FamilyName, Manifest } from "./manifest.js";
+import { InputError } from "./errors.js";
+import type { FamilyName, Manifest, Precision } from "./manifest.js";
 
 /** Of `manifest.json`: changed when an older runtime could not read a newer file, or the other way round. */
 export const FORMAT = 3;
@@ -19,6 +20,8 @@ export interface Artifact {
   readonly graphs: {
     /** The model in inference; of a recipe, the model that it trains. */
     readonly infer: Manifest;
+    /** The same with f16 products, where it was compiled for them. */
+    readonly infer_f16?: Manifest;
   };
 }
 
@@ -51,9 +54,22 @@ export interface ModuleDefinition {
   readonly wgsl: (family: FamilyName, kernel: string) => Promise<string>;
 }
 
-/** The model that an artifact infers with. */
-export const inferenceOf = (definition: Definition): ModuleDefinition => ({
-  manifest: definition.manifest.graphs.infer,
-  ...(definition.checked === undefined ? {} : { checked: definition.checked }),
-  wgsl: (family, kernel) => definition.wgsl("infer", family, kernel),
-});
+/** The graph of inference in a precision. */
+export const inferenceGraph = (precision: Precision): "infer" | "infer_f16" =>
+  (precision === "f32" ? "infer" : "infer_f16");
+
+/** The model that an artifact infers with. @throws InputError for a precision that it was not compiled for */
+export function inferenceOf(definition: Definition, precision: Precision = "f32"): ModuleDefinition {
+  const { checked, manifest: { name, graphs } } = definition;
+  const graph = inferenceGraph(precision);
+  const manifest = graphs[graph];
+  if (!manifest) {
+    throw new InputError(`${name} was not compiled for ${precision}`, {
+      help: `compile it again with \`--precision f32,${precision}\``,
+    });
+  }
+  return {
+    manifest, ...(checked === undefined ? {} : { checked }),
+    wgsl: (family, kernel) => definition.wgsl(graph, family, kernel),
+  };
+}

@@ -18,6 +18,9 @@ export interface ElementBytes {
 }
 export type DType = keyof ElementBytes;
 
+/** What a model computes its products in: f32, or f16 with sums in f32. */
+export type Precision = "f32" | "f16";
+
 /** The name of a kernel family: of the kernels for one kind of adapter, chosen when a module is loaded. */
 export type FamilyName = string;
 

@@ -40,6 +40,8 @@ export function recipeOf(definition: Definition): Definition<TrainingManifest> {
 export interface TrainingGraphs {
   /** The model that is trained, in inference. Its parameters have the paths of the states that they are. */
   readonly infer: Manifest;
+  /** The same with f16 products, where it was compiled for them. */
+  readonly infer_f16?: Manifest;
   /**
    * One optimizer step on one batch. Outputs: `loss`, `correct` (images predicted right) where there are classes,
    * `grad_norm` where it is computed. Absent where a step takes several passes.

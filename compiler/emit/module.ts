@@ -74,7 +74,7 @@ function methods(morph: Morph, manifest: Manifest, name: string): MethodDeclarat
       parameters: [{ name: "options", type: "LoadOptions" }],
       statements: [
         `const definition = await openArtifact(new URL("./", import.meta.url));`,
-        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(inferenceOf(definition), options));`,
+        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(inferenceOf(definition, options.precision), options));`,
       ],
       docs: [[
         "Loads the model onto an adapter. Batch, weights and adapter are chosen here, without compiling again.",

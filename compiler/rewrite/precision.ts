@@ -15,9 +15,6 @@ import { copyGraph, rebuild } from "../ir/map.js";
 import type { OpRecord } from "../ir/op.js";
 import { OPS } from "../ops/index.js";
 
-/** What a graph computes in: f32 throughout, or f16 products summed in f32. */
-export type Precision = "f32" | "f16";
-
 /** The graph with every operand that may be f16 in f16. */
 export function halve(graph: Graph): Graph {
   const builder = new GraphBuilder();

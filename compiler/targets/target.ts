@@ -2,7 +2,7 @@
  * @file What a target is: one record for a kind of adapter, with the kernels that suit it. Targets are listed once, in
  * `targets/index.ts`; nothing else names one.
  */
-import type { Precision } from "../rewrite/precision.js";
+import type { Precision } from "../../runtime/manifest.js";
 import type { PartialTemplate, Specs } from "./template.js";
 
 /** Hand-tuned templates by kind of kernel. */

@@ -16,13 +16,13 @@ const common: Pick<Fields<StoredArtifact>, "format" | "compiler" | "name" | "doc
 };
 
 const model: Check<StoredArtifact> = object<StoredArtifact>({
-  ...common, graphs: object<Artifact["graphs"]>({ infer: graph }),
+  ...common, graphs: object<Artifact["graphs"]>({ infer: graph, infer_f16: optional(graph) }),
 });
 
 const recipe: Check<StoredArtifact & TrainingManifest> = object<StoredArtifact & TrainingManifest>({
   ...common, ...trainingFields,
   graphs: object<TrainingGraphs>({
-    infer: graph, train: optional(graph), gather: optional(graph), apply: optional(graph), evaluate: graph,
+    infer: graph, infer_f16: optional(graph), train: optional(graph), gather: optional(graph), apply: optional(graph), evaluate: graph,
   }),
 });
 

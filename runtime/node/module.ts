@@ -2,7 +2,7 @@
 import type { Device } from "../device.js";
 import { InputError } from "../errors.js";
 import { labelsIn, predictedClasses } from "../labels.js";
-import type { FamilyName, Manifest } from "../manifest.js";
+import type { FamilyName, Manifest, Precision } from "../manifest.js";
 import type { LoadProgress } from "../program.js";
 import type { ModuleDefinition } from "../artifact.js";
 import { Session, type ParameterSource, type Tensors } from "../session.js";
@@ -34,6 +34,11 @@ export interface LoadOptions {
   readonly adapter?: string;
   /** A device of `openDevice`, shared with other models; it outlives this one. */
   readonly device?: Device;
+  /**
+   * What products are computed in (default: `f32`). `f16` is for adapters with the feature `shader-f16`, and needs a
+   * folder that was compiled for it; products are summed in f32.
+   */
+  readonly precision?: Precision;
   /** The kernel family (default: chosen for the adapter). */
   readonly family?: FamilyName;
   /**
