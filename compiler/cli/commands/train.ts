@@ -17,6 +17,7 @@ interface TrainOptions extends RecipeOptions {
   readonly out?: string;
   readonly resume?: string | true;
   readonly force?: boolean;
+  readonly allowHeadMismatch?: boolean;
   readonly steps?: number;
   readonly passes?: number;
   readonly logEvery?: number;
@@ -33,6 +34,8 @@ export const trainCommand = (finish: Finish): Command =>
     .option("--resume [folder]", "resume the run in --out, or from another folder or checkpoint, with the options it " +
       "was started with; `auto` resumes the run in --out if there is one, and starts one otherwise")
     .option("--force", "resume even with another recipe or other data, and in a folder that another host has locked")
+    .option("--allow-head-mismatch", "start the classifier anew where --weights or the recipe gives weights whose " +
+      "classes have other names than the data's (with another number of classes, it always starts anew)")
     .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length; with --resume, it may " +
       "be more than was planned", wholeNumber(1))
     .option("--passes <n>", "minimum number of passes that a step's batch is split into", wholeNumber(1))
@@ -89,7 +92,7 @@ export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): T
   const { resume, saveEvery } = options;
   const names = [
     "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
-    "fallback",
+    "fallback", "allowHeadMismatch",
   ] as const satisfies readonly (keyof TrainOptions)[];
   const given = Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));

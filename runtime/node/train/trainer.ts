@@ -1,5 +1,6 @@
 /** @file A training run in Node: a compiled recipe with its data, device, checkpoints, records and report. */
 import { join } from "node:path";
+import { relabelled } from "../../classes.js";
 import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
@@ -23,13 +24,13 @@ import { packData } from "./fingerprint.js";
 import { MetricsLog } from "./metrics_log.js";
 import { outOf, resumedFrom, savedOptions, withSavedOptions, type TrainerOptions } from "./options.js";
 import { writeReport, type ReportFacts } from "./report.js";
-import type { LoadedState } from "./resume.js";
-import { openRunFolder } from "./run_folder.js";
-import { openWeights } from "./weights.js";
+import { stateHeader, type LoadedState } from "./resume.js";
+import { openRunFolder, type Places } from "./run_folder.js";
+import { openWeights, type InitialWeights } from "./weights.js";
 
 /** What a run is made of, once everything was opened. */
 interface Parts {
-  readonly options: TrainerOptions;
+  readonly options: Places;
   readonly engine: DeviceEngine;
   readonly ownsDevice: boolean;
   readonly training: TrainingLoader;
@@ -63,27 +64,44 @@ export class Trainer {
    */
   static async open(definition: TrainingDefinition, given: TrainerOptions = {}): Promise<Trainer> {
     const { manifest } = definition;
-    const { settings } = manifest;
     const out = outOf(given, manifest.name);
     const from = await resumedFrom(given, out);
-    const options = await withSavedOptions(given, from);
+    const options = { ...await withSavedOptions(given, from), out, from };
+    preparationOf(manifest).notes.forEach((note) => options.onNote?.(note));
+    const data = await openData(manifest, options);
+    const saved = from === undefined ? {} : { saved: { path: from, names: (await stateHeader(from))?.classes } };
+    const weights = await openWeights(manifest, data.training, { ...options, ...saved });
+    try {
+      return await Trainer.#with(definition, options, data, weights);
+    } finally {
+      await weights.close();
+    }
+  }
+
+  /** @param found the data, whose labels are not yet the classes of the weights */
+  static async #with(
+    definition: TrainingDefinition, options: Places, found: RecipeData, weights: InitialWeights,
+  ): Promise<Trainer> {
+    const { manifest } = definition;
+    const { settings } = manifest;
     const { batch = settings.batch, onNote = () => undefined } = options;
+    const data: RecipeData = {
+      ...found, training: relabelled(found.training, weights.classes),
+      evaluation: relabelled(found.evaluation, weights.classes),
+    };
     const said: string[] = [];
     const preparation = preparationOf(manifest);
-    preparation.notes.forEach(onNote);
-    const data = await openData(manifest, options);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
       prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
-    const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
+    const plan = planOf(manifest, options, batch, training, await packData(found));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const classes = classesOf(manifest, data);
-    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classes);
+    const { store, resumed } = await openRunFolder(manifest, options, plan);
     let engine: DeviceEngine;
     try {
-      engine = await openEngine(definition, options, resumed === undefined);
+      engine = await openEngine(definition, options, weights);
     } catch (error) {
       store?.close();
       throw error;
@@ -210,12 +228,12 @@ export class Trainer {
 
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan, data } = this.#parts;
+    const { engine, plan } = this.#parts;
     const state = await engine.readState();
     const chunks = encodeWeights({
       recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
-      sums: { loss: 0, steps: 0, seconds: 0, total: 0 },
-    }, ema ? "ema" : "model", classesOf(this.manifest, data));
+      sums: { loss: 0, steps: 0, seconds: 0, total: 0 }, ...plan.about,
+    }, ema ? "ema" : "model");
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
@@ -240,7 +258,8 @@ export class Trainer {
 }
 
 function planOf(
-  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number, data: Uint8Array,
+  manifest: TrainingManifest, options: Places, batch: number, { stepsPerEpoch, dataset }: TrainingLoader,
+  data: Uint8Array,
 ): TrainingPlan {
   const { settings, digest } = manifest;
   const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
@@ -253,27 +272,19 @@ function planOf(
     recipe: batch === settings.batch ? digest : `${digest} batch=${batch}`,
     schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
     saveEvery: options.saveEvery ?? { seconds: SAVE_SECONDS },
-    about: { data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps } },
+    about: {
+      data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps },
+      // A model that predicts no classes has no names for them.
+      ...(manifest.classes === undefined ? {} : { classes: dataset.classes }),
+    },
   };
 }
 
-/** Names to go with the weights; undefined for a model that predicts no classes. */
-const classesOf = ({ classes }: TrainingManifest, { training }: RecipeData): readonly string[] | undefined =>
-  (classes === undefined ? undefined : training.classes);
-
-/** The device, its kernels, and the weights to start from unless a state follows; frozen models' in any case. */
+/** The device, its kernels, and the weights to start from. */
 async function openEngine(
-  definition: TrainingDefinition, options: TrainerOptions, fresh: boolean,
+  definition: TrainingDefinition, options: Places, weights: InitialWeights,
 ): Promise<DeviceEngine> {
-  const { manifest } = definition;
   const { batch, passes, family, poison, onProgress } = options;
-  // Weights that a state replaces need not be there any more.
-  const isRead = (name: string): boolean => fresh || manifest.models.some((one) => one.name === name && one.frozen);
-  const models = manifest.models.map(({ weights, ...model }) =>
-    (isRead(model.name) && weights !== undefined ? { ...model, weights } : model));
-  const known = (name: string): boolean => manifest.models.some((model) => model.name === name);
-  const given = Object.entries(options.weights ?? {}).filter(([name]) => isRead(name) || !known(name));
-  const weights = await openWeights({ ...manifest, models }, { ...options, weights: Object.fromEntries(given) });
   let opened: Device | undefined;
   let engine: DeviceEngine | undefined;
   try {
@@ -290,7 +301,5 @@ async function openEngine(
     engine?.destroy();
     opened?.destroy();
     throw error;
-  } finally {
-    await weights.close();
   }
 }
