@@ -1,5 +1,4 @@
 /** @file `deitc train`: a recipe to a trained model, with a bar, checkpoints, records and a report. */
-import { join } from "node:path";
 import { Command } from "commander";
 import { redraws } from "../../../runtime/node/last_line.js";
 import type { TrainerOptions } from "../../../runtime/node/train/options.js";
@@ -74,12 +73,14 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     // What nobody reads on standard output goes where somebody may.
     const readable = interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout;
     const print = (text: string): void => void readable.write(`${text}\n`);
-    if (options.json) print(JSON.stringify(outcomeOf(trainer, outcome)));
+    if (options.json) print(JSON.stringify(await outcomeOf(trainer, outcome)));
     else print(await summary(trainer, outcome));
     if (outcome.finished) return Exit.done;
     const reason = interrupt.reason;
     if (outcome.checkpoint === undefined) say("nothing was saved: no step was done");
-    else if (!options.json) print(`resume with: ${resumeCommand(path, options, trainer.folder ?? "")}`);
+    else if (!options.json) {
+      print(`resume with: ${await resumeCommand(path, options, trainer.folder ?? "", outcome.checkpoint)}`);
+    }
     if (reason?.exitCode === Exit.input) throw new CommandError(`the run was stopped: ${reason.text}`);
     return reason?.exitCode ?? Exit.bug;
   } finally {
@@ -137,15 +138,16 @@ async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void)
   }
 }
 
-const outcomeOf = ({ folder }: Trainer, { records: _, ...outcome }: TrainingOutcome): object =>
-  ({ kind: "outcome", folder, ...outcome });
+async function outcomeOf(trainer: Trainer, { records: _, ...outcome }: TrainingOutcome): Promise<object> {
+  return { kind: "outcome", folder: trainer.folder, ...outcome, files: await trainer.files(outcome) };
+}
 
 /** What there is now. */
-async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<string> {
+export async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<string> {
   const { showDuration, showNumber } = await import("../../../runtime/node/train/progress.js");
-  const { records, best, step, finished, checkpoint } = outcome;
+  const { records, best, step, finished } = outcome;
   const last = records.at(-1);
-  const folder = trainer.folder ?? "";
+  const files = await trainer.files(outcome);
   const lines: string[] = [];
   const { steps } = trainer.plan;
   if (last !== undefined) {
@@ -156,9 +158,9 @@ async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<stri
     const what = best.weights === "ema" ? "the moving average" : "the weights";
     const { top1, loss, count } = best.evaluation;
     lines.push(`best: ${(100 * top1).toFixed(2)} % of ${count} held-out images (loss ${showNumber(loss)}), ` +
-      `${what} after step ${best.step}: ${join(folder, "best.safetensors")}`);
+      `${what} after step ${best.step}: ${files.best ?? "its weights were not kept"}`);
   }
-  if (checkpoint !== undefined) lines.push(`last: ${join(folder, "last.safetensors")}`);
-  if (last !== undefined) lines.push(`report: ${join(folder, "report.html")}`);
+  if (files.last !== undefined) lines.push(`last: ${files.last}`);
+  if (last !== undefined && files.report !== undefined) lines.push(`report: ${files.report}`);
   return lines.join("\n");
 }

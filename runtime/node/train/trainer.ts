@@ -25,6 +25,7 @@ import { MetricsLog } from "./metrics_log.js";
 import { outOf, resumedFrom, savedOptions, withSavedOptions, type TrainerOptions } from "./options.js";
 import { writeReport, type ReportFacts } from "./report.js";
 import { stateHeader, type LoadedState } from "./resume.js";
+import { isThere, publishedIn, type RunFiles } from "./published.js";
 import { openRunFolder, type Places } from "./run_folder.js";
 import { openWeights, type InitialWeights } from "./weights.js";
 
@@ -132,6 +133,24 @@ export class Trainer {
   /** Folder of the run; undefined if nothing is written. */
   get folder(): string | undefined {
     return this.#parts.store?.path;
+  }
+
+  /**
+   * The files that a run has left, where they really lie: checkpoints go to `fallback` where the folder cannot be
+   * written to, and the best weights of a run that is resumed may still be where it was resumed from.
+   */
+  async files(
+    { step, best, checkpoint }: Pick<TrainingOutcome, "step" | "best" | "checkpoint">,
+  ): Promise<RunFiles> {
+    const { store, options: { fallback, from } } = this.#parts;
+    const folders = [store?.path, fallback, from].filter((folder) => folder !== undefined);
+    const report = store && join(store.path, "report.html");
+    const found = {
+      best: best && await publishedIn(folders, "best", best),
+      last: checkpoint === undefined ? undefined : await publishedIn(folders, "last", { step, weights: "model" }),
+      report: report !== undefined && await isThere(report) ? report : undefined,
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, path]) => path !== undefined));
   }
 
   /** Steps done before this run: those of the checkpoint it resumes. */
