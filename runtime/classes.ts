@@ -66,7 +66,7 @@ function positions(names: readonly string[]): ReadonlyMap<string, number> {
 }
 
 /** Whether two lists name the same classes in the same order. */
-export const sameClasses = (a: readonly string[], b: readonly string[]): boolean =>
+const sameClasses = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((name, i) => key(name) === key(b[i] ?? ""));
 
 /**
@@ -79,24 +79,24 @@ export function matchClasses(
 ): MatchedClasses {
   const { owner, count, names, stated = false } = model;
   const { classes } = data;
-  const inOrder = classes.map((_, label) => label);
+  const inOrder = [...classes.keys()];
   if (names === undefined) return byNumber(model, data, inOrder);
   if (sameClasses(names, classes)) return { places: inOrder, names, notes: [] };
   const known = positions(names);
   const found = classes.map((name) => known.get(key(name)));
   const missing = classes.filter((_, label) => found[label] === undefined);
   if (missing.length === 0 && new Set(found).size === classes.length) {
-    const part = classes.length < count ? [`${data.name} has ${classes.length} of the ${count} classes of ${owner}`] : [];
-    return { places: found.flatMap((at) => at ?? []), names, notes: part };
+    const part = `${data.name} has ${classes.length} of the ${count} classes of ${owner}`;
+    return { places: found.flatMap((at) => at ?? []), names, notes: classes.length < count ? [part] : [] };
   }
   if (onlyCounts(names) || onlyCounts(classes)) return byNumber(model, data, inOrder);
   if (stated && missing.length === classes.length && classes.length === count) {
-    const note = `none of the names of the classes of ${data.name} is a name of ${owner}: they are taken in their order`;
+    const note = `${data.name} names none of its classes as ${owner} does: they are taken in their order`;
     return { places: inOrder, names: classes, notes: [note] };
   }
   if (force && classes.length <= count) return filled(model, data, found);
-  const [here, there] = [new Set(classes.map(key)), names];
-  const lacking = there.filter((name) => !here.has(key(name)));
+  const here = new Set(classes.map(key));
+  const lacking = names.filter((name) => !here.has(key(name)));
   throw new InputError([
     `the classes of ${data.name} are not those of ${owner}`,
     `  ${data.name} (${classes.length}): ${listed(classes)}`,
@@ -165,7 +165,7 @@ export class EvaluatedClasses {
    * model's classes do not fit the data's.
    */
   of(model: ModelClasses): { readonly classes: readonly number[]; readonly notes: readonly string[] } {
-    const help = "or give the model's classes the names of the data's, in the order of the logits, with --labels FILE";
+    const help = "or name the model's classes as the data does with --labels FILE, in the order of the logits";
     const { places, names, notes } = matchClasses(model, this.#data, { help });
     const labels = new Map(places.map((at, label) => [at, label]));
     const others = new Map(this.#names.map((name, i) => [key(name), i]));

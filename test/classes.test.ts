@@ -69,7 +69,7 @@ test("without names the numbers have to be equal", (t) => {
 test("names that only the model states may be others than all of the data's", (t) => {
   const { places, names, notes } = match(["tench", "goldfish", "shark"], { stated: true });
   t.deepEqual([places, names], [[0, 1, 2], DATA.classes]);
-  t.regex(notes.join(), /none of the names of the classes of photos is a name of a\.safetensors: they are taken in their order/u);
+  t.regex(notes.join(), /photos names none of its classes as a\.safetensors does: they are taken in their order/u);
   t.throws(() => match(["ant", "bee", "dog"], { stated: true }), { message: /only in photos \(1\): 'cat'/u });
   t.throws(() => match(["ant", "b", "c", "d"], { stated: true }), { message: /are not those of/u });
   t.throws(() => match(["tench", "goldfish", "shark"]), { message: /are not those of/u }, "a checkpoint's names");

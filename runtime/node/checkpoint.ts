@@ -52,16 +52,14 @@ async function averageBeside({ file: path, metadata }: Checkpoint, files: OpenFi
     }
     await file?.close();
   }
-  const also = kept.length > 0 || step === undefined ? "" : ` and for a checkpoint of step ${step} in ${join(folder, HOME)}`;
-  const what = step === undefined ? "" : `, of step ${step}`;
-  throw new WeightsError(
-    `the moving average was asked for, but the file has only the weights${what}; looked for ${places.join(", ")}${also}`,
-    {
-      file: path, fault: "not_recognized",
-      help: "name weights whose checkpoint the run still keeps, such as its last.safetensors; " +
-        "a recipe without `ema` has no average",
-    },
-  );
+  const [what, home] = step === undefined ? ["", ""]
+    : [`, of step ${step}`, ` and for a checkpoint of step ${step} in ${join(folder, HOME)}`];
+  const looked = `looked for ${places.join(", ")}${kept.length > 0 ? "" : home}`;
+  throw new WeightsError(`the moving average was asked for, but the file has only the weights${what}; ${looked}`, {
+    file: path, fault: "not_recognized",
+    help: "name weights whose checkpoint the run still keeps, such as its last.safetensors; " +
+      "a recipe without `ema` has no average",
+  });
 }
 
 /** What cannot be read is no average. */

@@ -146,8 +146,8 @@ async function run(
     };
     const figures = await evaluate(dataset, subjects, how).finally(() => progress.end());
     return {
-      figures, classes: classes.names, adapter: adapterName(device.info), software: device.software, batch, notes, broken,
-      seconds: (performance.now() - start) / 1000,
+      figures, classes: classes.names, adapter: adapterName(device.info), software: device.software, batch, notes,
+      broken, seconds: (performance.now() - start) / 1000,
       models: candidates.map(({ name, argument: { model, weights: checkpoint } }, i) =>
         ({ name, model, checkpoint, family: families[i] ?? "scalar" })),
     };

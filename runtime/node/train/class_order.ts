@@ -1,6 +1,6 @@
 /**
- * @file In which order the models of a run have the classes of its data: that of the checkpoints which name theirs, else
- * that of the data. All models of a recipe are compared class by class, so there is one order.
+ * @file In which order the models of a run have the classes of its data: that of the checkpoints which name theirs,
+ * else that of the data. All models of a recipe are compared class by class, so there is one order.
  */
 import { matchClasses, type MatchedClasses } from "../../classes.js";
 import type { Dataset } from "../../data/loader.js";
@@ -34,8 +34,8 @@ export class ClassOrder {
   #settled: { readonly owner: string; readonly found: MatchedClasses } | undefined;
 
   /**
-   * @param saved of the state that is resumed, if there is one. Data that has changed since is refused when the state is
-   * compared with it (`fingerprint.ts`), or goes on by force: here, what does not fit by name goes by its order.
+   * @param saved of the state that is resumed, if there is one. Data that has changed since is refused when it is
+   * compared with the state (`fingerprint.ts`), unless by force: here, what does not fit by name goes by its order.
    */
   constructor(manifest: TrainingManifest, data: Dataset, saved: SavedClasses | undefined) {
     [this.#manifest, this.#data, this.#force] = [manifest, data, saved !== undefined];

@@ -14,7 +14,7 @@ export interface RunFiles {
 }
 
 /** Weights as the metadata of their file describes them. */
-export interface Described {
+interface Described {
   readonly step: number;
   readonly weights: "model" | "ema";
 }
