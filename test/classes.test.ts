@@ -329,6 +329,10 @@ test.serial("the files of a run are named where they lie", async (t) => {
   for (const [, file = ""] of text.matchAll(/: (\/\S+)$/gmu)) t.true(readFileSync(file).length > 0, file);
   const again = await resumeCommand("m.deit", {}, out ?? "", outcome.value.checkpoint ?? "");
   t.regex(again, /^deitc train m\.deit --out \S+\/lost --resume \S+\/spare\/checkpoints\/000002-step-18$/u);
+  rmSync(join(out ?? "", "checkpoints"));
+  const resumed = await run("train", "m.deit:base", "--out", out ?? "", "--resume", outcome.value.checkpoint ?? "");
+  t.is(resumed.code, 0, resumed.err);
+  t.regex(resumed.out, new RegExp(`best: .*: ${fallback}/best\\.safetensors\\nlast: ${fallback}/last`, "u"));
 });
 
 test.serial("a run that goes on elsewhere names the best weights where it was resumed from", async (t) => {
