@@ -52,6 +52,30 @@ test("the lock of another host, and one that cannot be read, is taken over by fo
     store.close();
     t.is(await readFile(lock, "utf8"), foreign, "another's lock is left alone");
   }
+  await rm(lock);
+  await mkdir(join(lock, "inside"), { recursive: true });
+  await t.throwsAsync(CheckpointFolder.open(path), { instanceOf: FileError, message: /run.lock cannot be read/u });
+  (await CheckpointFolder.open(path, { force: true })).close();
+  t.deepEqual(await readdir(path), ["checkpoints"]);
+});
+
+test("a folder that many ask for at once has one holder at a time, and the others are told who it is", async (t) => {
+  const path = await folder();
+  let [holders, opened] = [0, 0];
+  const ask = async (): Promise<void> => {
+    const store = await CheckpointFolder.open(path).catch((error: unknown) => {
+      t.regex(String(error), /another training writes into this folder: process/u);
+    });
+    if (store === undefined) return;
+    [holders, opened] = [holders + 1, opened + 1];
+    t.is(holders, 1);
+    await store.save(stateOf(opened), undefined);
+    holders--;
+    store.close();
+  };
+  await Promise.all(Array.from({ length: 8 }, async () => { for (let i = 0; i < 40; i++) await ask(); }));
+  t.true(opened > 0);
+  t.deepEqual((await readdir(path)).filter((name) => name.startsWith(".")), []);
 });
 
 /** What may happen to a file. */
