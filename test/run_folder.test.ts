@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import test from "ava";
 import { diskFiles } from "../runtime/node/train/files.js";
 import { imageFolder } from "../runtime/data/folder.js";
-import { FileError, WeightsError } from "../runtime/errors.js";
+import { DestroyedError, FileError, WeightsError } from "../runtime/errors.js";
 import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
 import { dataDifferences, packData } from "../runtime/node/train/fingerprint.js";
 import { loadState } from "../runtime/node/train/resume.js";
@@ -76,6 +76,18 @@ test("a folder that many ask for at once has one holder at a time, and the other
   await Promise.all(Array.from({ length: 8 }, async () => { for (let i = 0; i < 40; i++) await ask(); }));
   t.true(opened > 0);
   t.deepEqual((await readdir(path)).filter((name) => name.startsWith(".")), []);
+});
+
+test("a folder that is closed during a save is let go when the save has ended", async (t) => {
+  const path = await folder();
+  const store = await CheckpointFolder.open(path);
+  const saving = store.save(stateOf(1, 2 ** 18), undefined);
+  store.close();
+  await t.throwsAsync(CheckpointFolder.open(path), { instanceOf: FileError, message: /another training writes/u });
+  t.deepEqual((await saving).notes, []);
+  await t.throwsAsync(store.save(stateOf(2), undefined), { instanceOf: DestroyedError, message: /was closed/u });
+  (await CheckpointFolder.open(path)).close();
+  t.is((await loadState(path, { recipe: "r" })).state.step, 1);
 });
 
 /** What may happen to a file. */

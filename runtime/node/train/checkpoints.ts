@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DeitcError, FileError, InputError } from "../../errors.js";
+import { Lifetime } from "../../lifetime.js";
 import { showBytes } from "../../memory.js";
 import type { CheckpointStore, SavedCheckpoint } from "../../train/loop.js";
 import { encodeState, encodeWeights, type Best, type TrainingState } from "../../train/state.js";
@@ -71,15 +72,19 @@ async function roomAt(path: string): Promise<number | undefined> {
   return found === undefined || found.blocks === 0 ? undefined : found.bavail * found.bsize;
 }
 
-/** The checkpoints of one run. One process at a time may write them: `close` lets others in. */
+/** The checkpoints of one run. One process at a time may write them, until `close`. */
 export class CheckpointFolder implements CheckpointStore {
   readonly path: string;
   readonly #keep: number;
   readonly #options: CheckpointOptions;
   readonly #lock: FolderLock;
+  readonly #lifetime: Lifetime;
 
   private constructor(path: string, keep: number, options: CheckpointOptions, lock: FolderLock) {
     [this.path, this.#keep, this.#options, this.#lock] = [path, keep, options, lock];
+    this.#lifetime = new Lifetime({
+      message: `the run in ${path} was closed: resume it to go on`, free: () => lock.release(),
+    });
   }
 
   /**
@@ -113,9 +118,9 @@ export class CheckpointFolder implements CheckpointStore {
     return this.#lock.note === undefined ? [] : [this.#lock.note];
   }
 
-  /** Lets other processes write into the folder. */
+  /** Lets other processes write into the folder, as soon as the save under way has ended. */
   close(): void {
-    this.#lock.release();
+    this.#lifetime.close();
   }
 
   /**
@@ -214,9 +219,13 @@ export class CheckpointFolder implements CheckpointStore {
   /**
    * Keeps a checkpoint, then removes the oldest. When it fails, the older ones are given up but the last, and it is
    * tried again; then the fallback folder; then at least the weights are kept. Throws `FileError`, which names what was
-   * kept; the last checkpoint is there in any case.
+   * kept; the last checkpoint is there in any case. Throws `DestroyedError` after `close`.
    */
-  async save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
+  save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
+    return this.#lifetime.use(() => this.#save(state, best));
+  }
+
+  async #save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
     let failure: DeitcError;
     try {
       const path = await this.#write(state, best);
