@@ -72,7 +72,12 @@ test.serial("stopped and resumed ends as one left alone; a folder in use and ano
   await t.throwsAsync(open({ out: stopped, resume: true, batch: 8 }), { message: /another recipe: batch 16 → 8$/u });
   const second = await open({ out: stopped, resume: true });
   t.is(second.startStep, 13);
+  const [saved, last] = [join(stopped, "saved.safetensors"), join(stopped, "last.safetensors")];
+  await second.save(saved);
+  t.deepEqual(await readFile(saved), await readFile(last), "what is saved before it goes on is what it goes on from");
   t.true((await finish(second)).outcome.finished);
+  await second.save(saved);
+  t.deepEqual(await readFile(saved), await readFile(last));
   const recipe = whole.plan.recipe;
   const [got, want] = [await loadState(stopped, { recipe }), await loadState(alone, { recipe })];
   t.deepEqual(got.state.engine, want.state.engine);

@@ -54,9 +54,12 @@ export class Trainer {
   readonly manifest: TrainingManifest;
   readonly #parts: Parts;
   #ran = false;
+  /** Steps done. */
+  #step: number;
 
   private constructor(manifest: TrainingManifest, parts: Parts) {
     [this.manifest, this.#parts] = [manifest, parts];
+    this.#step = this.startStep;
   }
 
   /**
@@ -204,6 +207,7 @@ export class Trainer {
           const missed = value.record.kind === "epoch" ? await this.#report(records) : undefined;
           if (missed !== undefined) yield { kind: "warning", text: missed };
         }
+        if (value.kind === "step") this.#step = value.step;
         yield value;
       }
     } finally {
@@ -232,10 +236,10 @@ export class Trainer {
   async evaluate(
     { ema = false, onBatch }: { readonly ema?: boolean; readonly onBatch?: (done: number, total: number) => void } = {},
   ): Promise<Evaluation> {
-    const { engine, evaluation, resumed } = this.#parts;
+    const { engine, evaluation } = this.#parts;
     if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to evaluate`);
     if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average`);
-    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+    await this.#restore();
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
     for await (const batch of evaluation.batches()) {
       const sums = await engine.evaluate(batch, ema);
@@ -245,14 +249,18 @@ export class Trainer {
     return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
   }
 
+  /** Gives the device the state that is resumed, unless `run` has. */
+  async #restore(): Promise<void> {
+    const { engine, resumed } = this.#parts;
+    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+  }
+
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan } = this.#parts;
-    const state = await engine.readState();
-    const chunks = encodeWeights({
-      recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
-      sums: { loss: 0, steps: 0, seconds: 0, total: 0 }, ...plan.about,
-    }, ema ? "ema" : "model");
+    const { engine, plan: { recipe, about } } = this.#parts;
+    await this.#restore();
+    const state = { recipe, step: this.#step, engine: await engine.readState(), classes: about?.classes };
+    const chunks = encodeWeights(state, ema ? "ema" : "model");
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
