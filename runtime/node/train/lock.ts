@@ -29,8 +29,9 @@ const code = (error: unknown): unknown => (error instanceof Error && "code" in e
 const text = (path: string): Promise<string | undefined> =>
   readFile(path, "utf8").then((found) => found.trim(), () => undefined);
 /** The content of a lock: empty for one that is there but cannot be read, undefined for none. */
-const lockText = (path: string): Promise<string | undefined> => readFile(path, "utf8")
-  .then((found) => found.trim(), (error: unknown) => (code(error) === "ENOENT" ? undefined : ""));
+const lockText = (path: string): Promise<string | undefined> => readFile(path, "utf8").then(
+  (found) => found.trim(), (error: unknown) => (["ENOENT", "ENOTDIR"].includes(String(code(error))) ? undefined : ""),
+);
 
 /** When a process started, in clock ticks since the boot: its number alone is given to another one later. */
 async function startOf(pid: number | "self"): Promise<string | undefined> {
