@@ -6,7 +6,7 @@
 
 import { randomUUID } from "node:crypto";
 import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { DeitcError, FileError, InputError } from "../../errors.js";
 import { Lifetime } from "../../lifetime.js";
 import { showBytes } from "../../memory.js";
@@ -151,13 +151,15 @@ export class CheckpointFolder implements CheckpointStore {
   /**
    * Makes the folder agree with the state that a run resumes from: newer checkpoints that are damaged are renamed, and
    * `last.safetensors` is what belongs to the state, as after a run that was killed before it gave the file its name.
+   * A state from elsewhere changes nothing.
    * @returns sentences about what was done
    */
   async repair({ path, state, damaged }: Pick<LoadedState, "path" | "state" | "damaged">): Promise<readonly string[]> {
     const notes: string[] = [];
+    const isOurs = (home: string): boolean => resolve(dirname(home)) === resolve(this.path, HOME);
     const home = dirname(path);
     try {
-      for (const bad of damaged) {
+      for (const bad of damaged.filter(isOurs)) {
         // A second name of a damaged file is damaged with it.
         for (const which of ["model", "ema"]) {
           const published = join(this.path, "best.safetensors");
@@ -170,7 +172,7 @@ export class CheckpointFolder implements CheckpointStore {
         await rename(bad, aside);
         notes.push(`the damaged checkpoint was renamed to ${aside}`);
       }
-      if (dirname(home) !== join(this.path, HOME)) return notes;
+      if (!isOurs(home)) return notes;
       const { step, best } = state;
       await this.#publish(home, best?.step === step ? best.weights : undefined);
       return notes;

@@ -64,14 +64,21 @@ export interface TrainerOptions extends DataOptions {
 export const outOf = ({ out }: Pick<TrainerOptions, "out">, recipe: string): string | undefined =>
   (out === false ? undefined : out ?? join("runs", recipe));
 
-/** Where a run is resumed from; undefined when it starts. Throws `InputError` for a run that has no folder. */
+/**
+ * Where a run is resumed from; undefined when it starts. Throws `InputError` for a run that has no folder.
+ * @param out folder of the run; one that has no checkpoints, because its disk was full, may have them in `fallback`
+ */
 export async function resumedFrom(
-  { resume = false }: Pick<TrainerOptions, "resume">, out: string | undefined,
+  { resume = false, fallback }: Pick<TrainerOptions, "resume" | "fallback">, out: string | undefined,
 ): Promise<string | undefined> {
   if (resume === false || resume === "") return undefined;
-  if (typeof resume === "string" && resume !== "auto") return resume;
+  if (typeof resume === "string" && resume !== "auto") {
+    return out !== undefined && resolve(resume) === resolve(out) ? out : resume;
+  }
   if (out === undefined) throw new InputError("a run without a folder has nothing to resume from");
-  return resume === "auto" && !await hasCheckpoints(out) ? undefined : out;
+  if (await hasCheckpoints(out)) return out;
+  if (fallback !== undefined && await hasCheckpoints(fallback)) return fallback;
+  return resume === "auto" ? undefined : out;
 }
 
 /** What a state keeps of the options. Paths are made absolute: a run may be resumed from another folder. */

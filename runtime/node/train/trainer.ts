@@ -103,24 +103,26 @@ export class Trainer {
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
     const { store, resumed } = await openRunFolder(manifest, options, plan);
-    let engine: DeviceEngine;
+    const ownsDevice = options.device === undefined;
+    let engine: DeviceEngine | undefined;
     try {
       engine = await openEngine(definition, options, weights);
+      const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
+        batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
+        onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
+      });
+      if (engine.passes > (options.passes ?? settings.accumulate)) {
+        onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
+      }
+      return new Trainer(manifest, {
+        options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
+      });
     } catch (error) {
       store?.close();
+      engine?.destroy();
+      if (ownsDevice) engine?.device.destroy();
       throw error;
     }
-    const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
-      batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
-    });
-    if (engine.passes > (options.passes ?? settings.accumulate)) {
-      onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
-    }
-    const ownsDevice = options.device === undefined;
-    return new Trainer(manifest, {
-      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
-    });
   }
 
   /** The engine that runs the steps: its device, memory and dispatches. */
