@@ -5,6 +5,7 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, truncate, writeFile 
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import test from "ava";
 import { diskFiles } from "../runtime/node/train/files.js";
 import { imageFolder } from "../runtime/data/folder.js";
@@ -140,6 +141,9 @@ test("images and classes that are added, removed or renamed are named", async (t
   };
   const before = await pack();
   t.deepEqual(await pack(), before);
+  for (const bad of [new Uint8Array([1, 2, 3]), gzipSync("null"), gzipSync(`{"training":{"files":{}}}`)]) {
+    t.deepEqual(dataDifferences(bad, before), ["the state's list of images cannot be read"]);
+  }
   const told = async (): Promise<string | undefined> => dataDifferences(before, await pack())[0];
   t.is(await told(), undefined);
   await rename(join(root, "ant"), join(root, "zebra"));
