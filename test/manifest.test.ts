@@ -55,6 +55,8 @@ const CASES: readonly Case[] = [
     /copies\[0\]\.to` is an input, which no run changes$/],
   ["graphs.infer.outputs.1.sameAs", 1, /outputs\[1\]\.sameAs` must be the position of an earlier output, got 1$/],
   ["graphs.infer.outputs.1.shape.1.c", 7, /outputs\[1\]\.sameAs` names output 0, f32 \[B, 8\], and this is f32 \[B, 7\]$/],
+  ["graphs.infer.inputs.0.shape", [...Array<object>(31).fill({ b: 0, c: 2 ** 48 }), { b: 1, c: -1 }],
+    /inputs\[0\]\.shape` must be of at most \d+ elements an image, got a list of 32$/],
   ["graphs.infer.parameters.0.shape", [2 ** 50], /parameters\[0\]\.shape\[0\]` must be a whole number from 1 to/],
   ["graphs.infer.parameters.0.shape", [0], /parameters\[0\]\.shape\[0\]` must be a whole number from 1 to \d+, got 0$/],
   ["graphs.infer.families", {}, /graphs\.infer\.families` must have at least one family$/],
