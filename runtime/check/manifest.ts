@@ -54,8 +54,8 @@ export const shape: Check<readonly number[]> = and(list(whole(1, MOST)), (sizes)
 const sizes: Check<readonly Size[]> = and(list(size), (axes): Fault | undefined =>
   (axes.length > MOST_AXES ? fault(`of at most ${MOST_AXES} axes`, axes)
     // An axis that is empty at a batch of 1 has elements at others.
-    : axes.reduce((n, { b, c }) => n * Math.max(b + c, 1), 1) > MOST ? fault(`of at most ${MOST} elements an image`, axes)
-      : undefined));
+    : axes.reduce((n, { b, c }) => n * Math.max(b + c, 1), 1) <= MOST ? undefined
+      : fault(`of at most ${MOST} elements an image`, axes)));
 
 export const initializer = variants<Initializer>({
   zeros: object({ kind: word({ zeros: 0 }) }),

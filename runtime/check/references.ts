@@ -4,7 +4,7 @@
  */
 import { elementBytes } from "../dtype.js";
 import type {
-  Copy, Family, KernelInfo, Manifest, ParameterInfo, Ref, Size, SlotInfo, Step, TensorInfo,
+  Copy, Family, KernelInfo, Manifest, ParameterInfo, Preprocess, Ref, Size, SlotInfo, Step, TensorInfo,
 } from "../manifest.js";
 import { parameterBytes, showShape } from "../memory.js";
 import { fault, inside, type Fault } from "./schema.js";
@@ -55,12 +55,13 @@ export function insideLane(
 
 /** The first fault of a graph whose fields are all of the right types. */
 export function graphReferences(manifest: Manifest): Fault | undefined {
-  const { inputs, outputs, parameters, families } = manifest;
+  const { inputs, outputs, parameters, families, preprocess } = manifest;
   const names = Object.keys(families);
   if (names.length === 0) return inside("families", says("must have at least one family"));
   const found = wrongIn("inputs", twice(inputs.map(({ name }) => name), "name"))
     ?? wrongIn("inputs", each(inputs, ({ sameAs }) => sameAs === undefined ? undefined
       : inside("sameAs", says("belongs to outputs only"))))
+    ?? wrongIn("preprocess", preprocess && imageFault(preprocess, inputs[0]))
     ?? wrongIn("outputs", twice(outputs.map(({ name }) => name), "name"))
     ?? wrongIn("outputs", outputs.length === 0 ? says("must not be empty") : each(outputs, sameAs(outputs)))
     ?? wrongIn("parameters", twice(parameters.map(({ path }) => path), "path"))
@@ -77,6 +78,13 @@ export function graphReferences(manifest: Manifest): Fault | undefined {
     if (wrong) return inside("families", inside(name, wrong));
   }
   return undefined;
+}
+
+/** What is prepared is what the first input takes. */
+export function imageFault({ size }: Preprocess, images: TensorInfo | undefined): Fault | undefined {
+  const [, ...image] = images?.shape ?? [];
+  const fits = image.map(({ b, c }) => (b === 0 ? c : "B")).join() === [3, size, size].join();
+  return fits ? undefined : inside("size", says(`is ${size}, and the first input takes no such images`));
 }
 
 const wrongIn = (key: string, found: Fault | undefined): Fault | undefined => found && inside(key, found);

@@ -5,7 +5,7 @@ import type {
   TrainingSettings,
 } from "../training.js";
 import { dtype, identifier, initializer, preprocess, shape, valuesFit } from "./manifest.js";
-import { insideLane, twice } from "./references.js";
+import { imageFault, insideLane, twice } from "./references.js";
 import {
   and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, show, text, variants, whole,
   word, type Check, type Fault, type Fields,
@@ -83,7 +83,11 @@ export function trainingReferences(recipe: TrainingManifest): Fault | undefined 
   if (repeated) return inside("states", repeated);
   const sameName = twice(models.map(({ name }) => name), "name");
   if (sameName) return inside("models", sameName);
-  if (!models.some(({ frozen }) => !frozen)) return inside("models", says("must have one that is not frozen"));
+  const trained = models.findIndex(({ frozen }) => !frozen);
+  if (trained < 0) return inside("models", says("must have one that is not frozen"));
+  const how = models[trained]?.preprocess;
+  const odd = how && imageFault(how, graphs.evaluate.inputs[0]);
+  if (odd) return inside("models", inside(trained, inside("preprocess", odd)));
   for (const [i, info] of states.entries()) {
     const found = stateFault(info, i, states, known);
     if (found) return inside("states", inside(i, found));
