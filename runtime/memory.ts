@@ -205,8 +205,8 @@ export function writtenParameters(manifest: Manifest, family: FamilyName): Reado
 export function storedParameters(manifest: Manifest, family: FamilyName): StoredTensor[] {
   const written = writtenParameters(manifest, family);
   return manifest.parameters.map(({ path, shape, dtype, inside }, i) => ({
-    path, shape, ...(dtype ? { dtype } : {}), alone: written.has(i),
-    ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
+    path, shape, dtype, alone: written.has(i),
+    inside: inside && { index: inside.parameter, offset: inside.offset },
   }));
 }
 

@@ -111,9 +111,9 @@ function stateFault(
   }
   if (info.inside === undefined) return undefined;
   const lane = states[info.inside.state];
-  const laid = lane && { shape: lane.shape, dtype: lane.dtype,
-    ...(lane.inside ? { inside: { parameter: lane.inside.state, offset: lane.inside.offset } } : {}) };
-  const found = insideLane(laid, info, info.inside.state, info.inside.state < at, info.inside.offset);
+  const laid = lane?.inside && { parameter: lane.inside.state, offset: lane.inside.offset };
+  const { state, offset } = info.inside;
+  const found = insideLane(lane && { ...lane, inside: laid }, info, state, state < at, offset);
   return found && inside("inside", found);
 }
 

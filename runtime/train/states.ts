@@ -21,7 +21,7 @@ export function storedStates(manifest: TrainingManifest, users: readonly StateUs
     [...writtenParameters(user.manifest, user.family)].map((i) => user.manifest.parameters[i]?.path)));
   return manifest.states.map(({ path, shape, dtype, inside }) => ({
     path, shape, dtype, alone: written.has(path),
-    ...(inside ? { inside: { index: inside.state, offset: inside.offset } } : {}),
+    inside: inside && { index: inside.state, offset: inside.offset },
   }));
 }
 

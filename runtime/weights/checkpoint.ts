@@ -54,7 +54,7 @@ const otherFormats: readonly { readonly prefix: readonly number[]; readonly what
 ];
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(message, { file: file.name, fault: kind, ...(help === undefined ? {} : { help }) });
+  return new WeightsError(message, { file: file.name, fault: kind, help });
 }
 
 /** A pickle of protocol 2 to 5 begins so. */

@@ -5,14 +5,14 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { copyFile, link, mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { DeitcError, FileError, InputError } from "../../errors.js";
 import { Lifetime } from "../../lifetime.js";
 import { showBytes } from "../../memory.js";
 import type { CheckpointStore, SavedCheckpoint } from "../../train/loop.js";
 import { encodeState, encodeWeights, type Best, type TrainingState } from "../../train/state.js";
-import { makeFolder, systemWords, writeFileAtomic } from "../files.js";
+import { makeFolder, syncFolder, systemWords, writeFileAtomic } from "../files.js";
 import { CheckpointWriter, HOME, keptIn, STATE } from "./kept.js";
 import { FolderLock } from "./lock.js";
 import { loadState, type LoadedState } from "./resume.js";
@@ -32,13 +32,6 @@ function folderError(path: string, error: unknown): DeitcError {
   if (error instanceof DeitcError && error.cause === undefined) return error;
   const cause = error instanceof DeitcError ? error.cause : error;
   return new FileError(systemWords(cause), { file: path, fault: "unwritable", cause, help: "name another folder" });
-}
-
-/** Makes a rename in `path` durable where the file system can. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }
 
 /** Lets `to` be the file `from`, in one step: as a second name of it, or as a copy where links are not possible. */

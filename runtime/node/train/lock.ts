@@ -7,7 +7,9 @@ import { readFileSync, unlinkSync } from "node:fs";
 import { link, open, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { object, optional, text, whole } from "../../check/schema.js";
 import { FileError } from "../../errors.js";
+import { systemCode } from "../files.js";
 
 const NAME = "run.lock";
 
@@ -25,39 +27,38 @@ interface Holder {
   readonly started?: string;
 }
 
-const code = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
-const text = (path: string): Promise<string | undefined> =>
-  readFile(path, "utf8").then((found) => found.trim(), () => undefined);
+/** A file's text; `unread` says what stands for that of one that cannot be read. */
+const textOf = (
+  path: string, unread: (error: unknown) => string | undefined = () => undefined,
+): Promise<string | undefined> => readFile(path, "utf8").then((found) => found.trim(), unread);
 /** The content of a lock: empty for one that is there but cannot be read, undefined for none. */
-const lockText = (path: string): Promise<string | undefined> => readFile(path, "utf8").then(
-  (found) => found.trim(), (error: unknown) => (["ENOENT", "ENOTDIR"].includes(String(code(error))) ? undefined : ""),
-);
+const lockText = (path: string): Promise<string | undefined> =>
+  textOf(path, (error) => (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "") ? undefined : ""));
 
 /** When a process started, in clock ticks since the boot: its number alone is given to another one later. */
 async function startOf(pid: number | "self"): Promise<string | undefined> {
-  const line = await text(`/proc/${pid}/stat`);
+  const line = await textOf(`/proc/${pid}/stat`);
   // The second field is the program's name in parentheses, which may hold spaces. Source: proc(5), field 22.
   return line?.slice(line.lastIndexOf(")") + 2).split(" ")[19];
 }
 
 async function ourselves(): Promise<Holder> {
   const [boot, space, started] = await Promise.all([
-    text("/proc/sys/kernel/random/boot_id"), readlink("/proc/self/ns/pid").catch(() => undefined), startOf("self"),
+    textOf("/proc/sys/kernel/random/boot_id"), readlink("/proc/self/ns/pid").catch(() => undefined), startOf("self"),
   ]);
-  return {
-    host: hostname(), pid: process.pid, since: new Date().toISOString(), token: randomUUID(),
-    ...(boot === undefined ? {} : { boot }), ...(space === undefined ? {} : { space }),
-    ...(started === undefined ? {} : { started }),
-  };
+  const [host, since, token] = [hostname(), new Date().toISOString(), randomUUID()];
+  return { host, pid: process.pid, since, token, boot, space, started };
 }
+
+const holderCheck = object<Holder>({
+  host: text, pid: whole(1), since: text, token: text,
+  boot: optional(text), space: optional(text), started: optional(text),
+});
 
 function parse(content: string): Holder | undefined {
   try {
     const value: unknown = JSON.parse(content);
-    const found = new Map<string, unknown>(Object.entries(value ?? {}));
-    const words = ["host", "since", "token"].every((name) => typeof found.get(name) === "string");
-    // Checked just now; the other fields are only compared.
-    return words && Number.isSafeInteger(found.get("pid")) ? value as Holder : undefined;
+    return holderCheck(value) === undefined ? value as Holder : undefined; // as the check says
   } catch {
     return undefined;
   }
@@ -73,7 +74,7 @@ async function lookAt(holder: Holder, own: Holder): Promise<"running" | "gone" |
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
-    if (code(error) === "ESRCH") return "gone";
+    if (systemCode(error) === "ESRCH") return "gone";
   }
   if (started === holder.started) return "running";
   // A system may hide the processes of other users.
@@ -95,8 +96,8 @@ async function create(folder: string, holder: Holder): Promise<boolean> {
     await link(beside, path);
     return true;
   } catch (error) {
-    if (code(error) === "EEXIST") return false;
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(String(code(error)))) throw error;
+    if (systemCode(error) === "EEXIST") return false;
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(systemCode(error) ?? "")) throw error;
   } finally {
     await rm(beside, { force: true });
   }
@@ -106,7 +107,7 @@ async function create(folder: string, holder: Holder): Promise<boolean> {
     await file.writeFile(content).finally(() => file.close());
     return true;
   } catch (error) {
-    if (code(error) === "EEXIST") return false;
+    if (systemCode(error) === "EEXIST") return false;
     throw error;
   }
 }
@@ -138,7 +139,7 @@ export class FolderLock {
       note = await mayTakeOver(folder, content, own, force);
       // Renamed rather than removed: of two that take it over at once, one finds that it took away the other's lock.
       const away = nameBeside(folder, own);
-      await rename(path, away).catch((error: unknown) => { if (code(error) !== "ENOENT") throw error; });
+      await rename(path, away).catch((error: unknown) => { if (systemCode(error) !== "ENOENT") throw error; });
       const taken = await lockText(away);
       if (taken !== undefined && taken !== content) await link(away, path).catch(() => undefined);
       await rm(away, { recursive: true, force: true });

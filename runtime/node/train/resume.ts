@@ -5,7 +5,7 @@ import { FileError, InputError, WeightsError } from "../../errors.js";
 import { differences } from "../../train/run_facts.js";
 import { decodeState, readStateHeader, type TrainingState } from "../../train/state.js";
 import { openFile } from "../files.js";
-import { defectOf, HOME, keptIn, STATE } from "./kept.js";
+import { defectOf, HOME, INDEX, keptIn, STATE } from "./kept.js";
 
 /** How to load a state. */
 export interface LoadStateOptions {
@@ -38,7 +38,7 @@ interface Candidate {
 async function candidates(path: string): Promise<readonly Candidate[]> {
   if (await isFile(path)) {
     const home = dirname(path);
-    const whole = basename(path) === STATE && await isFile(join(home, "checkpoint.json"));
+    const whole = basename(path) === STATE && await isFile(join(home, INDEX));
     return [{ file: path, home: whole ? home : undefined }];
   }
   const inside = (await keptIn(path)).map(({ name }) => join(path, HOME, name)).toReversed();

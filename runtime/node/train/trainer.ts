@@ -193,10 +193,7 @@ export class Trainer {
     const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
     const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
-    const course = train(plan, {
-      engine, training, ...(evaluation ? { evaluation } : {}), ...(store ? { store } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-    }, resumed);
+    const course = train(plan, { engine, training, evaluation, store, signal: options.signal }, resumed);
     try {
       for (;;) {
         const { value, done } = await course.next();
@@ -319,11 +316,7 @@ async function openEngine(
   try {
     const { checked = definition.checked ?? false } = options;
     const device = options.device ?? (opened = await openDevice({ ...options, checked }));
-    engine = await DeviceEngine.open(definition, {
-      device, ...(batch === undefined ? {} : { batch }), ...(passes === undefined ? {} : { passes }),
-      ...(family === undefined ? {} : { family }), ...(poison === undefined ? {} : { poison }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-    });
+    engine = await DeviceEngine.open(definition, { device, batch, passes, family, poison, onProgress });
     await engine.initialize((state) => weights.load(state));
     return engine;
   } catch (error) {
