@@ -134,8 +134,8 @@ function nameSlot(tensors: readonly string[]): string {
 }
 
 /**
- * The largest batch whose every tensor fits `limits`; 0 when not even one image does. It says nothing of the total,
- * which no adapter tells.
+ * The largest batch whose every tensor fits `limits`; 0 when not even one image does. The total is not considered:
+ * no adapter reports how much memory it has.
  */
 export function largestBatch(manifest: Manifest, family: FamilyName, limits: MemoryLimits): number {
   const { slots, inputs, outputs } = demandsOf(manifest, familyNamed(manifest, family));

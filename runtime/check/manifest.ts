@@ -25,7 +25,7 @@ const MOST_BINDINGS = 64;
 const MOST_PIXELS = 65536;
 /** Axes of a tensor. */
 const MOST_AXES = 32;
-/** Operations and bytes of a step are told and used to divide work: more than any device does in a day. */
+/** Operations and bytes of a step, which divide work into submits: more than any device does in a day. */
 const MOST_WORK = 2 ** 60;
 
 /** b·B + c, not negative for any batch. */

@@ -39,7 +39,7 @@ export function twice(names: readonly string[], key: string): Fault | undefined 
   return undefined;
 }
 
-/** What lies in a lane lies inside it, and the lane is there before it. */
+/** A member of a lane lies inside it and comes after it. */
 export function insideLane(
   lane: Pick<ParameterInfo, "shape" | "dtype" | "inside"> | undefined,
   member: Pick<ParameterInfo, "shape" | "dtype">, at: number, before: boolean, offset: number,
@@ -80,7 +80,7 @@ export function graphReferences(manifest: Manifest): Fault | undefined {
   return undefined;
 }
 
-/** What is prepared is what the first input takes. */
+/** Images are prepared in the size that the first input takes. */
 export function imageFault({ size }: Preprocess, images: TensorInfo | undefined): Fault | undefined {
   const [, ...image] = images?.shape ?? [];
   const fits = image.map(({ b, c }) => (b === 0 ? c : "B")).join() === [3, size, size].join();
@@ -103,7 +103,7 @@ const sameAs = (outputs: readonly TensorInfo[]) => (info: TensorInfo, i: number)
   return wrong === undefined ? undefined : inside("sameAs", says(wrong));
 };
 
-/** Bytes that a binding means: a buffer of its own (`home`) from `start` on, at least `bytes` long at every batch. */
+/** Bytes that a binding refers to: from `start` in the buffer `home`, at least `bytes` long at every batch. */
 interface Range {
   readonly home: string;
   readonly start: number;
@@ -173,7 +173,7 @@ class FamilyRules {
     return given || this.#written.has(home) ? undefined : says(`reads ${home}, which no step before writes`);
   }
 
-  /** What a dispatch writes shares no buffer with what it reads, and no bytes with what else it writes. */
+  /** A dispatch reads no buffer that it writes, and writes no byte through two bindings. */
   #clash(ranges: readonly Range[], kernel: KernelInfo): Fault | undefined {
     return each(ranges, (range, i) => {
       if (kernel.bindings[i] !== "read_write") return undefined;

@@ -1,6 +1,6 @@
 /**
- * @file What a value read from a file must look like, as a value itself: one check a type, composed as the types are.
- * A check tells the first fault, by its path inside the value, and throws nothing.
+ * @file What a value read from a file must look like: one check for each type, composed as the types are. A check
+ * returns the first fault, with its path inside the value, and never throws.
  */
 
 /** What is wrong, and where: `graphs.infer.outputs[0].shape`. The path of the value itself is empty. */
@@ -10,7 +10,7 @@ export interface Fault {
   readonly message: string;
 }
 
-/** Says whether a value is a `T`. `of` exists for the type alone: a check of another type does not compile. */
+/** Says whether a value is a `T`. `of` only carries the type, so that a check of another type does not compile. */
 export interface Check<T> {
   (value: unknown): Fault | undefined;
   readonly of?: T;

@@ -1,4 +1,4 @@
-/** @file Opens a weights file of any kind, told by its content, and finds the state dict in it. */
+/** @file Opens a weights file of any kind, recognized by its content, and finds the state dict in it. */
 
 import { WeightsError, type FileFault } from "../errors.js";
 import { readRange, type RandomAccess } from "./access.js";

@@ -41,12 +41,12 @@ async function publish(from: string, to: string): Promise<void> {
     await link(from, beside).catch(() => copyFile(from, beside));
     await rename(beside, to);
   } finally {
-    // Renaming one name of a file to another of the same file does nothing at all.
+    // `rename` does nothing where both names are already the same file.
     await rm(beside, { force: true });
   }
 }
 
-/** Removes a folder so that what is half removed never bears its name. */
+/** Removes a folder, renamed first, so that a half-removed one is never found under its name. */
 async function discard(path: string): Promise<void> {
   const away = join(dirname(path), `.${randomUUID()}.removed`);
   await rename(path, away);
@@ -106,7 +106,7 @@ export class CheckpointFolder implements CheckpointStore {
     }
   }
 
-  /** Sentences about what was found. */
+  /** What is worth saying about the folder as it was found, as sentences. */
   get notes(): readonly string[] {
     return this.#lock.note === undefined ? [] : [this.#lock.note];
   }
@@ -153,7 +153,7 @@ export class CheckpointFolder implements CheckpointStore {
     const home = dirname(path);
     try {
       for (const bad of damaged.filter(isOurs)) {
-        // A second name of a damaged file is damaged with it.
+        // It may be a hard link to a damaged file.
         for (const which of ["model", "ema"]) {
           const published = join(this.path, "best.safetensors");
           if (!await isSame(join(bad, `${which}.safetensors`), published)) continue;

@@ -28,7 +28,7 @@ const MOST_BYTES = 2 ** 29 - 32;
 
 /** Files looked at at a time. */
 const AT_ONCE = 64;
-/** Names told of each difference. */
+/** Names that a message quotes for each difference. */
 const SHOWN = 3;
 
 async function listingOf({ classes, length, files = [] }: Dataset): Promise<Listing> {
@@ -36,7 +36,7 @@ async function listingOf({ classes, length, files = [] }: Dataset): Promise<List
   const sizes: Record<string, number> = {};
   for (let at = 0; at < files.length; at += AT_ONCE) {
     await Promise.all(files.slice(at, at + AT_ONCE).map(async (path) => {
-      // One that is gone since it was listed is told when it is read.
+      // A file that has vanished since it was listed is reported when it is read.
       sizes[path.slice(root)] = (await stat(path).catch(() => undefined))?.size ?? 0;
     }));
   }

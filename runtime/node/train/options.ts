@@ -22,7 +22,7 @@ export interface TrainerOptions extends DataOptions {
   readonly resume?: boolean | string;
   /** Resume even with another recipe or other data, and from a folder that another host has locked. */
   readonly force?: boolean;
-  /** What the recipe was compiled with, so that the run can be resumed without being told again. */
+  /** What the recipe was compiled with, so that the run can be resumed without stating it again. */
   readonly selection?: RecipeSelection;
   /** Checkpoints to start from, by the model's name in the recipe (default: the recipe's). */
   readonly weights?: Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-/** @file Which state a run goes on from: the newest whose files are all as they were written. */
+/** @file Which state a run resumes from: the newest whose files are all as they were written. */
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileError, InputError, WeightsError } from "../../errors.js";
@@ -58,7 +58,7 @@ async function read({ file: path, home }: Candidate): Promise<TrainingState | st
     return await decodeState(file);
   } catch (error) {
     if (!(error instanceof WeightsError)) throw error;
-    // A file that somebody names is told as what it is; among several, the next one is tried.
+    // A file that was named is an error; among several checkpoints, the next one is tried.
     if (home === undefined) throw error;
     return error.message;
   } finally {
