@@ -4,7 +4,7 @@ import type {
   Step, TensorInfo,
 } from "../manifest.js";
 import {
-  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, text, triple,
+  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, says, text, triple,
   variants, whole, word, type Check, type Fault,
 } from "./schema.js";
 
@@ -72,7 +72,7 @@ export function valuesFit(start: { readonly kind: string }, sizes: readonly numb
   if (start.kind !== "values" || !("values" in start) || !Array.isArray(start.values)) return undefined;
   const count = sizes.reduce((n, d) => n * d, 1);
   return start.values.length === count ? undefined
-    : inside("values", { path: "", message: `has ${start.values.length} numbers for a shape of ${count}` });
+    : inside("values", says(`has ${start.values.length} numbers for a shape of ${count}`));
 }
 
 const parameter: Check<ParameterInfo> = and(

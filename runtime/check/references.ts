@@ -7,7 +7,7 @@ import type {
   Copy, Family, KernelInfo, Manifest, ParameterInfo, Preprocess, Ref, Size, SlotInfo, Step, TensorInfo,
 } from "../manifest.js";
 import { parameterBytes, showShape } from "../memory.js";
-import { fault, inside, type Fault } from "./schema.js";
+import { fault, inside, says, type Fault } from "./schema.js";
 
 /** Offsets of bindings are multiples of this on every adapter, in bytes. */
 const ALIGNMENT = 256;
@@ -15,9 +15,6 @@ const ALIGNMENT = 256;
 const GRAIN = 16;
 /** Batches at which the number of workgroups is compared with what there is to write. */
 const BATCHES = [1, 1024];
-
-/** A fault in words of its own. */
-const says = (message: string): Fault => ({ path: "", message });
 
 /** The first fault of a list, by its position. */
 function each<T>(items: readonly T[], rule: (item: T, index: number) => Fault | undefined): Fault | undefined {

@@ -7,7 +7,7 @@ import type {
 import { dtype, identifier, initializer, preprocess, shape, valuesFit } from "./manifest.js";
 import { imageFault, insideLane, twice } from "./references.js";
 import {
-  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, show, text, variants, whole,
+  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, says, show, text, variants, whole,
   word, type Check, type Fault, type Fields,
 } from "./schema.js";
 
@@ -72,8 +72,6 @@ export const trainingFields: Pick<
   randoms: list(object<TrainingManifest["randoms"][number]>({ input: text, stream: text })),
   models: list(model), classes: optional(whole(1)), settings, digest: text,
 };
-
-const says = (message: string): Fault => ({ path: "", message });
 
 /** What the parts of a recipe say of one another. */
 export function trainingReferences(recipe: TrainingManifest): Fault | undefined {

@@ -86,15 +86,11 @@ export function savedOptions(options: TrainerOptions): RunOptions {
   const { batch, passes, steps, logEvery, saveEvery, keep, fallback, data, evalData, weights, selection } = options;
   const absolute = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(path));
   const files = weights && Object.fromEntries(Object.entries(weights).map(([name, path]) => [name, resolve(path)]));
-  return given({
+  return {
     batch, passes, steps, logEvery, saveEvery, keep, fallback: absolute(fallback), data: absolute(data),
     evalData: absolute(evalData), weights: files, selection,
-  });
+  };
 }
-
-/** Without what is undefined. */
-const given = (options: { readonly [K in keyof RunOptions]: RunOptions[K] | undefined }): RunOptions =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 /** The options that a run goes on with: those given now, else those that it was started with. */
 export async function withSavedOptions(options: TrainerOptions, from: string | undefined): Promise<TrainerOptions> {
