@@ -4,8 +4,8 @@ import type {
   Step, TensorInfo,
 } from "../manifest.js";
 import {
-  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, says, text, triple,
-  variants, whole, word, type Check, type Fault,
+  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, says, text,
+  triple, variants, whole, word, type Check, type Fault,
 } from "./schema.js";
 
 /** Names that become parts of paths: files and folders on every system. */

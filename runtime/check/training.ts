@@ -7,8 +7,8 @@ import type {
 import { dtype, identifier, initializer, preprocess, shape, valuesFit } from "./manifest.js";
 import { imageFault, insideLane, twice } from "./references.js";
 import {
-  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, says, show, text, variants, whole,
-  word, type Check, type Fault, type Fields,
+  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, says, show, text, variants,
+  whole, word, type Check, type Fault, type Fields,
 } from "./schema.js";
 
 type Initial = StateInfo["initial"];
