@@ -68,8 +68,5 @@ export function inferenceOf(definition: Definition, precision: Precision = "f32"
       help: `compile it again with \`--precision f32,${precision}\``,
     });
   }
-  return {
-    manifest, ...(checked === undefined ? {} : { checked }),
-    wgsl: (family, kernel) => definition.wgsl(graph, family, kernel),
-  };
+  return { manifest, checked, wgsl: (family, kernel) => definition.wgsl(graph, family, kernel) };
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
-import { FileError, InputError, WeightsError } from "../runtime/errors.js";
+import { DestroyedError, FileError, InputError, WeightsError } from "../runtime/errors.js";
 import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
 import { loadState } from "../runtime/node/train/resume.js";
 import { openFile } from "../runtime/node/files.js";
@@ -253,4 +253,9 @@ test("a checkpoint that fails inside a run is a warning, at its end an error", a
   t.is(warnings.length, 1);
   t.regex(warnings[0] ?? "", /step 4: run: no space .* training goes on/u);
   await t.throwsAsync(run(fails([12])), { instanceOf: FileError });
+  let calls = 0;
+  const closed: CheckpointStore = {
+    save: (state) => (calls++ === 0 ? Promise.reject(new DestroyedError("the run was closed")) : fails([]).save(state, undefined)),
+  };
+  await t.throwsAsync(run(closed), { instanceOf: DestroyedError }, "a run that was destroyed does not go on");
 });

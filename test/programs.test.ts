@@ -2,8 +2,10 @@
  * A thousand random programs, by what fusion and the planner make of them: each forward and with its gradients, fused,
  * and one of the two not fused, against the interpreter. `npm run fuzz:programs` runs any number of others.
  */
+import { readFileSync } from "node:fs";
 import test from "ava";
 import { describeFault, triedByPlan, tryProgram, type Tally } from "./programs/campaign.js";
+import { MUTATIONS } from "./programs/mutation_table.js";
 
 const PROGRAMS = 1000;
 const AT_ONCE = 100;
@@ -18,3 +20,9 @@ for (let from = 0; from < PROGRAMS; from += AT_ONCE) {
     t.is(tally.runs, 3 * AT_ONCE);
   });
 }
+
+test("every fault that can be put back has its text once in the compiled compiler", (t) => {
+  const occurrences = (file: string, text: string): number =>
+    readFileSync(new URL(`../${file}.js`, import.meta.url), "utf8").split(text).length - 1;
+  t.deepEqual(MUTATIONS.filter(({ file, from }) => occurrences(file, from) !== 1).map(({ what }) => what), []);
+});

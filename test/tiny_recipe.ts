@@ -182,7 +182,7 @@ const passSlots = [slot(CLASSES, 0, "error"), slot(2, 0, "rows"), slot(0, COUNT,
 const update = (from: Ref, lr: number): Call =>
   [UPDATE, from, ref("input", lr), ref("parameter", W), ref("parameter", V), ref("parameter", EMA)];
 
-const graphs: Readonly<Record<GraphName, Graph>> = {
+const graphs: Readonly<Record<Exclude<GraphName, "infer_f16">, Graph>> = {
   infer: graph(
     "linear", [tensor("pixels", IMAGES.shape), tensor("labels", [BATCH], "i32"), tensor("mask", [BATCH])],
     [tensor("prediction", TARGETS.shape)], [slot(0, COUNT, "kept", "derived"), slot(4, 0, "rows")],

@@ -78,7 +78,7 @@ export class BrokenImages {
   }
 }
 
-/** What both kinds of loaders may be told. */
+/** Options of both kinds of loaders. */
 interface CommonOptions {
   /** Images in a batch. */
   readonly batch: number;

@@ -4,7 +4,7 @@
  */
 
 import type { Batch } from "../data/loader.js";
-import { DeitcError } from "../errors.js";
+import { DeitcError, DestroyedError } from "../errors.js";
 import { isBetter, type EpochRecord, type Evaluation, type MetricsRecord, type StepRecord } from "./metrics.js";
 import type { NonFinite } from "../trace.js";
 import { learningRate, type Schedule } from "./schedule.js";
@@ -43,7 +43,7 @@ export interface TrainingPlan {
   /** A checkpoint is kept at the end of each epoch, and besides after so many steps or seconds. */
   readonly saveEvery?: { readonly steps?: number; readonly seconds?: number };
   /** What its states say of it. */
-  readonly about?: Pick<TrainingState, "run" | "data">;
+  readonly about?: Pick<TrainingState, "run" | "data" | "classes">;
 }
 
 /** What a run works with. */
@@ -258,7 +258,8 @@ class Run {
       for (const text of notes) yield { kind: "warning", text };
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
-      if (last || !(error instanceof DeitcError) || ++this.#failures > 1) throw error;
+      const ends = last || !(error instanceof DeitcError) || error instanceof DestroyedError;
+      if (ends || ++this.#failures > 1) throw error;
       const before = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
       const text = `no checkpoint at step ${this.#step}: ${error.message}; ${before}; training goes on, and stops if ` +
         "the next one cannot be kept either";

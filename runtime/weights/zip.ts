@@ -25,7 +25,7 @@ const TAIL = 22 + 65535;
 const DIRECTORY_LIMIT = 64 * 2 ** 20;
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(message, { file: file.name, fault: kind, ...(help === undefined ? {} : { help }) });
+  return new WeightsError(message, { file: file.name, fault: kind, help });
 }
 
 function dataView(bytes: Uint8Array): DataView {

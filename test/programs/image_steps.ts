@@ -65,4 +65,17 @@ const resize: Step = (d) => {
   return x && { text: `resize(${x.name}, ${side})`, shape: [...x.shape.slice(0, 2), dim(side), dim(side)] };
 };
 
-export const IMAGE_STEPS = { conv, batchNorm, pool, gate, toImages, resize } as const;
+/** Images of one pixel, of which a convolution sees the margin alone in some places, or in all. */
+const outside: Step = (d) => {
+  const x = image(d);
+  if (!x) return undefined;
+  const one = d.add({ text: `${x.name}[:, :, :1, :1]`, shape: [...x.shape.slice(0, 2), dim(1), dim(1)], exact: x.exact });
+  const [out, stride] = [1 + d.below(4), 2 + d.below(2)];
+  const side = Math.floor(2 / stride) + 1;
+  return {
+    text: `conv(${one.name}, ${out}, kernel = 1, stride = ${stride}, pad = 1, bias = true, init = normal(0.5))`,
+    shape: [x.shape[0] ?? dim(1), dim(out), dim(side), dim(side)], imports: ["conv"],
+  };
+};
+
+export const IMAGE_STEPS = { conv, outside, batchNorm, pool, gate, toImages, resize } as const;

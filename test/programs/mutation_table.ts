@@ -35,6 +35,9 @@ const KNOWN: readonly Mutation[] = [
     "(usage & BufferUsage.storage) !== 0 && buffers.length > 0", "buffers.length < 0"),
   of("tiled", "compiler/targets/tile_operand", "a guard is dropped in a tile",
     "return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;", "return loaded;"),
+  of("plan", "compiler/fuse/absorb", "an axis of one element is stored wherever it is read", "isOne(size) && isZero(index)", "isOne(size)"),
+  of("plan", "compiler/ir/indices", "an offset by the batch in rows as long as the batch is lost",
+    "constant: { b: i.constant.b, c: 0 }", "constant: { b: 0, c: 0 }"),
   of("scalar", "compiler/lower/operand", "an operand that no guard lets in is read", "?? view.guards", "?? []"),
   of("scalar", "compiler/lower/text", "the first row inside a padding is left out", "`(${text} >= 0)`", "`(${text} > 0)`"),
   of("scalar", "compiler/targets/contraction_scalar", "results are stored without their condition",
@@ -44,7 +47,7 @@ const KNOWN: readonly Mutation[] = [
 const FUSION: readonly Mutation[] = [
   of("plan", "compiler/fuse/pull", "broadcasting aligns axes at the left", "at[axis + lead]", "at[axis]"),
   of("plan", "compiler/fuse/pull", "kept axes of a reduction are not counted",
-    'const kept = !folded || node.attrs["keep"] === true;', "const kept = !folded;"),
+    "const kept = !folded || keep;", "const kept = !folded;"),
   of("plan", "compiler/fuse/fuse", "a fold may stand inside a fold", 'if (name.startsWith("f"))', "if (false)"),
   of("plan", "compiler/fuse/fuse", "a fold may stand around a contraction", "if (puller.folds.length > 0)\n            return \"a fold needs",
     "if (false)\n            return \"a fold needs"),
@@ -69,7 +72,7 @@ const FUSION: readonly Mutation[] = [
 
 const RULES: readonly Mutation[] = [
   of("plan", "compiler/rewrite/rules/movement", "a slice before a permutation keeps its axes",
-    "inverse(order).map((axis) => ranges[axis])", "order.map((axis) => ranges[axis])"),
+    '"a[inverse(p)]", "b[inverse(p)]", "c[inverse(p)]"', '"a[p]", "b[p]", "c[p]"'),
   of("plan", "compiler/rewrite/rules/joining", "parts are joined in any order",
     "sameDim(part.range.start, dim(i))", "true"),
   of("plan", "compiler/rewrite/rules/slicing", "two slices need what the shorter one does",
@@ -82,6 +85,7 @@ const RULES: readonly Mutation[] = [
   of("plan", "compiler/rewrite/rules/sinking", "work sinks below a view of another movement",
     "sameShape(x.shape, y.shape) && JSON.stringify(x.attrs) === JSON.stringify(y.attrs)", "sameShape(x.shape, y.shape)"),
   of("plan", "compiler/rewrite/rules/arithmetic", "a difference is not turned round", '"neg(x - y)", "y - x"', '"neg(x - y)", "x - y"'),
+  of("plan", "compiler/rewrite/rules/recognize", "1 + erf(x) is taken for erfc", '"1 + erf(neg(x))"', '"1 + erf(x)"'),
   of("plan", "compiler/rewrite/rules/arithmetic", "two factors are added", '"x * (a * b)"', '"x * (a + b)"'),
 ];
 
@@ -93,14 +97,14 @@ const TEXT: readonly Mutation[] = [
   of("scalar", "compiler/lower/row", "a row's single results are stored for each column",
     '!variablesOf(offset).has("c")) === whole', 'variablesOf(offset).has("c")) === whole'),
   of("scalar", "compiler/ops/contract", "a convolution's padding has the other sign",
-    "constantIndex(-pad[axis][0])", "constantIndex(pad[axis][0])"),
+    "constantIndex(-at(pad[axis] ?? [], 0))", "constantIndex(at(pad[axis] ?? [], 0))"),
   of("scalar", "compiler/targets/contraction_scalar", "the last depths are left out", 'const tail = fours ? "" :', 'const tail = true ? "" :'),
   of("scalar", "compiler/targets/tile_lanes", "two exchanges of a quad are swapped", '"quadSwapX", "quadSwapY"', '"quadSwapY", "quadSwapX"'),
   of("scalar", "compiler/targets/attention_scalar", "keys beyond the last have weight",
     "whole ? scaled : `select(${LEAST}, ${scaled}, real_${j}_${x})`", "scaled"),
   of("scalar", "compiler/targets/attention_gradient_scalar", "the slope of the softmax lacks its mean",
     "(slope${g} - delta${mine})", "(slope${g})"),
-  of("tiled", "compiler/targets/contraction_tiled", "a depth too many is loaded", "`((${k}) < ${depth.wgsl})", "`((${k}) <= ${depth.wgsl})"),
+  of("tiled", "compiler/targets/tile_operand", "a depth too many is loaded", "`((${k}) < ${depth})", "`((${k}) <= ${depth})"),
   of("tiled", "compiler/targets/contraction_tiled", "one barrier is missing", '"workgroupBarrier();",\n        "if (stores) {",', '"if (stores) {",'),
   of("tiled", "compiler/lower/row", "the last two threads are not added up", "half >= 1", "half > 1"),
 ];

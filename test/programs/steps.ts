@@ -21,7 +21,7 @@ const constantAxes = (x: Line): number[] => axesOf(x).filter((i) => isConstant(a
 const rank = (least: number, most = 9) => ({ shape }: Line): boolean => shape.length >= least && shape.length <= most;
 const UNARY = [
   "gelu", "relu", "sigmoid", "tanh", "silu", "square", "abs", "sin", "cos", "erf", "neg", "gelu_tanh", "softplus",
-  "leaky_relu", "elu", "hardswish", "stop_gradient",
+  "leaky_relu", "elu", "hardswish", "stop_gradient", "erfc",
 ];
 const elementwise: Step = (d) => {
   const x = d.value();
@@ -226,7 +226,8 @@ const spelled: Step = (d) => {
     `(${v} - mean(${v}, ${along})) / sqrt(variance(${v}, ${total}) + 0.1)`,
     `(${v} - sum(${v}, ${along}) / ${n}) * rsqrt(mean(square(${v} - mean(${v}, ${along})), ${total}) + 0.1)`,
     `0.5 * ${v} * (1 + erf(${v} / ${d.pick(["sqrt(2)", "2"])}))`, `maximum(${v}, 0)`, `where(${v} > 0, ${v}, 0)`,
-    `softplus(${v}) + log(1 + exp(tanh(${v})))`,
+    `softplus(${v}) + log(1 + exp(tanh(${v})))`, d.pick([`1 - erf(${v})`, `1 + erf(${v})`, `1 + erf(-${v})`]),
+    `0.5 * ${v} * erfc(${d.pick([`-${v}`, v])} / ${d.pick(["sqrt(2)", "2"])})`,
   ];
   const kept = withAxis(x.shape, a, dim(1));
   const folded = [
@@ -372,8 +373,8 @@ const dropout: Step = (d) => {
   return { text: `${x.name} * bernoulli(0.7, ${shapeText(shape)}) / 0.7`, shape: x.shape };
 };
 
-const { conv, batchNorm, pool, gate, toImages, resize } = IMAGE_STEPS;
-const { twoViews } = VIEW_STEPS;
+const { conv, outside, batchNorm, pool, gate, toImages, resize } = IMAGE_STEPS;
+const { twoViews, behindBatch, margin, parts } = VIEW_STEPS;
 
 export const STEPS: readonly WeightedStep[] = [
   ...[elementwise, binary, broadcast].map((step) => ({ often: 4, step })),
@@ -381,7 +382,7 @@ export const STEPS: readonly WeightedStep[] = [
   ...[permute, pad, rowwise, layerNorm, linear, batchNorm, ofParameters, attention, residual, spelled]
     .map((step) => ({ often: 2, step })),
   ...[transpose, stack, expand, flip, pool, gate, toImages, positions, whole, gather, choice, cumulative, triangle,
-    emptyPrefix, dropout, turn, along, resize, twoViews].map((step) => ({ often: 1, step })),
+    emptyPrefix, dropout, turn, along, resize, twoViews, behindBatch, margin, parts, outside].map((step) => ({ often: 1, step })),
 ];
 
 /** Whether a value may be kept: not too large for an adapter that computes on a slow machine. */

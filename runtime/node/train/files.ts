@@ -4,11 +4,7 @@ import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { DataFiles } from "../../data/folder.js";
 import { FileError } from "../../errors.js";
-import { readFileBytes } from "../files.js";
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
+import { readFileBytes, systemCode } from "../files.js";
 
 /** Paths are relative to `base`, the working folder unless given. */
 export function diskFiles(base = "."): DataFiles {
@@ -21,7 +17,7 @@ export function diskFiles(base = "."): DataFiles {
           name: entry.name, folder: entry.isDirectory() || (entry.isSymbolicLink() && !entry.name.includes(".")),
         }));
       } catch (error) {
-        const code = codeOf(error);
+        const code = systemCode(error);
         if (code === "ENOENT" || code === "ENOTDIR") return undefined;
         throw new FileError("the folder cannot be read", { file: path, fault: "unreadable", cause: error });
       }

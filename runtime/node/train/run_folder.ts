@@ -12,7 +12,7 @@ import type { TrainerOptions } from "./options.js";
 import { loadState, stateHeader, type LoadedState } from "./resume.js";
 
 /** Where a run writes, and where it is resumed from. */
-interface Places extends Omit<TrainerOptions, "out"> {
+export interface Places extends Omit<TrainerOptions, "out"> {
   readonly out: string | undefined;
   readonly from: string | undefined;
 }
@@ -28,14 +28,11 @@ interface OpenedFolder {
  * resumed, and for a state that does not belong to what is to be trained.
  */
 export async function openRunFolder(
-  manifest: TrainingManifest, places: Places, plan: TrainingPlan, classes: readonly string[] | undefined,
+  manifest: TrainingManifest, places: Places, plan: TrainingPlan,
 ): Promise<OpenedFolder> {
   const { out, from, force, keep, fallback, onNote = () => undefined } = places;
   if (from !== undefined && await stateHeader(from) === undefined) await load(manifest, places, plan, from);
-  const store = out === undefined ? undefined : await CheckpointFolder.open(out, {
-    ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
-    ...(classes === undefined ? {} : { classes }), ...(force === undefined ? {} : { force }),
-  });
+  const store = out === undefined ? undefined : await CheckpointFolder.open(out, { keep, fallback, force });
   try {
     store?.notes.forEach(onNote);
     if (out !== undefined && from !== out && await hasCheckpoints(out)) {
@@ -67,8 +64,7 @@ async function newest(from: string, fallback: string | undefined, onNote: (note:
 async function load(
   manifest: TrainingManifest, { force = false, onNote = () => undefined }: Places, plan: TrainingPlan, from: string,
 ): Promise<LoadedState> {
-  const settings = plan.about?.run?.settings;
-  const loaded = await loadState(from, { recipe: plan.recipe, force, ...(settings === undefined ? {} : { settings }) });
+  const loaded = await loadState(from, { recipe: plan.recipe, force, settings: plan.about?.run?.settings });
   loaded.notes.forEach(onNote);
   sameData(loaded, plan, force, onNote);
   const longer = lengthNote(manifest, loaded.state, plan);

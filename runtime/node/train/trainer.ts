@@ -1,5 +1,6 @@
 /** @file A training run in Node: a compiled recipe with its data, device, checkpoints, records and report. */
 import { join } from "node:path";
+import { relabelled } from "../../classes.js";
 import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
@@ -23,13 +24,14 @@ import { packData } from "./fingerprint.js";
 import { MetricsLog } from "./metrics_log.js";
 import { outOf, resumedFrom, savedOptions, withSavedOptions, type TrainerOptions } from "./options.js";
 import { writeReport, type ReportFacts } from "./report.js";
-import type { LoadedState } from "./resume.js";
-import { openRunFolder } from "./run_folder.js";
-import { openWeights } from "./weights.js";
+import { stateHeader, type LoadedState } from "./resume.js";
+import { isThere, publishedIn, type RunFiles } from "./published.js";
+import { openRunFolder, type Places } from "./run_folder.js";
+import { openWeights, type InitialWeights } from "./weights.js";
 
 /** What a run is made of, once everything was opened. */
 interface Parts {
-  readonly options: TrainerOptions;
+  readonly options: Places;
   readonly engine: DeviceEngine;
   readonly ownsDevice: boolean;
   readonly training: TrainingLoader;
@@ -52,9 +54,12 @@ export class Trainer {
   readonly manifest: TrainingManifest;
   readonly #parts: Parts;
   #ran = false;
+  /** Steps done. */
+  #step: number;
 
   private constructor(manifest: TrainingManifest, parts: Parts) {
     [this.manifest, this.#parts] = [manifest, parts];
+    this.#step = this.startStep;
   }
 
   /**
@@ -63,42 +68,61 @@ export class Trainer {
    */
   static async open(definition: TrainingDefinition, given: TrainerOptions = {}): Promise<Trainer> {
     const { manifest } = definition;
-    const { settings } = manifest;
     const out = outOf(given, manifest.name);
     const from = await resumedFrom(given, out);
-    const options = await withSavedOptions(given, from);
+    const options = { ...await withSavedOptions(given, from), out, from };
+    preparationOf(manifest).notes.forEach((note) => options.onNote?.(note));
+    const data = await openData(manifest, options);
+    const saved = from === undefined ? {} : { saved: { path: from, names: (await stateHeader(from))?.classes } };
+    const weights = await openWeights(manifest, data.training, { ...options, ...saved });
+    try {
+      return await Trainer.#with(definition, options, data, weights);
+    } finally {
+      await weights.close();
+    }
+  }
+
+  /** @param found the data, whose labels are not yet the classes of the weights */
+  static async #with(
+    definition: TrainingDefinition, options: Places, found: RecipeData, weights: InitialWeights,
+  ): Promise<Trainer> {
+    const { manifest } = definition;
+    const { settings } = manifest;
     const { batch = settings.batch, onNote = () => undefined } = options;
+    const data: RecipeData = {
+      ...found, training: relabelled(found.training, weights.classes),
+      evaluation: relabelled(found.evaluation, weights.classes),
+    };
     const said: string[] = [];
     const preparation = preparationOf(manifest);
-    preparation.notes.forEach(onNote);
-    const data = await openData(manifest, options);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
       prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
-    const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
+    const plan = planOf(manifest, options, batch, training, await packData(found));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const classes = classesOf(manifest, data);
-    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classes);
-    let engine: DeviceEngine;
+    const { store, resumed } = await openRunFolder(manifest, options, plan);
+    const ownsDevice = options.device === undefined;
+    let engine: DeviceEngine | undefined;
     try {
-      engine = await openEngine(definition, options, resumed === undefined);
+      engine = await openEngine(definition, options, weights);
+      const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
+        batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
+        onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
+      });
+      if (engine.passes > (options.passes ?? settings.accumulate)) {
+        onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
+      }
+      return new Trainer(manifest, {
+        options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
+      });
     } catch (error) {
       store?.close();
+      engine?.destroy();
+      if (ownsDevice) engine?.device.destroy();
       throw error;
     }
-    const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
-      batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
-    });
-    if (engine.passes > (options.passes ?? settings.accumulate)) {
-      onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
-    }
-    const ownsDevice = options.device === undefined;
-    return new Trainer(manifest, {
-      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
-    });
   }
 
   /** The engine that runs the steps: its device, memory and dispatches. */
@@ -114,6 +138,24 @@ export class Trainer {
   /** Folder of the run; undefined if nothing is written. */
   get folder(): string | undefined {
     return this.#parts.store?.path;
+  }
+
+  /**
+   * The files that a run has left, where they really lie: checkpoints go to `fallback` where the folder cannot be
+   * written to, and the best weights of a run that is resumed may still be where it was resumed from.
+   */
+  async files(
+    { step, best, checkpoint }: Pick<TrainingOutcome, "step" | "best" | "checkpoint">,
+  ): Promise<RunFiles> {
+    const { store, options: { fallback, from } } = this.#parts;
+    const folders = [store?.path, fallback, from].filter((folder) => folder !== undefined);
+    const report = store && join(store.path, "report.html");
+    const found = {
+      best: best && await publishedIn(folders, "best", best),
+      last: checkpoint === undefined ? undefined : await publishedIn(folders, "last", { step, weights: "model" }),
+      report: report !== undefined && await isThere(report) ? report : undefined,
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, path]) => path !== undefined));
   }
 
   /** Steps done before this run: those of the checkpoint it resumes. */
@@ -151,10 +193,7 @@ export class Trainer {
     const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
     const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
-    const course = train(plan, {
-      engine, training, ...(evaluation ? { evaluation } : {}), ...(store ? { store } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-    }, resumed);
+    const course = train(plan, { engine, training, evaluation, store, signal: options.signal }, resumed);
     try {
       for (;;) {
         const { value, done } = await course.next();
@@ -167,6 +206,7 @@ export class Trainer {
           const missed = value.record.kind === "epoch" ? await this.#report(records) : undefined;
           if (missed !== undefined) yield { kind: "warning", text: missed };
         }
+        if (value.kind === "step") this.#step = value.step;
         yield value;
       }
     } finally {
@@ -195,10 +235,10 @@ export class Trainer {
   async evaluate(
     { ema = false, onBatch }: { readonly ema?: boolean; readonly onBatch?: (done: number, total: number) => void } = {},
   ): Promise<Evaluation> {
-    const { engine, evaluation, resumed } = this.#parts;
+    const { engine, evaluation } = this.#parts;
     if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to evaluate`);
     if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average`);
-    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+    await this.#restore();
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
     for await (const batch of evaluation.batches()) {
       const sums = await engine.evaluate(batch, ema);
@@ -208,14 +248,18 @@ export class Trainer {
     return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
   }
 
+  /** Gives the device the state that is resumed, unless `run` has. */
+  async #restore(): Promise<void> {
+    const { engine, resumed } = this.#parts;
+    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+  }
+
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan, data } = this.#parts;
-    const state = await engine.readState();
-    const chunks = encodeWeights({
-      recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
-      sums: { loss: 0, steps: 0, seconds: 0, total: 0 },
-    }, ema ? "ema" : "model", classesOf(this.manifest, data));
+    const { engine, plan: { recipe, about } } = this.#parts;
+    await this.#restore();
+    const state = { recipe, step: this.#step, engine: await engine.readState(), classes: about?.classes };
+    const chunks = encodeWeights(state, ema ? "ema" : "model");
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
@@ -240,7 +284,8 @@ export class Trainer {
 }
 
 function planOf(
-  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number, data: Uint8Array,
+  manifest: TrainingManifest, options: Places, batch: number, { stepsPerEpoch, dataset }: TrainingLoader,
+  data: Uint8Array,
 ): TrainingPlan {
   const { settings, digest } = manifest;
   const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
@@ -253,44 +298,30 @@ function planOf(
     recipe: batch === settings.batch ? digest : `${digest} batch=${batch}`,
     schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
     saveEvery: options.saveEvery ?? { seconds: SAVE_SECONDS },
-    about: { data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps } },
+    about: {
+      data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps },
+      // A model that predicts no classes has no names for them.
+      ...(manifest.classes === undefined ? {} : { classes: dataset.classes }),
+    },
   };
 }
 
-/** Names to go with the weights; undefined for a model that predicts no classes. */
-const classesOf = ({ classes }: TrainingManifest, { training }: RecipeData): readonly string[] | undefined =>
-  (classes === undefined ? undefined : training.classes);
-
-/** The device, its kernels, and the weights to start from unless a state follows; frozen models' in any case. */
+/** The device, its kernels, and the weights to start from. */
 async function openEngine(
-  definition: TrainingDefinition, options: TrainerOptions, fresh: boolean,
+  definition: TrainingDefinition, options: Places, weights: InitialWeights,
 ): Promise<DeviceEngine> {
-  const { manifest } = definition;
   const { batch, passes, family, poison, onProgress } = options;
-  // Weights that a state replaces need not be there any more.
-  const isRead = (name: string): boolean => fresh || manifest.models.some((one) => one.name === name && one.frozen);
-  const models = manifest.models.map(({ weights, ...model }) =>
-    (isRead(model.name) && weights !== undefined ? { ...model, weights } : model));
-  const known = (name: string): boolean => manifest.models.some((model) => model.name === name);
-  const given = Object.entries(options.weights ?? {}).filter(([name]) => isRead(name) || !known(name));
-  const weights = await openWeights({ ...manifest, models }, { ...options, weights: Object.fromEntries(given) });
   let opened: Device | undefined;
   let engine: DeviceEngine | undefined;
   try {
     const { checked = definition.checked ?? false } = options;
     const device = options.device ?? (opened = await openDevice({ ...options, checked }));
-    engine = await DeviceEngine.open(definition, {
-      device, ...(batch === undefined ? {} : { batch }), ...(passes === undefined ? {} : { passes }),
-      ...(family === undefined ? {} : { family }), ...(poison === undefined ? {} : { poison }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-    });
+    engine = await DeviceEngine.open(definition, { device, batch, passes, family, poison, onProgress });
     await engine.initialize((state) => weights.load(state));
     return engine;
   } catch (error) {
     engine?.destroy();
     opened?.destroy();
     throw error;
-  } finally {
-    await weights.close();
   }
 }
