@@ -4,7 +4,7 @@
  */
 import { diagnose, type Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
-import { inferenceGraph, type Artifact } from "../runtime/artifact.js";
+import type { Artifact } from "../runtime/artifact.js";
 import type { Precision } from "../runtime/manifest.js";
 import type { TrainingManifest } from "../runtime/training.js";
 import { FORMAT, VERSION } from "./emit/version.js";
@@ -33,7 +33,7 @@ export interface CompiledArtifact {
   readonly recipe?: CompiledRecipe["recipe"];
 }
 
-export interface ArtifactOptions extends RecipeCompileOptions {
+interface ArtifactOptions extends RecipeCompileOptions {
   /** Precisions of inference besides f32. */
   readonly precisions?: readonly Precision[];
 }
@@ -92,7 +92,7 @@ function withHalves(
   const made = options.precisions?.includes("f16")
     ? compileInference(program, name, { ...options, precision: "f16" }).compiled : undefined;
   if (!made) return artifact;
-  const graph = inferenceGraph("f16");
+  const graph = "infer_f16" satisfies keyof Artifact["graphs"];
   const { manifest, wgsl, graphs } = artifact;
   return {
     ...artifact, manifest: { ...manifest, graphs: { ...manifest.graphs, [graph]: made.manifest } },

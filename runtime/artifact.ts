@@ -54,14 +54,10 @@ export interface ModuleDefinition {
   readonly wgsl: (family: FamilyName, kernel: string) => Promise<string>;
 }
 
-/** The graph of inference in a precision. */
-export const inferenceGraph = (precision: Precision): "infer" | "infer_f16" =>
-  (precision === "f32" ? "infer" : "infer_f16");
-
 /** The model that an artifact infers with. @throws InputError for a precision that it was not compiled for */
 export function inferenceOf(definition: Definition, precision: Precision = "f32"): ModuleDefinition {
   const { checked, manifest: { name, graphs } } = definition;
-  const graph = inferenceGraph(precision);
+  const graph = precision === "f32" ? "infer" : "infer_f16";
   const manifest = graphs[graph];
   if (!manifest) {
     throw new InputError(`${name} was not compiled for ${precision}`, {

@@ -10,6 +10,7 @@ import { loadavg, tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stripVTControlCharacters } from "node:util";
+import { startedWith } from "./matrix_driver.js";
 import { fileLine, lastLine, ReportReader, timesLine, type FileResult } from "./run_report.js";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -111,10 +112,11 @@ class Run {
 
   async #file(file: string): Promise<FileResult> {
     const [name, began, report] = [nameOf(file), performance.now(), new ReportReader()];
-    const child = spawn(process.execPath, [AVA, ...this.options, relative(HOME, file)], {
+    const { node, env } = startedWith(name);
+    const child = spawn(node, [AVA, ...this.options, relative(HOME, file)], {
       // The signs that ava puts before titles depend on the terminal.
       cwd: HOME, stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, TERM: "xterm-256color", TMPDIR: this.scratch },
+      env: { ...env, TERM: "xterm-256color", TMPDIR: this.scratch },
     });
     this.#children.add(child);
     this.screen.running(name, 0);

@@ -21,6 +21,10 @@ export const REASONS: readonly { readonly mark: string; readonly says: (count: n
     mark: "(needs the reference fixtures)",
     says: (n) => `${n} need${n === 1 ? "s" : ""} the reference fixtures (test/golden/README.md says how to get them)`,
   },
+  {
+    mark: "(needs an adapter with subgroup matrices)",
+    says: (n) => `${n} need${n === 1 ? "s" : ""} an adapter with subgroup matrices (test/README.md says how to get one)`,
+  },
   { mark: "(only in npm run test:full)", says: (n) => `${n} run${n === 1 ? "s" : ""} only in npm run test:full` },
 ];
 

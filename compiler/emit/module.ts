@@ -74,7 +74,8 @@ function methods(morph: Morph, manifest: Manifest, name: string): MethodDeclarat
       parameters: [{ name: "options", type: "LoadOptions" }],
       statements: [
         `const definition = await openArtifact(new URL("./", import.meta.url));`,
-        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(inferenceOf(definition, options.precision), options));`,
+        "const inference = inferenceOf(definition, options.precision);",
+        `return new ${name}(await load<${name}Inputs, ${name}Outputs>(inference, options));`,
       ],
       docs: [[
         "Loads the model onto an adapter. Batch, weights and adapter are chosen here, without compiling again.",

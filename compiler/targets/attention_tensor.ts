@@ -1,7 +1,8 @@
 /**
- * @file Attention by subgroup matrices: f16 operands, f32 scores, sums and statistics, in flash form. Each subgroup owns
- * as many queries as its matrices have rows, and keeps them and its outputs in matrices; blocks of keys, then of their
- * values, pass through one place in workgroup memory, scores and weights through another, where threads share rows.
+ * @file Attention by subgroup matrices: f16 operands, f32 scores, sums and statistics, in flash form. Each subgroup
+ * owns as many queries as its matrices have rows, and keeps them and its outputs in matrices; blocks of keys, then of
+ * their values, pass through one place in workgroup memory, scores and weights through another, where threads share
+ * rows.
  *
  * Outputs are scaled only when a row's maximum grows so much that weights would leave f16's range: what is in matrices
  * has no rows to scale, so it goes through workgroup memory then. Source: Dao et al. 2022, algorithm 1; the lazy
@@ -10,7 +11,9 @@
 import { isConstant } from "../ir/dim.js";
 import type { AttentionSpec, Extent, PartialTemplate } from "./template.js";
 import { atLeast, isMultiple, workgroups } from "./tile_extent.js";
-import { loads, matrix, places, stage, STAGED, vectorsOf, type Block, type MatrixShape } from "./tile_matrix.js";
+import {
+  loads, matrix, matrixKernel, places, stage, STAGED, vectorsOf, type Block, type MatrixShape,
+} from "./tile_matrix.js";
 import { range } from "./tile_operand.js";
 
 /** Below every score, above −∞: differences of two stay finite. */
@@ -81,23 +84,18 @@ export const attentionTensor = (
   ]);
   const finish = spec.epilogue({ row: "row", col: "col", batch: "batch", value: "value" });
   const { m, n, k: deep } = shape;
+  const kernel = matrixKernel(shape);
   const steps = range(width / deep);
   return {
-    features: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+    ...kernel,
     workgroupArrays: [
       { name: STAGED, type: "vec4u", length: scores + queries * plan.wide },
       { name: "told", type: "f32", length: queries * plan.sharing },
       { name: "factors", type: "f32", length: queries },
       { name: "grows", type: "atomic<u32>", length: 1 },
     ],
-    declarations: [
-      `alias Left = subgroup_matrix_left<f16, ${deep}, ${m}>;`,
-      `alias Right = subgroup_matrix_right<f16, ${n}, ${deep}>;`,
-      `alias Sums = subgroup_matrix_result<f32, ${n}, ${m}>;`,
-      `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
-    ].join("\n"),
+    declarations: `${kernel.declarations}fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
     workgroupSize: threads,
-    builtins: ["@builtin(subgroup_id) subgroup: u32"],
     body: [
       setup,
       "let thread = i32(lid);",
@@ -135,7 +133,8 @@ function products({ shape: { m, n, k }, keys, width, scores, wide }: Plan, passi
     ...range(width / k).map((s) =>
       `score = subgroupMatrixMultiplyAccumulate(x${s}, ` +
         `${matrix(passing, "Right", [`${j * n}u`, `${s * k}u`], "rows")}, score);`),
-    `subgroupMatrixStore<row_major>(&${STAGED}, ${scores}u + subgroup * ${m * wide}u + ${(j * n) / 4}u, score, ${wide}u);`,
+    `subgroupMatrixStore<row_major>(&${STAGED}, ` +
+      `${scores}u + subgroup * ${m * wide}u + ${(j * n) / 4}u, score, ${wide}u);`,
     "}",
   ].join("\n")).join("\n");
 }
@@ -253,8 +252,9 @@ function stores(plan: Plan): string {
     `let line = at / ${fours};`,
     "let row = query_start + line;",
     `let col = (at % ${fours}) * 4;`,
-    inside("row", `let values = bitcast<vec4f>(${STAGED}[${scores} + line * ${wide} + at % ${fours}]) * factors[line];\n` +
-      columns.join("\n")),
+    inside("row", [
+      `let values = bitcast<vec4f>(${STAGED}[${scores} + line * ${wide} + at % ${fours}]) * factors[line];`, ...columns,
+    ].join("\n")),
     "}",
   ].join("\n");
 }

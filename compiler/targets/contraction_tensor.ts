@@ -6,7 +6,9 @@
 import { isConstant } from "../ir/dim.js";
 import type { ContractionSpec, Extent, PartialTemplate } from "./template.js";
 import { atLeast, isMultiple, workgroups } from "./tile_extent.js";
-import { loads, matrix, places, stage, STAGED, vectorsOf, type Block, type MatrixShape } from "./tile_matrix.js";
+import {
+  loads, matrix, matrixKernel, places, stage, STAGED, vectorsOf, type Block, type MatrixShape,
+} from "./tile_matrix.js";
 import { range } from "./tile_operand.js";
 
 /** Rows × columns × depths of a workgroup, and its subgroups down and across. */
@@ -67,20 +69,15 @@ export const contractionTensor = (
   const out = outputOf(plan);
   const place = { row: "row", col: "col", batch: "batch", value: "value" };
   const finish = spec.epilogueOfFour?.(place) ?? spec.epilogue(place);
-  const { m, n, k } = shape;
+  const kernel = matrixKernel(shape);
   return {
-    features: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+    ...kernel,
     workgroupArrays: [
       { name: STAGED, type: "vec4u", length: Math.max(vectorsOf(a) + vectorsOf(b), out.rows * out.stride) },
     ],
-    declarations: [
-      `alias Left = subgroup_matrix_left<f16, ${k}, ${m}>;`,
-      `alias Right = subgroup_matrix_right<f16, ${n}, ${k}>;`,
-      `alias Sums = subgroup_matrix_result<f32, ${n}, ${m}>;`,
+    declarations: kernel.declarations +
       `fn finish(row: i32, col: i32, batch: i32, value: ${spec.epilogueOfFour ? "vec4f" : "f32"}) {\n${finish}\n}`,
-    ].join("\n"),
     workgroupSize: threads,
-    builtins: ["@builtin(subgroup_id) subgroup: u32"],
     body: [
       setup,
       "let thread = i32(lid);",

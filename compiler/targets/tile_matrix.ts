@@ -4,7 +4,7 @@
  *
  * Lines in workgroup memory are one vector longer than they need be, so that neighbouring lines start in other banks.
  */
-import type { Extent, Operand } from "./template.js";
+import type { Extent, KernelText, Operand } from "./template.js";
 import { clamped, isMultiple } from "./tile_extent.js";
 import { both, range } from "./tile_operand.js";
 
@@ -15,6 +15,18 @@ export interface MatrixShape {
   readonly k: number;
   readonly lanes: number;
 }
+
+/** What a kernel of matrices is made of besides its body. */
+export const matrixKernel = ({ m, n, k }: MatrixShape) => ({
+  features: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+  builtins: ["@builtin(subgroup_id) subgroup: u32"],
+  declarations: [
+    `alias Left = subgroup_matrix_left<f16, ${k}, ${m}>;`,
+    `alias Right = subgroup_matrix_right<f16, ${n}, ${k}>;`,
+    `alias Sums = subgroup_matrix_result<f32, ${n}, ${m}>;`,
+    "",
+  ].join("\n"),
+}) as const satisfies Partial<KernelText>;
 
 /** Halves that are staged at a time: a `vec4u`. */
 const EIGHT = 8;
@@ -80,8 +92,8 @@ export const stage = (block: Block): string => range(turnsOf(block)).map((i) =>
 
 /**
  * The matrix of a type whose first element is at a row and depth of the block, u32 expressions.
- * @param across which of the two runs along the matrix's rows: Left matrices are rows × depths, Right ones depths × rows
- * for products of rows, or rows × depths
+ * @param across what the matrix's columns are: depths for Left matrices; for Right ones the rows where depths are
+ * summed, the depths where rows are
  */
 export function matrix(
   block: Block, type: string, [row, depth]: readonly [string, string], across: "rows" | "depths",

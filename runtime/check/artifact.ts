@@ -22,7 +22,8 @@ const model: Check<StoredArtifact> = object<StoredArtifact>({
 const recipe: Check<StoredArtifact & TrainingManifest> = object<StoredArtifact & TrainingManifest>({
   ...common, ...trainingFields,
   graphs: object<TrainingGraphs>({
-    infer: graph, infer_f16: optional(graph), train: optional(graph), gather: optional(graph), apply: optional(graph), evaluate: graph,
+    infer: graph, infer_f16: optional(graph),
+    train: optional(graph), gather: optional(graph), apply: optional(graph), evaluate: graph,
   }),
 });
 
