@@ -45,7 +45,7 @@ const CASES: readonly Case[] = [
   [`${INFER}.kernels.0.name`, "../../../etc/passwd", /kernels\[0\]\.name` must be a name of letters, digits, `_`, `-` and single dots, got "\.\.\/\.\.\/\.\.\/etc\/passwd"$/],
   [`${INFER}.kernels.0.name`, "a..b", /kernels\[0\]\.name` must be a name/],
   [`${INFER}.kernels.0.workgroupSize`, 0, /workgroupSize` must be a whole number from 1 to 65536, got 0$/],
-  [`${INFER}.kernels.0.features`, ["root"], /features\[0\]` must be "subgroups" or "shader-f16", got "root"$/],
+  [`${INFER}.kernels.0.features`, ["root"], /features\[0\]` must be "subgroups" or "shader-f16" or "chromium-experimental-subgroup-matrix", got "root"$/],
   [`${INFER}.kernels.0.bindings.0`, "read_write", /bindings\[0\]` is an input, and the kernel writes this binding$/],
   [`${INFER}.slots.0.bytes.b`, 2 ** 60, /slots\[0\]\.bytes\.b` must be a whole number from 0 to \d+, got \d+$/],
   [`${INFER}.slots.0.kind`, "heap", /slots\[0\]\.kind` must be "activation" or "derived" or "packed", got "heap"$/],
