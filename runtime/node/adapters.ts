@@ -1,5 +1,5 @@
 /** @file Finds, orders and opens adapters through Dawn in Node. */
-import { adapterName, Device, isSoftware, limitsOf, type Limits } from "../device.js";
+import { adapterName, Device, isSoftware, limitsOf, type Limits, type Patience } from "../device.js";
 import { AdapterError } from "../errors.js";
 import { setUpVulkan, vulkanHints, type VulkanSetup } from "./vulkan.js";
 import type { GPUAdapter } from "../webgpu.js";
@@ -208,7 +208,7 @@ function missing(asked: string, all: readonly Found[], vulkan: VulkanSetup): Ada
  * Waits for work that needs the cores. Dawn's binding asks on every turn of the event loop whether it is done, without
  * a pause, which keeps a core busy: each turn sleeps a moment instead.
  */
-async function patiently<T>(work: Promise<T>): Promise<T> {
+const patiently: Patience = async (work) => {
   const never = new Int32Array(new SharedArrayBuffer(4));
   let pending = true;
   const pause = (): void => {
@@ -222,7 +222,7 @@ async function patiently<T>(work: Promise<T>): Promise<T> {
   } finally {
     pending = false;
   }
-}
+};
 
 /** Opens a device on the requested adapter. Destroy it, or the process does not exit. @throws AdapterError */
 export async function openDevice(options: AdapterOptions = {}): Promise<Device> {
