@@ -11,7 +11,7 @@ import type { Compiled } from "../pipeline.js";
 import { randomInputs } from "./inputs.js";
 import { moduleOf } from "./artifact.js";
 import { loadOptions, type RunOptions } from "./model.js";
-import { withStatus } from "./progress.js";
+import { withLoading, withStatus } from "./progress.js";
 import { familyOfTarget } from "../pipeline.js";
 import { targetNamed } from "../targets/index.js";
 
@@ -133,8 +133,8 @@ async function runModule(
   const { load } = await import("../../runtime/node/module.js");
   const weights = options.weights === undefined && !options.randomWeights
     ? { weights: await unsettledWeights(module.manifest, seed) } : loadOptions({ ...options, seed }, []);
-  const session: Session = await withStatus(`loading ${family}`, () =>
-    load(moduleOf(module), { ...weights, device, batch, family, poison: true }));
+  const session: Session = await withLoading(`loading ${family}`, (onProgress) =>
+    load(moduleOf(module), { ...weights, device, batch, family, poison: true, onProgress }));
   try {
     const outputs = await withStatus("running", () => session.infer(inputs));
     return { outputs, parameters: await session.readParameters() };

@@ -60,7 +60,7 @@ export class DeviceEngine implements StepEngine {
   /**
    * Allocates and compiles; the states are zeros until `initialize` or `writeState`. Where a pass does not fit the
    * device, a step takes more passes.
-   * @throws InputError, AdapterError, OutOfMemoryError
+   * @throws InputError, AdapterError, OutOfMemoryError, DestroyedError, and the signal's reason
    */
   static async open(definition: TrainingDefinition, options: EngineOptions): Promise<DeviceEngine> {
     const { settings, graphs, name } = definition.manifest;

@@ -11,7 +11,7 @@ import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } 
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
 import { readLabels } from "../labels.js";
-import { Progress, withStatus } from "../progress.js";
+import { Progress, withLoading, withStatus } from "../progress.js";
 import { moduleOf, openModel, type Selection } from "../artifact.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
@@ -126,8 +126,8 @@ async function run(
     for (const [i, candidate] of candidates.entries()) {
       const { argument: { weights }, definition, name, count } = candidate;
       const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, count) };
-      const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
-        device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
+      const session: Session = await withLoading(`loading ${name}`, (onProgress) => load(definition, {
+        device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`), onProgress,
         ...(options.ema === undefined ? {} : { ema: options.ema }), ...labels,
       }));
       sessions.push(session);

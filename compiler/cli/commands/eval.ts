@@ -5,7 +5,7 @@ import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { EMA } from "../model.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
+import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
 import { isRecipe, openRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
@@ -103,8 +103,8 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
   ]);
   const notes: string[] = [];
   const model = recipe.definition.manifest.models.find(({ frozen }) => !frozen)?.name ?? "";
-  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), out: false, weights: { ...options.weights, [model]: checkpoint },
+  const trainer = await withLoading("loading", (onProgress) => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), out: false, onProgress, weights: { ...options.weights, [model]: checkpoint },
     ...(options.ema === undefined ? {} : { ema: options.ema }), onNote: (note) => void notes.push(note),
   }));
   try {

@@ -10,7 +10,7 @@ import { CommandError, Exit, UsageError } from "../exit.js";
 import { openModel } from "../artifact.js";
 import { LABELS, readLabels } from "../labels.js";
 import { loadOptions, weightsWords, withRunOptions, type RunOptions } from "../model.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
+import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
 import { showCount, table } from "../table.js";
 
 interface Options extends RunOptions {
@@ -87,7 +87,8 @@ async function predict(path: string, images: readonly string[], options: Options
   const [{ load }, { adapterName }] = await Promise.all([
     import("../../../runtime/node/module.js"), import("../../../runtime/device.js"),
   ]);
-  const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, ...labels, batch })));
+  const loaded = await timed(() => withLoading("loading", (onProgress) =>
+    load(definition, { ...how, ...labels, batch, onProgress })));
   const session = loaded.value;
   try {
     const { topK } = await import("../../../runtime/labels.js");

@@ -6,7 +6,7 @@ import type { Trainer } from "../../../runtime/node/train/trainer.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
-import { showSeconds, withStatus } from "../progress.js";
+import { showSeconds, withLoading, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import { openTraining, resumeCommand } from "../resumption.js";
@@ -53,20 +53,25 @@ export const trainCommand = (finish: Finish): Command =>
 
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
-  const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
+  const [{ onInterrupt }, { Trainer }] = await Promise.all([
+    import("../../../runtime/node/train/interrupt.js"), import("../../../runtime/node/train/trainer.js"),
+  ]);
+  const stop = new AbortController();
+  const notes: string[] = [];
+  const trainer = await withLoading("loading", (onProgress) => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), selection, signal: stop.signal, onProgress,
+    onNote: (note) => void notes.push(note),
+  }));
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   // On a terminal the line holds what it shows of Ctrl-C.
   const anew = redraws(process.stderr) ? "\r\x1b[K" : "\n";
+  // Until there are steps to stop after, a signal ends the process as it ends any other command.
   using interrupt = onInterrupt(({ text, exitCode }) => {
     process.exitCode = exitCode;
+    stop.abort();
     const again = text === "Ctrl-C" ? "; press Ctrl-C again to quit immediately" : "";
     say(`${anew}${text}: stopping after this step, then a checkpoint is saved${again}`);
   });
-  const { Trainer } = await import("../../../runtime/node/train/trainer.js");
-  const notes: string[] = [];
-  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), selection, signal: interrupt.signal, onNote: (note) => void notes.push(note),
-  }));
   try {
     if (!options.json) head(trainer, recipe, notes);
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
