@@ -187,3 +187,13 @@ test.serial("the module of a recipe has a class that trains and one that infers"
   t.is((await model.infer({ images: new Float32Array(3 * 32 * 32) })).prediction.length, 8);
   model.destroy();
 });
+
+test.serial("a model of a recipe tells of each pass, its elaboration too, as a model by itself does", async (t) => {
+  const passes = async (name: string): Promise<string[]> => {
+    const { passes: all } = await json<{ passes: { name: string }[] }>("compile", name, "--time", "--out", "timed", "--force");
+    return all.map((pass) => pass.name);
+  };
+  const own = await passes("lesson.deit:tiny");
+  t.is(own[0], "elaborate");
+  t.deepEqual(await passes("lesson.deit:lesson.pupil"), own);
+});

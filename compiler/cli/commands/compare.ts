@@ -133,7 +133,7 @@ async function run(
     const batch = Math.min(most, dataset.length);
     for (const [i, candidate] of candidates.entries()) {
       const { argument: { weights }, definition, name, count } = candidate;
-      const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, count) };
+      const labels = options.labels === undefined ? {} : { labels: await readLabels(options.labels, count) };
       const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
         device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
         ...(options.ema === undefined ? {} : { ema: options.ema }), ...labels,

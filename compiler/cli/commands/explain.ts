@@ -44,7 +44,7 @@ async function explainFile(path: string, options: ExplainOptions): Promise<strin
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
   if (options.svg !== undefined) {
     const { writePictures } = await import("../pictures.js");
-    writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
+    await writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
   }
   if (options.kernel !== undefined) return kernelTexts(explained, options.kernel, options.family);
   if (isTraining(explained.manifest)) {

@@ -81,7 +81,7 @@ async function predict(path: string, images: readonly string[], options: Options
   const { definition, seconds: compiling } = await openModel(await readArtifact(path, options));
   const { manifest } = definition;
   const { preprocess, output, classes } = imageModel(manifest);
-  const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, classes) };
+  const labels = options.labels === undefined ? {} : { labels: await readLabels(options.labels, classes) };
   const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));
   const batch = options.batch ?? Math.min(decoded.value.names.length, MOST_AT_ONCE);
   const [{ load }, { adapterName }] = await Promise.all([

@@ -9,7 +9,6 @@ import { CommandError, Exit, type ExitCode } from "../exit.js";
 import { showSeconds, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
-import { openTraining, resumeCommand } from "../resumption.js";
 import { table } from "../table.js";
 
 interface TrainOptions extends RecipeOptions {
@@ -52,6 +51,7 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
+  const { openTraining, resumeCommand } = await import("../resumption.js");
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
