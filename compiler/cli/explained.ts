@@ -28,5 +28,24 @@ export function compiledOf({ compiled, manifest }: Explained, what: string): Com
   throw new CommandError(`${what} needs the source of ${manifest.name}, not a compiled folder`, "name the .deit file");
 }
 
+/** A kernel of an artifact. */
+interface ListedKernel {
+  readonly graph: string;
+  readonly family: string;
+  /** `GRAPH/FAMILY/KERNEL`. */
+  readonly id: string;
+  readonly name: string;
+  /** Paths of what it computes. */
+  readonly paths: readonly string[];
+}
+
+/** All kernels of an artifact. */
+export const kernelsOf = (artifact: Artifact): readonly ListedKernel[] =>
+  graphsOf(artifact).flatMap(([graph, { families }]) => Object.entries(families).flatMap(
+    ([family, { kernels, programs: { prepare, run } }]) => kernels.map(({ name }, i) => ({
+      graph, family, id: `${graph}/${family}/${name}`, name,
+      paths: [...prepare, ...run].filter(({ kernel }) => kernel === i).map(({ path }) => path),
+    }))));
+
 /** The graphs of an artifact by name. */
 export const graphsOf = ({ graphs }: Artifact): (readonly [string, Manifest])[] => Object.entries(graphs);

@@ -23,7 +23,7 @@ export async function writePictures(
       writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(pictured, first));
     }
     for (const family of families) {
-      writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan({ ...compiled, manifest: { name } }, family));
+      writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan(pictured, family));
     }
   }
 }

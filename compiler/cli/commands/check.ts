@@ -4,6 +4,7 @@ import type { Diagnostic, Paint } from "../../../dsl/diagnostics.js";
 import type { Program } from "../../../dsl/program.js";
 import type { Loaded } from "../../../dsl/resolve.js";
 import type { ElaboratedRecipe } from "../../train/recipe.js";
+import { sizeOf } from "../../ir/dim.js";
 import type { Graph } from "../../ir/graph.js";
 import { pathParts } from "../artifact.js";
 import { paintFor } from "../colour.js";
@@ -167,7 +168,7 @@ async function elaborators(): Promise<Elaborators> {
 
 function countOf(graph: Graph): { readonly parameters: number; readonly tensors: number } {
   const trained = [...graph.parameters.values()].filter((p) => p.trained);
-  const parameters = trained.reduce((n, { node }) => n + node.shape.reduce((m, d) => m * d.c, 1), 0);
+  const parameters = trained.reduce((n, { node }) => n + sizeOf(node.shape).c, 0);
   return { parameters, tensors: trained.length };
 }
 
