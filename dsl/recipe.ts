@@ -160,7 +160,7 @@ class RecipeChecker {
     return { members, meant: typos };
   }
 
-  /** A help for a member with the name of an argument of what stands in members. */
+  /** Help for a member that has the name of an argument of some call. */
   private argumentHelp(name: string): string | undefined {
     const owners = Object.values(this.callables.calls).flatMap((calls) => Object.entries(calls)).filter(
       ([, signature]) => paramsOf(signature).some((param) => param.name.text === name));

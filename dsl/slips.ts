@@ -36,7 +36,7 @@ export function slipHelp(tokens: readonly IToken[], index: number, expected: str
   if (previous?.tokenType === t.Import) return IMPORT;
   if (type === t.Assign && expected === "`~`") return initialHelp(tokens, index);
   if (expected === "`=`") return definitionHelp(previous, found, next);
-  if (type === t.Colon && expected === "`{`") return "a body stands in braces: `{ … }`";
+  if (type === t.Colon && expected === "`{`") return "put the body in braces: `{ … }`";
   if (type === t.Else && expected === "`{`") return "write a choice between two values as `condition ? a : b`";
   if (expected === "`..`") return "a loop runs over whole numbers: `for i in 0..n { … }`";
   if (type === t.Times && previous?.tokenType === t.Times) return "raise to a power with `^`";
@@ -47,7 +47,7 @@ export function slipHelp(tokens: readonly IToken[], index: number, expected: str
   return undefined;
 }
 
-/** What is called by this name here. */
+/** The name that a call of another library most likely has here. */
 function called({ image }: IToken): string {
   const snake = image.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase();
   return meaningOf(image) ?? snake;
@@ -66,7 +66,7 @@ function definitionHelp(
   }
   if (word === "elif") return "write `else if`";
   if (word === "while") return "a loop runs over whole numbers: `for i in 0..n { … }`";
-  if (found.tokenType === t.Colon) return `a definition states no type: write \`${word} = …\``;
+  if (found.tokenType === t.Colon) return `a definition has no type: write \`${word} = …\``;
   if (COMPOUND.includes(found.tokenType) && next?.tokenType === t.Assign) {
     return `write \`${word} = ${word} ${found.image} …\``;
   }

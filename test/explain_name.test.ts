@@ -96,7 +96,7 @@ test("what a member stands for without being stated is what the compiler takes",
   for (const [name, { required, without }] of Object.entries(members)) t.is(without === undefined, required === true, name);
 });
 
-test("a name that is none is answered with the nearest that is", async (t) => {
+test("an unknown name is answered with the nearest known one", async (t) => {
   for (const [name, near] of [["adamv", "adamw"], ["LayerNorm", "layer_norm"], ["acumulate", "accumulate"], ["deit_c", "deit_b"]] as const) {
     const { code, err } = await inside(".", ["explain", name]);
     t.is(code, 1);

@@ -144,7 +144,7 @@ class Picture {
     }
   }
 
-  /** The shape beside a kernel's first line, where it is none of those that the kernel reads. */
+  /** The shape written beside a kernel's first line, unless the kernel reads a tensor of that shape. */
   #shapeOf(kernel: Kernel, done: Set<string>): Pick<Line, "words" | "label"> {
     const words = showShape(kernel.fused.root.shape);
     const read = kernel.sources.map((source) =>
