@@ -157,7 +157,7 @@ test.serial("what cannot be chosen is refused, and says what can", async (t) => 
     [["predict", "two.deit", "--random-weights", "--generated-shapes", "1"], /several models or recipes/],
     [["explain", "two.deit:lessen"], /has no model or recipe `lessen`[^]*did you mean `lesson`/],
     [["bench", "two.deit:taught.teacher"], /has no model or recipe `taught\.teacher`[^]*`taught\.master`, `taught\.pupil`/],
-    [["train", "lesson.deit:tiny"], /error\[not_a_recipe\]: `tiny` of `lesson\.deit` is a model[^]*--target`: `lesson`/],
+    [["train", "lesson.deit:tiny"], /error\[not_a_recipe\]: `tiny` in `lesson\.deit` is a model[^]*--target`: `lesson`/],
     [["train", "tiny.deit"], /error\[not_a_recipe\][^]*recipe my_recipe \{ student: tiny … \}/],
     [["train", "tiny"], /tiny is a model, not a recipe/],
     [["predict", "tiny", "--target", "tiny", "--random-weights", "--generated-shapes", "1"], /a compiled folder holds one/],

@@ -51,7 +51,9 @@ export function sourceParts(
 
 /** The compiled folder at a path. @throws UsageError with a selection: what it holds was chosen when it was compiled */
 export async function openFolder(path: string, { target, set, trust = false }: Selection): Promise<Definition> {
-  if (target !== undefined) throw new UsageError("--target chooses a model or recipe of a .deit file; a compiled folder has only one");
+  if (target !== undefined) {
+    throw new UsageError("--target chooses a model or recipe of a .deit file; a compiled folder has only one");
+  }
   if (set !== undefined) {
     throw new UsageError("--set changes a header when a .deit file is compiled; this folder is compiled already",
       "name the .deit file, or compile it again with --set");

@@ -1,4 +1,6 @@
-/** @file The boxes with text of a picture: kernels, inputs and outputs, and where a line continues in another column. */
+/**
+ * @file The boxes with text of a picture: kernels, inputs and outputs, and where a line continues in another column.
+ */
 import { showDim, showShape, type Shape } from "../ir/dim.js";
 import type { Origin } from "../ir/graph.js";
 import { escapeXml, fitted, widthOf, type Face } from "./drawing.js";
