@@ -160,7 +160,7 @@ test.serial("what cannot be chosen is refused, and says what can", async (t) => 
     [["train", "lesson.deit:tiny"], /error\[not_a_recipe\]: `tiny` in `lesson\.deit` is a model[^]*--target`: `lesson`/],
     [["train", "tiny.deit"], /error\[not_a_recipe\][^]*recipe my_recipe \{ student: tiny … \}/],
     [["train", "tiny"], /tiny is a model, not a recipe/],
-    [["predict", "tiny", "--target", "tiny", "--random-weights", "--generated-shapes", "1"], /a compiled folder holds one/],
+    [["predict", "tiny", "--target", "tiny", "--random-weights", "--generated-shapes", "1"], /a compiled folder has only one/],
     [["verify", "tiny"], /verify needs a \.deit file, and `tiny` is a folder/],
     [["compile", "lesson"], /compile needs a \.deit file, and `lesson` is a folder/],
     [["bench", "tiny", "--set", "depth=2"], /this folder is compiled already/],
