@@ -7,7 +7,7 @@ import { mock } from "node:test";
 import { setImmediate, setTimeout as later } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import test from "ava";
-import { openRecipe } from "../compiler/cli/artifact.js";
+import { openRecipe, readArtifact } from "../compiler/cli/artifact.js";
 import { withLoading } from "../compiler/cli/progress.js";
 import type { Device } from "../runtime/device.js";
 import { DeitcError, DestroyedError, FileError } from "../runtime/errors.js";
@@ -92,7 +92,7 @@ test.serial("progress rises kernel by kernel to the total, in training over all 
   t.is(counts(seen), KERNELS);
   t.true(KERNELS >= WIDTHS.length);
   t.is(seen.filter(({ phase }) => phase === "kernels").length, KERNELS + 1);
-  const { definition: recipe } = await openRecipe(join(folder, "tiny.deit"), {});
+  const { definition: recipe } = await openRecipe(await readArtifact(join(folder, "tiny.deit")));
   const steps: LoadProgress[] = [];
   await Trainer.open(recipe, { device, out: false, onProgress: (progress) => void steps.push(progress) });
   const { train, evaluate } = recipe.manifest.graphs;
@@ -125,7 +125,7 @@ test.serial("equal kernels are one pipeline: of models, of graphs, and whatever 
   t.is(made.length, before + KERNELS, "nothing is kept of what nobody uses");
   again.destroy();
 
-  const { definition: recipe } = await openRecipe(join(folder, "tiny.deit"), {});
+  const { definition: recipe } = await openRecipe(await readArtifact(join(folder, "tiny.deit")));
   const texts = new Set<string>();
   let all = 0;
   for (const name of ["train", "evaluate"] as const) {
@@ -157,7 +157,7 @@ test.serial("a load is stopped between kernels by its signal, or by the end of i
   await t.throwsAsync(open(device, { onProgress, signal: stop.signal }), { message: "enough" });
   t.true(made.length < KERNELS, `${made.length} of ${KERNELS}`);
   t.deepEqual([pending(), device.pipelines.size], [0, 0]);
-  const { definition: recipe } = await openRecipe(join(folder, "tiny.deit"), {});
+  const { definition: recipe } = await openRecipe(await readArtifact(join(folder, "tiny.deit")));
   const how = { device, out: false, signal: stop.signal } as const;
   await t.throwsAsync(Trainer.open(recipe, how), { message: "enough" });
   const end = ({ phase, done }: LoadProgress): void => {
@@ -242,7 +242,7 @@ test.serial("where kernels are compiled by their first run, that is part of the 
 test.serial("a mistake in the files is told while kernels are compiled, which are given up", async (t) => {
   const { device, made, pending } = await counting();
   const { mock: buffers } = mock.method(device.gpu, "createBuffer");
-  const { definition: recipe } = await openRecipe(join(folder, "tiny.deit"), {});
+  const { definition: recipe } = await openRecipe(await readArtifact(join(folder, "tiny.deit")));
   const weights = { student: join(folder, "none.safetensors") };
   await t.throwsAsync(Trainer.open(recipe, { device, out: false, weights }), { instanceOf: FileError });
   t.true(buffers.callCount() > 0, "the device is not waiting for the files");

@@ -6,7 +6,7 @@ import { Exit, UsageError } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { EMA } from "../model.js";
 import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
-import { isRecipe, openRecipe } from "../artifact.js";
+import { isRecipe, openRecipe, readArtifact, type ReadArtifact } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
@@ -78,8 +78,9 @@ async function evaluate(path: string | undefined, checkpoint: string | undefined
   if (path === undefined && compared.length === 0) throw new UsageError("name a model or a recipe, and a checkpoint");
   if (path !== undefined && checkpoint === undefined) throw new UsageError(`name a checkpoint for ${path}`);
   if (path !== undefined && checkpoint !== undefined) {
-    if (await isRecipe(path, options.target)) return evaluateRecipe(path, checkpoint, options);
-    compared.unshift({ model: path, weights: checkpoint });
+    const read = await readArtifact(path, options);
+    if (await isRecipe(read)) return evaluateRecipe(path, read, checkpoint, options);
+    compared.unshift({ model: path, read, weights: checkpoint });
   }
   const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
   if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
@@ -92,12 +93,14 @@ async function evaluate(path: string | undefined, checkpoint: string | undefined
   await compareModels(compared, { ...options, data, tokens: tokens === true ? undefined : tokens });
 }
 
-async function evaluateRecipe(path: string, checkpoint: string, options: Options): Promise<void> {
+async function evaluateRecipe(
+  path: string, read: ReadArtifact, checkpoint: string, options: Options,
+): Promise<void> {
   const foreign = MODEL_OPTIONS.find((name) => options[name] !== undefined);
   if (foreign !== undefined) {
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
-  const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
+  const recipe = await withStatus("compiling", () => openRecipe(read), true);
   const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);

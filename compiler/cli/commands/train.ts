@@ -9,7 +9,6 @@ import { CommandError, Exit, type ExitCode } from "../exit.js";
 import { showSeconds, withLoading, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
-import { openTraining, resumeCommand } from "../resumption.js";
 import { table } from "../table.js";
 
 interface TrainOptions extends RecipeOptions {
@@ -52,6 +51,7 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
+  const { openTraining, resumeCommand } = await import("../resumption.js");
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
   const [{ onInterrupt }, { Trainer }] = await Promise.all([
     import("../../../runtime/node/train/interrupt.js"), import("../../../runtime/node/train/trainer.js"),
