@@ -29,12 +29,12 @@ export interface CompiledArtifact {
   /** Shader text by `GRAPH/FAMILY/KERNEL`. */
   readonly wgsl: ReadonlyMap<string, string>;
   /** By name. */
-  readonly graphs: Readonly<Record<string, CompiledGraph>> & { readonly infer: Compiled };
+  readonly graphs: Readonly<Record<string, CompiledGraph>> & { readonly infer: Compiled; readonly infer_f16?: Compiled };
   /** Where it is a recipe. */
   readonly recipe?: CompiledRecipe["recipe"];
 }
 
-interface ArtifactOptions extends RecipeCompileOptions {
+export interface ArtifactOptions extends RecipeCompileOptions {
   /** Precisions of inference besides f32. */
   readonly precisions?: readonly Precision[];
 }

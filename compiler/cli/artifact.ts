@@ -9,7 +9,8 @@ import type { Program } from "../../dsl/program.js";
 import type { Artifact, Definition } from "../../runtime/artifact.js";
 import type { ModuleDefinition } from "../../runtime/artifact.js";
 import type { TrainingDefinition } from "../../runtime/train/programs.js";
-import type { CompiledArtifact, Target } from "../artifact.js";
+import type { ArtifactOptions, CompiledArtifact, Target } from "../artifact.js";
+import type { Precision } from "../../runtime/manifest.js";
 import type { Overrides } from "../elaborate/index.js";
 import type { Compiled } from "../pipeline.js";
 import type { RecipeCompileOptions } from "../train/compile.js";
@@ -22,6 +23,8 @@ export interface Selection {
   readonly set?: Overrides;
   /** Whether a folder's kernels run without WebGPU's checks, as generated code does. */
   readonly trust?: boolean;
+  /** What a model's products are computed in; f32 unless given. */
+  readonly precision?: Precision;
 }
 
 /** The parts of `FILE:NAME`; a path with a colon of its own stays whole. @throws UsageError for two names */
@@ -68,6 +71,7 @@ export type ReadArtifact = ReadFolder | ReadSource;
 /** A folder that `deitc compile` wrote. */
 interface ReadFolder {
   readonly folder: Definition;
+  readonly precision?: Precision;
   /** What it took to read. */
   readonly seconds: number;
 }
@@ -85,18 +89,20 @@ export interface ReadSource {
 export async function readArtifact(path: string, selection: Selection = {}): Promise<ReadArtifact> {
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
-  if (isFolder(path)) return { folder: await openFolder(path, selection), seconds: seconds() };
+  if (isFolder(path)) {
+    return { folder: await openFolder(path, selection), precision: selection.precision, seconds: seconds() };
+  }
   const { file, target } = pathParts(path, selection.target);
   const program = await readProgram(file);
   return { file, program, selection: { ...selection, ...named(target) }, seconds: seconds() };
 }
 
-const optionsOf = ({ set }: Selection, more: RecipeCompileOptions = {}): RecipeCompileOptions =>
+const optionsOf = <Options extends RecipeCompileOptions>({ set }: Selection, more: Options): Options =>
   ({ ...more, ...(set === undefined ? {} : { overrides: set }) });
 
 /** Compiles what is named of a program that is read already. @throws DiagnosticsError */
 export async function compileProgram(
-  program: Program, selection: Selection, options: RecipeCompileOptions = {},
+  program: Program, selection: Selection, options: ArtifactOptions = {},
 ): Promise<CompiledArtifact> {
   const { compileArtifact } = await import("../artifact.js");
   return compiledOr(program, selection.target, optionsOf(selection, options), compileArtifact);
@@ -107,7 +113,8 @@ export async function compileModelOf(
   program: Program, selection: Selection, options: RecipeCompileOptions = {},
 ): Promise<Compiled> {
   const { compileInference } = await import("../artifact.js");
-  return compiledOr(program, selection.target, optionsOf(selection, options), compileInference);
+  const { precision } = selection;
+  return compiledOr(program, selection.target, optionsOf(selection, { ...options, precision }), compileInference);
 }
 
 /** What was compiled, as it lies in memory. */
@@ -137,7 +144,7 @@ interface OpenedModel {
 export async function openModel(read: ReadArtifact): Promise<OpenedModel> {
   if ("folder" in read) {
     const { inferenceOf } = await import("../../runtime/artifact.js");
-    return { definition: inferenceOf(read.folder), seconds: read.seconds };
+    return { definition: inferenceOf(read.folder, read.precision), seconds: read.seconds };
   }
   const start = performance.now();
   const compiled = await compileModelOf(read.program, read.selection);

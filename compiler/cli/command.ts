@@ -1,5 +1,6 @@
 /** @file What all commands share: how one is made, and the parsers of their options. */
 import { InvalidArgumentError, type Command } from "commander";
+import type { Precision } from "../../runtime/manifest.js";
 import type { Plain } from "../elaborate/index.js";
 import type { TokenChoice } from "../inspect/tokens.js";
 import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
@@ -47,6 +48,20 @@ export const withSelection = (command: Command): Command => command
 export const TRUST = [
   "--trust", "run the kernels of a compiled folder without WebGPU's checks, at full speed: only for a folder whose " +
     "origin you know",
+] as const;
+
+const PRECISIONS: readonly Precision[] = ["f32", "f16"];
+
+/** Option parser: a precision. */
+export function precision(text: string): Precision {
+  const found = PRECISIONS.find((name) => name === text);
+  if (!found) throw new InvalidArgumentError(`The precisions are ${PRECISIONS.join(" and ")}.`);
+  return found;
+}
+
+/** The option of every command that runs a model. */
+export const PRECISION = [
+  "--precision <name>", "what products are computed in: f32, or f16 with sums in f32 (default: f32)", precision,
 ] as const;
 
 /** What `--without` and `--no-fuse` ask for. */

@@ -4,7 +4,7 @@ import type { FamilyName, Manifest } from "../../runtime/manifest.js";
 import { TARGET_NAMES } from "../targets/index.js";
 import type { LoadOptions } from "../../runtime/node/module.js";
 import type { Selection } from "./artifact.js";
-import { named, wholeNumber, withSelection } from "./command.js";
+import { named, PRECISION, wholeNumber, withSelection } from "./command.js";
 import { UsageError } from "./exit.js";
 
 /** Options of every command that runs a model. */
@@ -33,6 +33,7 @@ export const withRunOptions = (command: Command): Command =>
     .option("--seed <n>", "seed for random numbers", wholeNumber(0), 0)
     .option("--adapter <name>", "part of an adapter's name, or gpu, lavapipe, swiftshader (see deitc doctor)",
       named("An adapter's name"))
+    .option(...PRECISION)
     .option("--json", "print JSON");
 
 /** The weights and the adapter that the options name; notes are collected. */

@@ -16,7 +16,9 @@ import { withLoading, withStatus } from "./progress.js";
  * Greatest relative error (‖a − b‖ / ‖b‖) that passes: f32 rounding is some 2e-6 at the end of a deep model, a wrong
  * number is rarely below 1e-2.
  */
-export const TOLERANCE = 1e-4;
+const TOLERANCE = 1e-4;
+/** The same in f16, where a value near the middle of two may be rounded to either. */
+const HALF_TOLERANCE = 5e-3;
 
 /** How kernels are verified; what is not given is the default of `deitc verify`. */
 interface VerifyOptions extends Partial<RunOptions> {
@@ -48,6 +50,8 @@ export interface Verification {
 }
 
 /** What it takes to compare one module. */
+const isHalved = ({ precision }: VerifyOptions): boolean => precision === "f16";
+
 interface Setting extends Required<Pick<VerifyOptions, "batch" | "tolerance">> {
   readonly device: Device;
   readonly seed: number;
@@ -61,7 +65,7 @@ export async function verifyOn(
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
   ]);
-  const { batch = 1, tolerance = TOLERANCE, seed = 0, adapter } = options;
+  const { batch = 1, tolerance = isHalved(options) ? HALF_TOLERANCE : TOLERANCE, seed = 0, adapter } = options;
   const device = await openDevice({ checked: true, ...(adapter === undefined ? {} : { adapter }) });
   const setting: Setting = { batch, tolerance, seed, device, options };
   try {
@@ -106,10 +110,11 @@ async function verifyFamily(compiled: Compiled, family: FamilyName, setting: Set
   });
   const parameters = tensorsOf(compiled.manifest.parameters, taps.parameters);
   const how = { batch, inputs: new Map(given), parameters, precision: "f64" as const };
-  // The tensors inside are those of the graph the kernels were made from; the outputs those of the text.
+  // The tensors inside are those of the graph the kernels were made from; the outputs those of the text, and of what is
+  // rounded to f16 on purpose.
   const oracle = await withStatus("interpreting in float64", () => Promise.resolve(interpret(tapped.graph, how)), true);
   const meant = await withStatus("interpreting in float64", () =>
-    Promise.resolve(interpret(compiled.model.graph, how)), true);
+    Promise.resolve(interpret(isHalved(setting.options) ? compiled.graph : compiled.model.graph, how)), true);
   const check = (
     name: string, output: boolean, actual: ArrayLike<number> = [], expected: Tensor | undefined,
   ): Compared => {

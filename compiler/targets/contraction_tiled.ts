@@ -79,11 +79,13 @@ export const contractionTiled: Template<ContractionSpec> = (spec) => {
     main(spec, tile, a, b),
     stores(spec, tile),
   ].join("\n");
-  const finish = spec.epilogue({ row: "row", col: "col", batch: "batch", value: "value" });
+  const at = { row: "row", col: "col", batch: "batch", value: "value" };
+  const [finish, type] = spec.epilogueOfFour
+    ? [spec.epilogueOfFour(at), "vec4f"] : [spec.epilogue(at), "f32"];
   return {
     features: [],
     workgroupArrays: [{ name: "shared_tile", type: "vec4f", length: cells }],
-    declarations: `fn finish(row: i32, col: i32, batch: i32, value: f32) {\n${finish}\n}`,
+    declarations: `fn finish(row: i32, col: i32, batch: i32, value: ${type}) {\n${finish}\n}`,
     workgroupSize: threads,
     body,
     grid,
@@ -181,17 +183,18 @@ function main(spec: ContractionSpec, tile: Tile, a: Side, b: Side): string {
   ].join("\n");
 }
 
-function stores({ rows, cols }: ContractionSpec, tile: Tile): string {
+/** Hands every sum inside the extents to the epilogue, four columns at a time where it takes them. */
+function stores({ rows, cols, epilogueOfFour }: ContractionSpec, tile: Tile): string {
   const check = (name: string, extent: Extent, per: number): string =>
     isMultiple(extent, per) ? "{" : `if (${name} < ${extent.wgsl}) {`;
   return range(tile.fm).flatMap((i) => range(4).map((r) => [
     "{",
     `let row = a_start + (down + ${i * (tile.m / (4 * tile.fm))}) * 4 + ${r};`,
     check("row", rows, tile.m),
-    ...range(tile.fn).flatMap((j) => range(4).map((l) => [
+    ...range(tile.fn).flatMap((j) => (epilogueOfFour ? [""] : range(4).map((l) => `.${component(l)}`)).map((part, l) => [
       "{",
-      `let col = b_start + (across + ${j * (tile.n / (4 * tile.fn))}) * 4 + ${l};`,
-      `${check("col", cols, tile.n)} finish(row, col, batch, c${4 * i + r}_${j}.${component(l)}); }`,
+      `let col = b_start + (across + ${j * (tile.n / (4 * tile.fn))}) * 4${part === "" ? "" : ` + ${l}`};`,
+      `${check("col", cols, tile.n)} finish(row, col, batch, c${4 * i + r}_${j}${part}); }`,
       "}",
     ].join("\n"))),
     "}\n}",

@@ -32,7 +32,7 @@ export interface CompiledRecipe {
   readonly graphs: Readonly<Partial<Record<GraphName, CompiledGraph>>> & { readonly infer: Compiled };
 }
 
-type GraphName = keyof TrainingManifest["graphs"];
+type GraphName = Exclude<keyof TrainingManifest["graphs"], "infer_f16">;
 type StepName = Exclude<GraphName, "infer">;
 
 /** Compiles one recipe of a program for training. @param target its name, where the file has several. */

@@ -5,11 +5,11 @@ import type { Program } from "../../../dsl/program.js";
 import { RANKED_NAMES } from "../../targets/index.js";
 import type { CompiledArtifact } from "../../artifact.js";
 import { classesOf, parameterCount } from "../../emit/facts.js";
-import type { Manifest } from "../../../runtime/manifest.js";
+import type { Manifest, Precision } from "../../../runtime/manifest.js";
 import type { Compiled, PassRecord } from "../../pipeline.js";
 import type { Optimization } from "../../optimizations.js";
 import {
-  examples, leftOut, named, printJsonValue, withLeftOut, withSelection, type Finish, type LeftOut,
+  examples, leftOut, named, precision, printJsonValue, withLeftOut, withSelection, type Finish, type LeftOut,
 } from "../command.js";
 import { compileModelOf, compileProgram, sourceParts, type Selection } from "../artifact.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
@@ -19,7 +19,8 @@ import { showSeconds } from "../progress.js";
 import { readProgram } from "../source.js";
 import { showBytes, showCount, table } from "../table.js";
 
-interface Options extends LeftOut, Selection {
+interface Options extends LeftOut, Omit<Selection, "precision"> {
+  readonly precision?: readonly Precision[];
   readonly out?: string;
   readonly watch?: boolean;
   readonly verify?: boolean;
@@ -35,6 +36,8 @@ export const compileCommand = (finish: Finish): Command =>
     .description("Compiles a model or a recipe to a folder: index.js, index.d.ts, a manifest and WGSL kernels.")
     .argument("<file>", "FILE.deit or FILE.deit:NAME"))
     .option("--out <folder>", "the folder to write (default: out/<name>)", named("A folder's name"))
+    .option("--precision <list>", "precisions of inference, separated by commas: f32, which is always there, and f16",
+      precisions)
     .option("--watch", "compile again whenever a source changes")
     .option("--verify", "compare the kernels with the interpreter on an adapter, and write nothing if one is wrong")
     .option("--adapter <name>", "the adapter of --verify: a part of its name, gpu, lavapipe or swiftshader",
@@ -52,6 +55,9 @@ export const compileCommand = (finish: Finish): Command =>
       if (options.watch) await watchAndCompile(file, options);
       else finish(await compileOnce(file, options));
     });
+
+/** Option parser: precisions with commas between. */
+const precisions = (text: string): Precision[] => text.split(",").map((part) => precision(part.trim()));
 
 /** Compiles and writes. @throws DiagnosticsError */
 async function compileOnce(path: string, options: Options): Promise<ExitCode> {
@@ -78,10 +84,14 @@ async function compileRead(
   const [{ emitArtifact }, { writeFolder }] = await Promise.all([
     import("../../emit/index.js"), import("../folder.js"),
   ]);
-  const compiled = await compileProgram(program, options, { without: leftOut(options) });
-  const compile = (without: readonly Optimization[]): Promise<Compiled> =>
-    compileModelOf(program, options, { without });
-  if (options.verify && !(await isVerified(compiled.graphs.infer, compile, options))) return Exit.device;
+  const { precision: wanted, ...selection } = options;
+  const compiled = await compileProgram(program, selection, { without: leftOut(options), precisions: wanted });
+  for (const one of options.verify ? new Set<Precision>(["f32", ...wanted ?? []]) : []) {
+    const graph = one === "f32" ? compiled.graphs.infer : compiled.graphs.infer_f16;
+    const compile = (without: readonly Optimization[]): Promise<Compiled> =>
+      compileModelOf(program, { ...selection, precision: one }, { without });
+    if (graph && !(await isVerified(graph, compile, { ...selection, precision: one }))) return Exit.device;
+  }
   const emitting = performance.now();
   const files = await emitArtifact(compiled, (manifest) => printer.print(manifest));
   const writing = performance.now();
@@ -118,7 +128,8 @@ async function compileRead(
 
 /** Whether the kernels are right on the adapter; tells what is wrong where they are not. */
 async function isVerified(
-  compiled: Compiled, compile: (without: readonly Optimization[]) => Promise<Compiled>, options: Options,
+  compiled: Compiled, compile: (without: readonly Optimization[]) => Promise<Compiled>,
+  options: Omit<Options, "precision"> & Pick<Selection, "precision">,
 ): Promise<boolean> {
   const [{ verifyOn }, { report }] = await Promise.all([import("../verification.js"), import("./verify.js")]);
   const found = await verifyOn(compiled, compile, options);

@@ -1,6 +1,6 @@
 /** @file `deitc eval`: a recipe's checkpoint on the recipe's data, or models on any, alone or against each other. */
 import { Command, InvalidArgumentError } from "commander";
-import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
+import { examples, named, PRECISION, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
 import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError } from "../exit.js";
 import { LABELS } from "../labels.js";
@@ -22,7 +22,7 @@ interface Options extends RecipeOptions {
 }
 
 /** Of models only. */
-const MODEL_OPTIONS = ["compare", "limit", "labels", "heads", "predictions", "svg"] as const;
+const MODEL_OPTIONS = ["compare", "limit", "labels", "heads", "predictions", "svg", "precision"] as const;
 /** Of recipes only. */
 const RECIPE_OPTIONS = [["evalData", "--eval-data"], ["weights", "--weights"]] as const;
 
@@ -35,6 +35,7 @@ export const evalCommand = (finish: Finish): Command =>
     .argument("[model]", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe or model")
     .argument("[checkpoint]", "a .safetensors, .pth, .pt or .th file, such as runs/NAME/best.safetensors")
     .option(...EMA)
+    .option(...PRECISION)
     .option("--compare <[name=]model,checkpoint>", "a model to compare; may be repeated", collectModel)
     .option("--limit <n>", "number of images to use, spread evenly over the data (default: all)", wholeNumber(1))
     .option(...LABELS)

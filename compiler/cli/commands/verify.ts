@@ -12,12 +12,12 @@ import { Exit, type ExitCode } from "../exit.js";
 import { families, FAMILY_LIST, withRunOptions, type RunOptions } from "../model.js";
 import { readProgram } from "../source.js";
 import { table } from "../table.js";
-import { TOLERANCE, verifyOn, type Verification } from "../verification.js";
+import { verifyOn, type Verification } from "../verification.js";
 
 interface Options extends RunOptions, LeftOut {
   readonly batch: number;
   readonly family?: readonly FamilyName[];
-  readonly tolerance: number;
+  readonly tolerance?: number;
 }
 
 export const verifyCommand = (finish: Finish): Command =>
@@ -28,7 +28,7 @@ export const verifyCommand = (finish: Finish): Command =>
     .argument("<model>", "FILE.deit or FILE.deit:NAME; of a recipe, the model that it trains")
     .option("--batch <n>", "images", wholeNumber(1), 1)
     .option("--family <list>", `kernel families: ${FAMILY_LIST} (default: the adapter's)`, families)
-    .option("--tolerance <x>", "largest relative error allowed", amount, TOLERANCE)))
+    .option("--tolerance <x>", "largest relative error allowed (default: 1e-4, in f16 5e-3)", amount)))
     .addHelpText("after", "\nWithout --weights every parameter is random, biases too. Exit code 3: a tensor is wrong.")
     .addHelpText("after", examples(
       "deitc verify models/deit_ti.deit", "deitc verify models/deit_s.deit --weights deit_s.safetensors --adapter gpu",
