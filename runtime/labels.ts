@@ -3,6 +3,7 @@
 import { imagenetNames } from "./data/imagenet.js";
 import { InputError } from "./errors.js";
 import type { LabelSet, Manifest } from "./manifest.js";
+import { printable } from "./text.js";
 
 /** In the order of the logits. Source: Krizhevsky 2009. */
 const cifar10: readonly string[] = [
@@ -51,9 +52,6 @@ export function labelsIn(
   if (!isList(names) || names.length !== predictedClasses(manifest)) return undefined;
   return names.map(printable);
 }
-
-/** A name without control characters, which could act on a terminal. */
-export const printable = (name: string): string => name.replace(/\p{Cc}/gu, "\ufffd");
 
 /** One class of a prediction. */
 export interface ScoredClass {

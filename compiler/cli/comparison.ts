@@ -1,5 +1,6 @@
 /** @file The outcome of an evaluation as tables: accuracies, who disagrees with whom, how alike two tokens are. */
-import type { BrokenImage, Dataset } from "../../runtime/data/loader.js";
+import type { BadImage } from "../../runtime/data/check.js";
+import type { Dataset } from "../../runtime/data/loader.js";
 import { disagreement, type Figures, type HeadFigures } from "../../runtime/evaluate.js";
 import type { FamilyName } from "../../runtime/manifest.js";
 import { mainHead } from "./heads.js";
@@ -14,7 +15,8 @@ export interface Outcome {
   readonly batch: number;
   readonly seconds: number;
   readonly notes: readonly string[];
-  readonly broken: readonly BrokenImage[];
+  /** Images that were left out. */
+  readonly skipped: readonly BadImage[];
   readonly models: readonly {
     readonly name: string; readonly model: string; readonly checkpoint: string; readonly family: FamilyName;
   }[];
@@ -57,7 +59,7 @@ export function comparisonOf({ figures, models }: Outcome, { name, classes }: Da
     predictors,
     main: mainHead(predictors.filter(({ model }) => model === predictors[0]?.model)),
     names: ["truth", ...predictors.map(({ label }) => label)],
-    fractions: all.map((a) => all.map((b) => disagreement(a, b, labels))),
+    fractions: all.map((a) => all.map((b) => disagreement(a, b))),
     tokens: models.flatMap(({ name: model }): TokenCourse[] => {
       const layers = similarities.filter((one) => one.model === model);
       return layers.length === 0 ? [] : [{ model, layers: layers.map(({ layer, cosine }) => ({ layer, cosine })) }];

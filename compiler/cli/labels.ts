@@ -1,6 +1,6 @@
 /** @file The option `--labels`: class names from a file, one a line or as a JSON list. */
 import { readFileSync } from "node:fs";
-import { printable } from "../../runtime/labels.js";
+import { printable } from "../../runtime/text.js";
 import { CommandError } from "./exit.js";
 
 /** The option's words, for the commands that have it. */

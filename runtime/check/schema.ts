@@ -3,6 +3,8 @@
  * A check tells the first fault, by its path inside the value, and throws nothing.
  */
 
+import { printable } from "../text.js";
+
 /** What is wrong, and where: `graphs.infer.outputs[0].shape`. The path of the value itself is empty. */
 export interface Fault {
   readonly path: string;
@@ -33,7 +35,7 @@ const SHOWN = 60;
 export function show(value: unknown): string {
   if (value === undefined) return "nothing";
   if (Array.isArray(value) && value.length > 8) return `a list of ${value.length}`;
-  const text = (typeof value === "number" ? String(value) : JSON.stringify(value)).replace(/\p{Cc}/gu, "\ufffd");
+  const text = printable(typeof value === "number" ? String(value) : JSON.stringify(value));
   return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
 }
 

@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
 import type { ModelArgument } from "./compare.js";
-import { Exit, UsageError } from "../exit.js";
+import { Exit, UsageError, type ExitCode } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { isRecipe, openRecipe } from "../artifact.js";
@@ -24,6 +24,8 @@ interface Options extends RecipeOptions {
 const MODEL_OPTIONS = ["compare", "limit", "labels", "heads", "predictions", "svg"] as const;
 /** Of recipes only. */
 const RECIPE_OPTIONS = [["evalData", "--eval-data"], ["weights", "--weights"]] as const;
+
+const NO_IMAGES = ["no images given", "name a folder with one subfolder of images per class: --data DIR"] as const;
 
 export const evalCommand = (finish: Finish): Command =>
   withRecipeOptions(new Command("eval")
@@ -50,10 +52,10 @@ export const evalCommand = (finish: Finish): Command =>
       "deitc eval models/cifar_resnet.deit:cifar_resnet20 resnet20-12fca82f.th --data cifar/test",
       "deitc eval --data cifar/test --compare teacher=models/cifar_resnet.deit:cifar_resnet20,resnet20-12fca82f.th " +
       "--compare plain=mine.deit:plain,runs/plain/best.safetensors --svg compared.svg",
+      "deitc eval --data cifar/test --check-data",
     ))
     .action(async (model: string | undefined, checkpoint: string | undefined, options: Options) => {
-      await evaluate(model, checkpoint, options);
-      finish(Exit.done);
+      finish(await evaluate(model, checkpoint, options));
     });
 
 /** Option parser, called once a use: `name=FILE.deit:NAME,weights.th`, the name optional. */
@@ -72,23 +74,46 @@ function headNames(text: string): readonly string[] {
   return names;
 }
 
-async function evaluate(path: string | undefined, checkpoint: string | undefined, options: Options): Promise<void> {
+async function evaluate(
+  path: string | undefined, checkpoint: string | undefined, options: Options,
+): Promise<ExitCode> {
+  if (options.checkData) return checkOnly(path, options);
   const compared = [...options.compare ?? []];
   if (path === undefined && compared.length === 0) throw new UsageError("name a model or a recipe, and a checkpoint");
   if (path !== undefined && checkpoint === undefined) throw new UsageError(`name a checkpoint for ${path}`);
   if (path !== undefined && checkpoint !== undefined) {
-    if (await isRecipe(path, options.target)) return evaluateRecipe(path, checkpoint, options);
+    if (await isRecipe(path, options.target)) {
+      await evaluateRecipe(path, checkpoint, options);
+      return Exit.done;
+    }
     compared.unshift({ model: path, weights: checkpoint });
   }
   const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
   if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
   if (options.data === undefined) {
-    throw new UsageError("no images given", "name a folder with one subfolder of images per class: --data DIR");
+    throw new UsageError(...NO_IMAGES);
   }
   const { tokens, data } = options;
   const { compareModels } = await import("./compare.js");
   // `--no-tokens` is false, and its absence true.
   await compareModels(compared, { ...options, data, tokens: tokens === true ? undefined : tokens });
+  return Exit.done;
+}
+
+/** Checks the images that would be evaluated on: of a recipe its evaluation data, else those of `--data`. */
+async function checkOnly(path: string | undefined, options: Options): Promise<ExitCode> {
+  const { data, json } = options;
+  const [{ openData, openDataset }, { checkData }] = await Promise.all([
+    import("../../../runtime/node/train/datasets.js"), import("../check_data.js"),
+  ]);
+  if (path !== undefined && await isRecipe(path, options.target)) {
+    const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
+    const { trainerOptions } = await import("./train.js");
+    const { evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
+    return checkData([evaluation], json);
+  }
+  if (data === undefined) throw new UsageError(...NO_IMAGES);
+  return checkData([await openDataset(data)], json);
 }
 
 async function evaluateRecipe(path: string, checkpoint: string, options: Options): Promise<void> {
@@ -97,7 +122,7 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
   const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
-  const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
+  const [{ Trainer }, { adapterName }, { checkProgress, trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);
   const notes: string[] = [];
@@ -105,6 +130,7 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
   const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
     ...trainerOptions(options, recipe), out: false, weights: { ...options.weights, [model]: checkpoint },
     ...(options.ema === undefined ? {} : { ema: options.ema }), onNote: (note) => void notes.push(note),
+    evaluateOnly: true, onCheck: checkProgress(),
   }));
   try {
     const start = performance.now();

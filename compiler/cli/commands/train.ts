@@ -7,7 +7,7 @@ import type { Trainer } from "../../../runtime/node/train/trainer.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
-import { showSeconds, withStatus } from "../progress.js";
+import { Progress, showSeconds, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import { openTraining, resumeCommand } from "../resumption.js";
@@ -51,6 +51,13 @@ export const trainCommand = (finish: Finish): Command =>
 
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
+  if (options.checkData) {
+    const [{ openData }, { checkData }] = await Promise.all([
+      import("../../../runtime/node/train/datasets.js"), import("../check_data.js"),
+    ]);
+    const { training, evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
+    return checkData([training, evaluation], options.json);
+  }
   const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   // On a terminal the line holds what it shows of Ctrl-C.
@@ -64,6 +71,7 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
   const notes: string[] = [];
   const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
     ...trainerOptions(options, recipe), selection, signal: interrupt.signal, onNote: (note) => void notes.push(note),
+    onCheck: checkProgress(),
   }));
   try {
     if (!options.json) head(trainer, recipe, notes);
@@ -88,8 +96,8 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
 export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): TrainerOptions {
   const { resume, saveEvery } = options;
   const names = [
-    "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
-    "fallback",
+    "out", "force", "data", "evalData", "onBadImage", "weights", "adapter", "family", "batch", "passes", "steps",
+    "logEvery", "keep", "fallback",
   ] as const satisfies readonly (keyof TrainOptions)[];
   const given = Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
@@ -97,6 +105,16 @@ export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): T
     ...given, base,
     ...(resume === undefined ? {} : { resume }),
     ...(saveEvery === undefined ? {} : { saveEvery: { seconds: saveEvery } }),
+  };
+}
+
+/** Shows how many images were checked; the bar goes with the last of them. */
+export function checkProgress(): (done: number, total: number) => void {
+  let progress: Progress | undefined;
+  return (done, total) => {
+    progress ??= new Progress("checking", total, "images");
+    progress.update(done);
+    if (done === total) progress.end();
   };
 }
 

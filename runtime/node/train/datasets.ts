@@ -2,6 +2,7 @@
 import { isAbsolute, join } from "node:path";
 import type { Dataset } from "../../data/loader.js";
 import { FileError, InputError } from "../../errors.js";
+import { counted, printable, someNames } from "../../text.js";
 import { argumentsOf } from "../../train/arguments.js";
 import type { CallSetting, TrainingManifest } from "../../training.js";
 import { openFolder, SOURCES, type Request } from "../../train/vocabulary/sources.js";
@@ -64,13 +65,16 @@ export async function openData(
   const evaluation = await open(held, { split: "val", apart, seed, path: () => pathOf(held, base, other) });
   if (classes !== undefined && training.classes.length !== classes) {
     const count = training.classes.length;
-    throw new InputError(`${training.name} has ${count} classes, but the model of ${name} predicts ${classes}`, {
-      help: `give the model ${count} classes`,
+    const found = `${counted(count, "class", "classes")} (${someNames(training.classes)})`;
+    throw new InputError(`${training.name} has ${found}, but the model of ${name} predicts ${classes}`, {
+      help: `give the model ${counted(count, "class", "classes")}` +
+        (training.files === undefined ? "" : ", or remove the folders that are none"),
     });
   }
   const foreign = evaluation.classes.find((one, label) => one !== training.classes[label]);
   if (foreign !== undefined || evaluation.classes.length !== training.classes.length) {
-    const what = foreign === undefined ? "fewer classes" : `the class '${foreign}' where training has another`;
+    const what = foreign === undefined ? "fewer classes"
+      : `the class '${printable(foreign)}' where training has another`;
     throw new InputError(`${evaluation.name} has ${what}: its labels would mean something else`, {
       help: "give both the same class folders",
     });

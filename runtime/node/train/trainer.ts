@@ -38,8 +38,6 @@ interface Parts {
   readonly store: CheckpointFolder | undefined;
   readonly resumed: LoadedState | undefined;
   readonly data: RecipeData;
-  /** Warnings that are reported with the next event. */
-  readonly said: string[];
 }
 
 /** Records an epoch. */
@@ -68,13 +66,12 @@ export class Trainer {
     const from = await resumedFrom(given, out);
     const options = await withSavedOptions(given, from);
     const { batch = settings.batch, onNote = () => undefined } = options;
-    const said: string[] = [];
     const preparation = preparationOf(manifest);
     preparation.notes.forEach(onNote);
-    const data = await openData(manifest, options);
+    const { data, keep } = await usableData(await openData(manifest, options), options, out);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
-      prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
+      prefetch: data.prefetch.training,
     });
     const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
     const odd = scheduleWarning(plan.schedule);
@@ -83,6 +80,7 @@ export class Trainer {
     const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classes);
     let engine: DeviceEngine;
     try {
+      if (store !== undefined) await keep(store.path);
       engine = await openEngine(definition, options, resumed === undefined);
     } catch (error) {
       store?.close();
@@ -90,14 +88,13 @@ export class Trainer {
     }
     const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
       batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-      onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
     });
     if (engine.passes > (options.passes ?? settings.accumulate)) {
       onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
     }
     const ownsDevice = options.device === undefined;
     return new Trainer(manifest, {
-      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data, said,
+      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data,
     });
   }
 
@@ -148,7 +145,7 @@ export class Trainer {
     this.engine.check();
     if (this.#ran) throw new InputError("a trainer runs only once: open a new one, with `resume` to continue");
     this.#ran = true;
-    const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
+    const { engine, training, evaluation, plan, store, resumed, options } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
     const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
     const course = train(plan, {
@@ -158,7 +155,6 @@ export class Trainer {
     try {
       for (;;) {
         const { value, done } = await course.next();
-        for (const text of said.splice(0)) yield { kind: "warning", text };
         if (done === true) return value;
         if (value.kind === "record") {
           records.push(value.record);
@@ -237,6 +233,20 @@ export class Trainer {
     this.destroy();
     await this.engine.ended;
   }
+}
+
+/** The data as the run takes it: whole, or without what cannot be read; and how to keep the list of that. */
+async function usableData(
+  all: RecipeData, options: TrainerOptions, folder: string | undefined,
+): Promise<{ readonly data: RecipeData; keep(folder: string): Promise<void> }> {
+  const { onBadImage = "error", onCheck, evaluateOnly = false, onNote = () => undefined } = options;
+  new Set([all.training, all.evaluation].flatMap(({ notes = [] }) => notes)).forEach((note) => onNote(note));
+  if (onBadImage === "error") return { data: all, keep: () => Promise.resolve() };
+  const { leaveOut } = await import("./skipped.js");
+  const parts = evaluateOnly ? ["evaluation"] as const : ["training", "evaluation"] as const;
+  const left = await leaveOut(all, parts, folder, onCheck);
+  left.notes.forEach(onNote);
+  return left;
 }
 
 function planOf(

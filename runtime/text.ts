@@ -1,0 +1,20 @@
+/** @file Names that come from files and folders, as messages and terminals show them. */
+
+/** A name on one line, without control characters, which could act on a terminal. */
+export const printable = (name: string): string => name.replace(/\p{Cc}/gu, "\ufffd");
+
+/** A text of several lines; control characters in it but line ends and tabs are replaced. */
+export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
+
+/** Names told of a long list. */
+const SHOWN = 3;
+
+/** `'a', 'b', 'c' and 4 more`. */
+export function someNames(names: readonly string[]): string {
+  const shown = names.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ");
+  return names.length > SHOWN ? `${shown} and ${names.length - SHOWN} more` : shown;
+}
+
+/** `1 image`, `3 images`. */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count} ${count === 1 ? one : many}`;
