@@ -1,6 +1,6 @@
 /** @file Every run-time error that is not a bug in deitc: typed, with a fix. */
 
-import { printable } from "./text.js";
+import { printable, printableLines } from "./text.js";
 
 /** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
@@ -31,10 +31,11 @@ export class DeitcError extends Error {
   readonly help: string | undefined;
 
   constructor(code: RuntimeCode, exitKind: ExitKind, message: string, detail: ErrorDetail = {}) {
-    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    // Names in files that were read are in it: what acts on a terminal is not passed on.
+    super(printableLines(message), detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
     this.exitKind = exitKind;
-    this.help = detail.help;
+    this.help = detail.help === undefined ? undefined : printableLines(detail.help);
   }
 }
 

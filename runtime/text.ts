@@ -6,6 +6,13 @@ export const printable = (name: string): string => name.replace(/\p{Cc}/gu, "\uf
 /** A text of several lines; control characters in it but line ends and tabs are replaced. */
 export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
 
+/**
+ * A value as JSON without characters that act on a terminal: JSON itself escapes those below U+0020, and not DEL and
+ * those up to U+009F.
+ */
+export const jsonText = (value: unknown, indent?: number): string => JSON.stringify(value, undefined, indent)
+  .replace(/[\x7f-\x9f]/gu, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** Names told of a long list. */
 const SHOWN = 3;
 

@@ -2,7 +2,7 @@
 import type { DataCheck } from "../../runtime/data/check.js";
 import type { Dataset } from "../../runtime/data/loader.js";
 import { counted, printable, someNames } from "../../runtime/text.js";
-import { printJsonValue } from "./command.js";
+import { noteLines, printJsonValue } from "./command.js";
 import { Exit, type ExitCode } from "./exit.js";
 import { Progress } from "./progress.js";
 
@@ -25,7 +25,6 @@ export async function checkData(datasets: readonly Dataset[], json: boolean | un
     })));
   } else {
     const lines = found.flatMap(({ dataset, bad: images, lost }) => [
-      ...(dataset.notes ?? []).map((note) => `note: ${printable(note)}`),
       ...images.map(({ file, reason }) => `bad: ${printable(file)}: ${printable(reason)}`),
       ...(lost.length === 0 ? [] : [`${printable(dataset.name)}: no image of ${someNames(lost)} can be read`]),
     ]);
@@ -34,6 +33,7 @@ export async function checkData(datasets: readonly Dataset[], json: boolean | un
     const total = found.reduce((sum, { dataset }) => sum + dataset.length, 0);
     const summary = bad === 0 ? `all ${counted(total, "image")} can be read`
       : `${bad} of ${counted(total, "image")} cannot be read`;
+    process.stdout.write(noteLines(found.flatMap(({ dataset: { notes = [] } }) => notes)));
     process.stdout.write(`${[...lines, `${summary} (${each})`].join("\n")}\n`);
   }
   return bad === 0 ? Exit.done : Exit.input;

@@ -3,6 +3,7 @@ import type { BadImage } from "../../runtime/data/check.js";
 import type { Dataset } from "../../runtime/data/loader.js";
 import { disagreement, type Figures, type HeadFigures } from "../../runtime/evaluate.js";
 import type { FamilyName } from "../../runtime/manifest.js";
+import { printable } from "../../runtime/text.js";
 import { mainHead } from "./heads.js";
 import { showSeconds } from "./progress.js";
 import { table } from "./table.js";
@@ -55,7 +56,7 @@ export function comparisonOf({ figures, models }: Outcome, { name, classes }: Da
   });
   const all = [labels, ...heads.map(({ predicted }) => predicted)];
   return {
-    title: `${count} images of ${name}, ${classes.length} classes`,
+    title: `${count} images of ${printable(name)}, ${classes.length} classes`,
     predictors,
     main: mainHead(predictors.filter(({ model }) => model === predictors[0]?.model)),
     names: ["truth", ...predictors.map(({ label }) => label)],
@@ -76,7 +77,7 @@ const speed = ({ figures: { count }, seconds }: Outcome): string =>
 export function oneLine({ main }: Comparison, outcome: Outcome): string {
   const [{ name = "", checkpoint = "", family = "" } = {}] = outcome.models;
   const { top1 = NaN, top5 = NaN, loss = NaN } = main ?? {};
-  return `${name}, ${checkpoint}: ${percent(top1)} of ${outcome.figures.count} images correct, ` +
+  return `${name}, ${printable(checkpoint)}: ${percent(top1)} of ${outcome.figures.count} images correct, ` +
     `${percent(top5)} in the top five, loss ${loss.toFixed(4)}\n` +
     `${outcome.adapter}, ${family} kernels, batch ${outcome.batch}: ${speed(outcome)}\n`;
 }

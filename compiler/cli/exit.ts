@@ -4,7 +4,7 @@
  */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
-import { printableLines } from "../../runtime/text.js";
+import { printable, printableLines } from "../../runtime/text.js";
 import { CompilerBug, UserError } from "../ir/invariant.js";
 import { paintFor } from "./colour.js";
 
@@ -58,7 +58,7 @@ function systemFault(x: unknown): string | undefined {
   if (!(x instanceof Error) || !("code" in x) || typeof x.code !== "string" || !("syscall" in x)) return undefined;
   // Node's own words stand between code and call: `EXDEV: cross-device link not permitted, rename 'a' -> 'b'`.
   const text = SYSTEM_FAULTS[x.code] ?? /^[A-Z0-9]+: ([^,]+)/.exec(x.message)?.[1] ?? x.code;
-  return "path" in x && typeof x.path === "string" ? `${x.path}: ${text}` : text;
+  return "path" in x && typeof x.path === "string" ? `${printable(x.path)}: ${text}` : text;
 }
 
 const write = (text: string): void => void process.stderr.write(text);

@@ -189,7 +189,7 @@ export async function imageFolder(files: DataFiles, root: string, options: Folde
     });
   }
   const notes = empty.length === 0 ? walk.notes : [...walk.notes, `${from} has no images of ${someNames(empty)}`];
-  return fileDataset(files, labelled, { name: `${root}, ${split}`, classes, notes });
+  return fileDataset(files, labelled, { name: printable(`${root}, ${split}`), classes, notes });
 }
 
 /** Throws `InputError` for classes without images, as no model can learn them; a link may be one that is lost. */

@@ -6,8 +6,8 @@ import type { Device } from "../../../runtime/device.js";
 import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
 import type { ModuleDefinition } from "../../../runtime/artifact.js";
 import type { Session } from "../../../runtime/session.js";
-import { printable } from "../../../runtime/text.js";
-import { printJsonValue } from "../command.js";
+import { jsonText, printable } from "../../../runtime/text.js";
+import { noteLines, printJsonValue } from "../command.js";
 import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } from "../comparison.js";
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
@@ -198,7 +198,7 @@ async function present(outcome: Outcome, dataset: Dataset, options: CompareOptio
     await writeText(options.svg, drawComparison(comparison));
   }
   if (options.json) return printJsonValue(forJson(comparison, outcome, dataset));
-  for (const note of outcome.notes) process.stdout.write(`note: ${note}\n`);
+  process.stdout.write(noteLines(outcome.notes));
   for (const { file, reason } of outcome.skipped) {
     process.stdout.write(`skipped: ${printable(file)}: ${printable(reason)}\n`);
   }
@@ -231,7 +231,7 @@ async function writePredictions(path: string, { heads, labels }: Figures, { file
   const lines = files.map((file, i) => {
     const predicted = only && !more ? only.predicted[i]
       : Object.fromEntries(heads.map(({ model, head, predicted: all }) => [`${model}.${head}`, all[i]]));
-    return `${JSON.stringify({ file, label: labels[i], predicted })}\n`;
+    return `${jsonText({ file, label: labels[i], predicted })}\n`;
   });
   await writeText(path, lines.join(""));
 }

@@ -1,11 +1,12 @@
 /** @file `deitc eval`: a recipe's checkpoint on the recipe's data, or models on any, alone or against each other. */
 import { Command, InvalidArgumentError } from "commander";
-import { examples, named, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
+import { examples, named, noteLines, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
 import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError, type ExitCode } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { isRecipe, openRecipe } from "../artifact.js";
+import { printable } from "../../../runtime/text.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
@@ -140,10 +141,10 @@ async function evaluateRecipe(path: string, checkpoint: string, options: Options
     const seconds = (performance.now() - start) / 1000;
     const adapter = adapterName(trainer.engine.device.info);
     if (options.json) return printJsonValue({ checkpoint, adapter, seconds, ...found });
-    for (const note of notes) process.stdout.write(`note: ${note}\n`);
+    process.stdout.write(noteLines(notes));
     const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
     process.stdout.write(
-      `${checkpoint}: ${percent(found.top1)} of ${found.count} images correct, ` +
+      `${printable(checkpoint)}: ${percent(found.top1)} of ${found.count} images correct, ` +
       `${percent(found.top5)} in the top five, loss ${found.loss.toFixed(4)} (${adapter}, ${showSeconds(seconds)})\n`,
     );
   } finally {

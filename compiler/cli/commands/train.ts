@@ -4,8 +4,9 @@ import { Command } from "commander";
 import { redraws } from "../../../runtime/node/last_line.js";
 import type { TrainerOptions } from "../../../runtime/node/train/options.js";
 import type { Trainer } from "../../../runtime/node/train/trainer.js";
+import { jsonText } from "../../../runtime/text.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
-import { amount, examples, wholeNumber, type Finish } from "../command.js";
+import { amount, examples, noteLines, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
@@ -79,7 +80,7 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     // What nobody reads on standard output goes where somebody may.
     const readable = interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout;
     const print = (text: string): void => void readable.write(`${text}\n`);
-    if (options.json) print(JSON.stringify(outcomeOf(trainer, outcome)));
+    if (options.json) print(jsonText(outcomeOf(trainer, outcome)));
     else print(await summary(trainer, outcome));
     if (outcome.finished) return Exit.done;
     const reason = interrupt.reason;
@@ -121,7 +122,7 @@ export function checkProgress(): (done: number, total: number) => void {
 function head(trainer: Trainer, { seconds }: OpenedRecipe, notes: readonly string[]): void {
   process.stdout.write(table(trainer.facts.map((row) => [...row])));
   process.stdout.write(`compiled in ${showSeconds(seconds)}\n`);
-  for (const note of notes) process.stdout.write(`note: ${note}\n`);
+  process.stdout.write(noteLines(notes));
   if (trainer.engine.device.software) process.stdout.write("note: no GPU is used: the adapter computes on the CPU\n");
   if (trainer.startStep > 0) process.stdout.write(`resuming after step ${trainer.startStep}\n`);
 }
@@ -140,7 +141,7 @@ async function showEvents(trainer: Trainer): Promise<TrainingOutcome> {
 /** An event a line, for programs. Steps are left out: their records say more. */
 const printEvents = (trainer: Trainer): Promise<TrainingOutcome> =>
   eachEvent(trainer, (event) => {
-    if (event.kind !== "step") process.stdout.write(`${JSON.stringify(event)}\n`);
+    if (event.kind !== "step") process.stdout.write(`${jsonText(event)}\n`);
   });
 
 async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void): Promise<TrainingOutcome> {
