@@ -53,7 +53,8 @@ const otherFormats: readonly { readonly prefix: readonly number[]; readonly what
 ];
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(printable(message), { file: file.name, fault: kind, ...(help === undefined ? {} : { help }) });
+  const detail = help === undefined ? {} : { help };
+  return new WeightsError(printable(message), { file: file.name, fault: kind, ...detail });
 }
 
 /** A pickle of protocol 2 to 5 begins so. */

@@ -177,7 +177,9 @@ export function encodeSafetensors(
     if (bytes.byteLength !== expected) {
       throw new InputError(`tensor ${quoted(name)} has ${bytes.byteLength} bytes, its shape takes ${expected}`);
     }
-    if (name === "__metadata__" || entries.has(name)) throw new InputError(`tensor name ${quoted(name)} is given twice`);
+    if (name === "__metadata__" || entries.has(name)) {
+      throw new InputError(`tensor name ${quoted(name)} is given twice`);
+    }
     entries.set(name, { dtype, shape, data_offsets: [begin, begin + expected] });
     chunks.push(bytes);
     begin += expected;

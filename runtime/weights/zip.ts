@@ -26,7 +26,8 @@ const TAIL = 22 + 65535;
 const DIRECTORY_LIMIT = 64 * 2 ** 20;
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(printable(message), { file: file.name, fault: kind, ...(help === undefined ? {} : { help }) });
+  const detail = help === undefined ? {} : { help };
+  return new WeightsError(printable(message), { file: file.name, fault: kind, ...detail });
 }
 
 function dataView(bytes: Uint8Array): DataView {

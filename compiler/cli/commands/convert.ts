@@ -78,7 +78,8 @@ async function renamedTensors(checkpoint: Checkpoint): Promise<{ tensors: Tensor
     const { index, count } = rule?.part ?? { index: 0, count: 1 };
     const entry = gathered.get(path) ?? { parts: Array.from({ length: count }, () => undefined) };
     if (entry.parts.length !== count || entry.parts[index] !== undefined) {
-      throw new CommandError(`${checkpoint.file}: two tensors map to '${printable(path)}', one of them '${printable(name)}'`);
+      const both = `two tensors map to '${printable(path)}', one of them '${printable(name)}'`;
+      throw new CommandError(`${checkpoint.file}: ${both}`);
     }
     entry.parts[index] = tensor;
     gathered.set(path, entry);
