@@ -13,13 +13,10 @@ export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n
 export const jsonText = (value: unknown, indent?: number): string => JSON.stringify(value, undefined, indent)
   .replace(/[\x7f-\x9f]/gu, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** Names told of a long list. */
-const SHOWN = 3;
-
-/** `'a', 'b', 'c' and 4 more`. */
-export function someNames(names: readonly string[]): string {
-  const shown = names.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ");
-  return names.length > SHOWN ? `${shown} and ${names.length - SHOWN} more` : shown;
+/** `'a', 'b', 'c' and 4 more`. @param most names told of a long list */
+export function someNames(names: readonly string[], most = 3): string {
+  const shown = names.slice(0, most).map((name) => `'${printable(name)}'`).join(", ");
+  return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }
 
 /** `1 image`, `3 images`. */

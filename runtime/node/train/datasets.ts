@@ -24,6 +24,8 @@ export interface DataOptions {
   readonly evalData?: string;
 }
 
+/** Classes that a message names, so that one that should not be there is found. */
+const MOST_CLASSES = 12;
 /** Batches prepared ahead unless the recipe says. */
 const PREFETCH = 3;
 
@@ -65,7 +67,7 @@ export async function openData(
   const evaluation = await open(held, { split: "val", apart, seed, path: () => pathOf(held, base, other) });
   if (classes !== undefined && training.classes.length !== classes) {
     const count = training.classes.length;
-    const found = `${counted(count, "class", "classes")} (${someNames(training.classes)})`;
+    const found = `${counted(count, "class", "classes")} (${someNames(training.classes, MOST_CLASSES)})`;
     throw new InputError(`${training.name} has ${found}, but the model of ${name} predicts ${classes}`, {
       help: `give the model ${counted(count, "class", "classes")}` +
         (training.files === undefined ? "" : ", or remove the folders that are none"),
