@@ -16,13 +16,21 @@ export type RecipeCalls = Readonly<Record<CallFamily, Readonly<Record<string, st
 /** What a member's value is. */
 export type Accepts =
   | { readonly is: "quantity"; readonly units: readonly Unit[] }
-  /** A number in [least, most]; `whole`: without fraction. */
-  | { readonly is: "number"; readonly least: number; readonly most: number; readonly whole?: boolean }
+  /** A number in [least, most], or in [least, most) where `open`; `whole`: without fraction. */
+  | {
+    readonly is: "number"; readonly least: number; readonly most: number; readonly open?: boolean;
+    readonly whole?: boolean;
+  }
   /** One of these words, unquoted. */
   | { readonly is: "word"; readonly words: readonly string[] }
   /** A call of a family; with `list`, a list of them. */
   | { readonly is: "call"; readonly of: CallFamily; readonly list?: boolean }
   | { readonly is: "strings" };
+
+/** The numbers that a member takes, in words. */
+export const rangeText = ({ least, most, open, whole }: Extract<Accepts, { is: "number" }>): string =>
+  `${whole === true ? "a whole number" : "a number"} ` +
+  (open === true ? `of at least ${least} and below ${most}` : `between ${least} and ${most}`);
 
 /** A member every recipe may have. */
 export interface MemberRule {
@@ -102,7 +110,7 @@ export const members: Readonly<Record<string, MemberRule>> = {
   },
   drop_path: {
     doc: "Stochastic-depth rate of the trained models, where their headers have one.",
-    accepts: { is: "number", least: 0, most: 1 },
+    accepts: { is: "number", least: 0, most: 1, open: true },
     example: "drop_path = 0.1",
     without: "what the models state",
   },

@@ -30,6 +30,11 @@ export interface Subject {
   readonly preprocess: Preprocess;
   readonly heads: readonly Head[];
   readonly tokens: readonly TokenPair[];
+  /**
+   * By the position of a logit: the class in the figures. Classes of the data are called by their labels, others by
+   * numbers above (default: the logits are the data's classes in order).
+   */
+  readonly classes?: readonly number[];
 }
 
 /** What a head predicted. Shares are in [0, 1], the loss is the mean cross entropy. */
@@ -39,7 +44,7 @@ export interface HeadFigures {
   readonly top1: number;
   readonly top5: number;
   readonly loss: number;
-  /** Class of every image. */
+  /** Class of every image, as in `Subject.classes`. */
   readonly predicted: Int32Array;
 }
 
@@ -207,7 +212,10 @@ class Tally {
   readonly #labels: Int32Array;
   readonly #sums: readonly (readonly HeadSums[])[];
   readonly #cosines: readonly Float64Array[];
-  readonly #scores: Float64Array;
+  /** By subject: the class of each logit, and the logit of each label. */
+  readonly #classes: readonly (readonly number[])[];
+  readonly #logits: readonly (readonly number[])[];
+  readonly #scores: readonly Float64Array[];
   #count = 0;
 
   constructor(dataset: Dataset, subjects: readonly Subject[]) {
@@ -216,7 +224,10 @@ class Tally {
     this.#sums = subjects.map(({ heads }) => heads.map((head) => (
       { head, predicted: new Int32Array(dataset.length).fill(-1), right: 0, amongFive: 0, loss: 0 })));
     this.#cosines = subjects.map(({ tokens }) => new Float64Array(tokens.length));
-    this.#scores = new Float64Array(dataset.classes.length);
+    const all = dataset.classes.map((_, label) => label);
+    this.#classes = subjects.map(({ classes = all }) => classes);
+    this.#logits = this.#classes.map((classes) => all.map((label) => classes.indexOf(label)));
+    this.#scores = this.#classes.map((classes) => new Float64Array(classes.length));
   }
 
   /** @param subject its position  @param outputs of the images of `chunk`, in their order */
@@ -226,21 +237,22 @@ class Tally {
       images.forEach(({ label }, i) => { this.#labels[first + i] = label; });
     }
     const { name = "", tokens = [] } = this.#subjects[subject] ?? {};
-    const classes = this.#scores.length;
+    const scores = this.#scores[subject] ?? new Float64Array();
+    const classes = scores.length;
     for (const sums of this.#sums[subject] ?? []) {
       const logits = sums.head.outputs.map((output) => outputs[output] ?? new Float32Array());
       images.forEach(({ label }, i) => {
         const index = first + i;
         const rows = logits.map((all) => all.subarray(i * classes, (i + 1) * classes));
-        if (!logProbabilities(rows, sums.head.fusion, this.#scores)) {
+        if (!logProbabilities(rows, sums.head.fusion, scores)) {
           const file = this.#dataset.files?.[index] ?? `image ${index}`;
           throw new InputError(`${name} gives logits that are not finite for ${file} (${sums.head.name})`);
         }
-        const best = greatest(this.#scores);
-        sums.predicted[index] = best;
-        sums.right += best === label ? 1 : 0;
-        sums.amongFive += rankOf(label, this.#scores) < 5 ? 1 : 0;
-        sums.loss -= this.#scores[label] ?? 0;
+        const [best, own] = [greatest(scores), this.#logits[subject]?.[label] ?? label];
+        sums.predicted[index] = this.#classes[subject]?.[best] ?? best;
+        sums.right += best === own ? 1 : 0;
+        sums.amongFive += rankOf(own, scores) < 5 ? 1 : 0;
+        sums.loss -= scores[own] ?? 0;
       });
     }
     const cosines = this.#cosines[subject];

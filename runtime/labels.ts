@@ -35,12 +35,10 @@ export const classesEntry = (classes: readonly string[]): Readonly<Record<string
   ({ [CLASSES]: JSON.stringify(classes) });
 
 /**
- * The class names that a checkpoint brought, as many as `manifest` predicts; undefined when it has none that fit.
- * Control characters in them, which could act on a terminal, are replaced.
+ * The class names in the metadata of a safetensors file; undefined when it has none. Control characters in them, which
+ * could act on a terminal, are replaced.
  */
-export function labelsIn(
-  metadata: ReadonlyMap<string, string>, manifest: Pick<Manifest, "outputs">,
-): readonly string[] | undefined {
+export function classesOf(metadata: ReadonlyMap<string, string>): readonly string[] | undefined {
   let names: unknown;
   try {
     names = JSON.parse(metadata.get(CLASSES) ?? "");
@@ -49,8 +47,15 @@ export function labelsIn(
   }
   const isList = (value: unknown): value is readonly string[] =>
     Array.isArray(value) && value.every((name) => typeof name === "string");
-  if (!isList(names) || names.length !== predictedClasses(manifest)) return undefined;
-  return names.map(printable);
+  return isList(names) ? names.map(printable) : undefined;
+}
+
+/** The class names that a checkpoint brought, as many as `manifest` predicts; undefined when it has none that fit. */
+export function labelsIn(
+  metadata: ReadonlyMap<string, string>, manifest: Pick<Manifest, "outputs">,
+): readonly string[] | undefined {
+  const names = classesOf(metadata);
+  return names?.length === predictedClasses(manifest) ? names : undefined;
 }
 
 /** One class of a prediction. */

@@ -55,11 +55,14 @@ export class Session<
   readonly manifest: Manifest;
   /** Class names in the order of the logits, for `topK`: those given, else the model's; undefined without either. */
   readonly labels: readonly string[] | undefined;
+  /** Those of them that were given or came with the weights; undefined where only the model states names. */
+  readonly givenLabels: readonly string[] | undefined;
   readonly #program: Program;
   readonly #lifetime: Lifetime;
 
   private constructor(program: Program, { labels, ownsDevice = false }: SessionOptions) {
     this.manifest = program.manifest;
+    this.givenLabels = labels;
     this.labels = labels ?? namesOf(program.manifest);
     this.#program = program;
     this.#lifetime = new Lifetime({

@@ -45,9 +45,13 @@ const WRONG: readonly (readonly [string, Readonly<Record<string, string>>, code:
     /`switch` of `cutmix` is 0\.7, that of `mixup` is 0\.5/u],
   ["smoothing of one", { more: "augment = [label_smoothing(@@1.0)]", loss: TARGETS }, "value_error",
     /`amount` of `label_smoothing` must be at least 0 and below 1, got 1/u],
+  ["smoothing below zero", { more: "augment = [label_smoothing(@@-0.1)]", loss: TARGETS }, "value_error", /below 1, got -0\.1/u],
+  ["every block dropped", { more: "drop_path = @@1" }, "value_error",
+    /`drop_path` must be a number of at least 0 and below 1, got the number 1/u],
   ["a probability of two", { more: "augment = [horizontal_flip(@@2)]" }, "value_error",
     /`probability` of `horizontal_flip` must be between 0 and 1, got 2/u],
   ["mixup without targets", { more: "augment = [@@mixup(0.8)]" }, "value_error", /`mixup` mixes the targets.*takes `labels`/u],
+  ["cutmix without targets", { more: "augment = [@@cutmix()]" }, "value_error", /`cutmix` mixes the targets.*takes `labels`/u],
   ["smoothing without targets", { more: "augment = [@@label_smoothing(0.1)]" }, "value_error", /`label_smoothing` changes the targets/u],
   ["an odd batch of mixup", { batch: "batch = 63 images", more: "augment = [@@mixup()]", loss: TARGETS }, "value_error",
     /a batch of 63 is odd/u],
@@ -89,6 +93,32 @@ test("every mistake of a recipe is told where it stands", async (t) => {
     const own = diagnostics.filter(({ file }) => file === `r${i}.deit`);
     t.deepEqual(own.map((d) => [d.code, d.line, d.column]), [[expected, files[i]?.line, files[i]?.column]], `${what}: ${JSON.stringify(own)}`);
     t.regex(own[0]?.message ?? "", said, what);
+  }
+});
+
+test("an augmentation that changes targets says which parameter the loss takes them by", async (t) => {
+  const { folder } = t.context;
+  writeFileSync(join(folder, "mix.deit"), recipe({ more: "augment = [mixup(0.8)]" }));
+  t.regex((await inside(folder, ["check", "mix.deit"])).err, /help: write `targets: \[B, C\]` among the loss's parameters/u);
+});
+
+test("values of a header that no model can have are told, with the place that gave them", async (t) => {
+  const { folder } = t.context;
+  const cases: readonly (readonly [string, RegExp])[] = [
+    ["model wrong extends tiny { depth = -1 }", /`depth` is -1: a loop cannot run from 0 up to -1[^]*in model wrong \(wrong\.deit:5\)/u],
+    ["model wrong extends tiny { drop_path = 1  depth = 2 }", /divides by zero: `1 - rate` is 0[^]*model wrong \(wrong\.deit:5\)/u],
+    ["model wrong extends tiny { heads = 0 }", /`D \/ heads` divides by zero: `heads` is 0[^]*model wrong \(wrong\.deit:5\)/u],
+    [recipe({ student: "student: tiny { depth = -1 }" }).slice(HEAD.length),
+      /`depth` is -1[^]*in model tiny \(wrong\.deit:3\), `depth` of recipe r \(wrong\.deit:6\)/u],
+    [recipe({ student: "student: tiny { depth = 2  drop_path = 1 }" }).slice(HEAD.length),
+      /divides by zero[^]*model tiny \(wrong\.deit:\d+\), `depth`, `drop_path` of recipe r \(wrong\.deit:6\)/u],
+  ];
+  for (const [text, says] of cases) {
+    writeFileSync(join(folder, "wrong.deit"), `${HEAD}${text}\n`);
+    const { code, err } = await inside(folder, ["check", "wrong.deit"]);
+    t.is(code, 1, text);
+    t.regex(err, says);
+    t.regex(err, /^error\[value_error\]/mu);
   }
 });
 

@@ -11,6 +11,8 @@ import { table } from "./table.js";
 /** What a run was. */
 export interface Outcome {
   readonly figures: Figures;
+  /** Names of the classes in the figures: those of the data, then others that a model predicts. */
+  readonly classes: readonly string[];
   readonly adapter: string;
   readonly software: boolean;
   readonly batch: number;

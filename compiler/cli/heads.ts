@@ -12,34 +12,39 @@ const SOFTMAX = "softmax sum";
 const isScores = ({ shape, dtype }: TensorInfo): boolean =>
   dtype === "f32" && shape.length === 2 && shape[0]?.b === 1 && shape[0].c === 0 && shape[1]?.b === 0;
 
+/** How a model classifies. */
+interface Classifier {
+  readonly preprocess: Preprocess;
+  readonly heads: readonly Head[];
+  /** Logits of each head. */
+  readonly count: number;
+}
+
 /**
- * The transform of a model's images, and its heads for data of `classes` classes: every output [B, classes] that is
- * not another one by a second name, then, where there are two or more, their fusions, then `prediction`.
- * @throws CommandError for a model that is no classifier of images, or one of another number of classes
+ * The transform of a model's images, and its heads: every output [B, classes] that is not another one by a second name,
+ * then, where there are two or more, their fusions, then `prediction`. The heads are those with as many classes as the
+ * data has, else those with as many as `prediction`, or as the first.
+ * @throws CommandError for a model that is no classifier of images
  */
-export function headsOf(
-  manifest: Manifest, classes: number, data: string,
-): { readonly preprocess: Preprocess; readonly heads: readonly Head[] } {
+export function headsOf(manifest: Manifest, classes: number): Classifier {
   const { name, preprocess, inputs, outputs } = manifest;
   const scores = outputs.filter(isScores);
   if (!preprocess || inputs.length !== 1 || scores.length === 0) {
     throw new CommandError(`${name} is not an image classifier`,
       "eval needs a model with `preprocess`, one input and an output [B, classes]");
   }
-  const fitting = scores.filter(({ shape }) => shape[1]?.c === classes);
-  if (fitting.length === 0) {
-    const predicted = [...new Set(scores.map(({ shape }) => shape[1]?.c ?? 0))].join(" or ");
-    throw new CommandError(`${name} predicts ${predicted} classes, ${data} has ${classes}`,
-      "evaluate it on the classes that it was trained on, with one folder per class, even if empty");
-  }
+  const countOf = (info: TensorInfo | undefined): number => info?.shape[1]?.c ?? 0;
+  const main = scores.find((info) => countOf(info) === classes) ?? scores.find((info) => info.name === VERDICT);
+  const count = countOf(main ?? scores[0]);
+  const fitting = scores.filter((info) => countOf(info) === count);
   const known = fitting.filter((info) => info.sameAs === undefined || !isScores(outputs[info.sameAs] ?? info));
   const single = ({ name: output }: TensorInfo): Head => ({ name: output, outputs: [output], fusion: "logits" });
   const apart = known.filter((info) => info.name !== VERDICT);
   const verdict = known.filter((info) => info.name === VERDICT);
-  if (apart.length < 2) return { preprocess, heads: [...apart, ...verdict].map(single) };
+  if (apart.length < 2) return { preprocess, count, heads: [...apart, ...verdict].map(single) };
   const all = apart.map((info) => info.name);
   return {
-    preprocess,
+    preprocess, count,
     heads: [
       ...apart.map(single), { name: MEAN, outputs: all, fusion: "logits" },
       { name: SOFTMAX, outputs: all, fusion: "softmax" }, ...verdict.map(single),

@@ -18,11 +18,16 @@ export interface RunOptions extends Selection {
   readonly json?: boolean;
 }
 
+/** The option `--ema`, for the commands that have it. */
+export const EMA = [
+  "--ema", "use the moving average of the weights, which training stores in the checkpoint or in a file beside it",
+] as const;
+
 /** Adds the options of `RunOptions`. */
 export const withRunOptions = (command: Command): Command =>
   withSelection(command)
     .option("--weights <file>", "a checkpoint: .safetensors, .pth, .pt, .th or .bin")
-    .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
+    .option(...EMA)
     .option("--allow-head-mismatch", "keep the initial values of a classifier whose class count differs")
     .option("--random-weights", "untrained weights, drawn from --seed")
     .option("--seed <n>", "seed for random numbers", wholeNumber(0), 0)

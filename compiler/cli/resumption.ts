@@ -49,11 +49,17 @@ export async function openTraining(path: string, args: RunArguments): Promise<Op
 /** A word of a command line as a shell takes it. */
 const quoted = (word: string): string => (/^[\w./:=@%+,-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-/** The command that resumes a run; the checkpoint holds the other options. */
-export function resumeCommand(
+/**
+ * The command that resumes a run; the checkpoint holds the other options, as which folder it falls back to. Where the
+ * run's own folder has no checkpoint, the one that has is named.
+ * @param checkpoint the newest one
+ */
+export async function resumeCommand(
   path: string, { adapter, family }: { readonly adapter?: string; readonly family?: string }, folder: string,
-): string {
+  checkpoint: string,
+): Promise<string> {
   const machine = [["--adapter", adapter], ["--family", family]]
     .flatMap(([name, value]) => (name === undefined || value === undefined ? [] : [name, value]));
-  return ["deitc", "train", path, "--out", folder, ...machine, "--resume"].map(quoted).join(" ");
+  const from = await hasCheckpoints(folder) ? [] : [checkpoint];
+  return ["deitc", "train", path, "--out", folder, ...machine, "--resume", ...from].map(quoted).join(" ");
 }

@@ -19,9 +19,15 @@ const OPERATOR_OPS: Readonly<Record<BinaryOperator, string>> = {
   "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", and: "and", or: "or",
 };
 
-/** `left operator right`; reports `wrong_type` and `symbolic_batch`. */
+/** `left operator right`; reports `wrong_type`, `symbolic_batch`, and a division by the number zero. */
 export function binary(frame: Frame, expr: BinaryExpr, left: Value, right: Value): Value {
   if (left.kind === "error" || right.kind === "error") return ERROR;
+  if ((expr.operator === "/" || expr.operator === "%") && right.kind === "number" && right.value === 0) {
+    const divisor = frame.text(expr.right.span);
+    const text = `\`${frame.text(expr.span)}\` divides by zero` +
+      (Number(divisor) === 0 ? "" : `: \`${divisor}\` is 0`);
+    return frame.fail("value_error", { text }, expr.span);
+  }
   const folded = fold(frame, expr, left, right);
   if (folded) return folded;
   const x = asTensor(frame, left, expr.left.span);

@@ -127,6 +127,8 @@ interface FrameInit {
   readonly instances?: ReadonlyMap<string, Callable>;
   readonly given?: ReadonlyMap<string, Node>;
   readonly sharing?: object;
+  /** Where values of a model's header were given by its user: part of the chain. */
+  readonly settings?: readonly ChainLink[];
 }
 
 /** A model instance of a recipe, called in its loss: `student(images)`. */
@@ -161,6 +163,7 @@ export class Frame {
   readonly given: ReadonlyMap<string, Node> | undefined;
   /** The model instance this is part of: runs of one instance share their parameters. */
   readonly sharing: object;
+  readonly settings: readonly ChainLink[];
   readonly outputs = new Map<string, Value>();
   /** Inputs and outputs as the text writes them. */
   readonly inputDocs = new Map<string, string>();
@@ -188,6 +191,7 @@ export class Frame {
     this.given = init.given;
     this.sharing = init.sharing ?? init.caller?.sharing ?? this;
     this.doc = init.doc;
+    this.settings = init.settings ?? [];
   }
 
   /** The value of an expression here. @param name the name on the left of it */
@@ -212,7 +216,7 @@ export class Frame {
   chain(): ChainLink[] {
     const links: ChainLink[] = [];
     for (let frame: Frame | undefined = this; frame; frame = frame.caller) {
-      links.push({ what: frame.label, span: frame.span });
+      links.push({ what: frame.label, span: frame.span }, ...frame.settings);
     }
     return links;
   }

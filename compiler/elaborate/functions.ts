@@ -86,8 +86,11 @@ const table: readonly CompileTimeFunction[] = [
       const [first, second, more] = numbersOf(args) ?? [];
       if (first === undefined || more !== undefined) return undefined;
       const [from, to] = second === undefined ? [0, first] : [first, second];
-      return Number.isInteger(from) && Number.isInteger(to)
-        ? listOf(frame, call, Math.max(0, to - from), (i) => from + i) : undefined;
+      if (!Number.isInteger(from) || !Number.isInteger(to)) return undefined;
+      if (to < from) {
+        return frame.fail("value_error", { text: `\`range\` cannot run from ${from} up to ${to}` }, call.span);
+      }
+      return listOf(frame, call, to - from, (i) => from + i);
     },
   },
   {

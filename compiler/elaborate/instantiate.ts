@@ -2,6 +2,7 @@
  * @file Models run as functions: at the top for inference, and by name in the loss of a recipe (`student(images)`).
  */
 import type * as ast from "../../dsl/ast.js";
+import type { ChainLink } from "../../dsl/diagnostics.js";
 import type { Declared } from "../../dsl/program.js";
 import type { Node } from "../ir/graph.js";
 import { asTensor, failNoTensor } from "./apply.js";
@@ -40,6 +41,11 @@ export interface Instance {
   readonly outputs: ReadonlyMap<string, Value>;
 }
 
+/** `depth` and `heads` of recipe mine: where to look for a value that a mistake further in comes from. */
+const settingLink = ({ record, label }: OverrideRecord): ChainLink => ({
+  what: `${record.fields.map(({ name }) => `\`${name.text}\``).join(", ")} of ${label}`, span: record.span,
+});
+
 /** Runs a model into the session's graph; undefined after diagnostics that left nothing to run. */
 export function instantiate(session: Session, what: Instantiation): Instance | undefined {
   const header = headerOf(what.model);
@@ -49,7 +55,7 @@ export function instantiate(session: Session, what: Instantiation): Instance | u
   const frame = new Frame({
     session, scope: header.root.scope, label: `model ${declaration.name.text}`, path: what.path,
     span: caller?.span ?? declaration.name.span, training: what.training && !what.frozen, frozen: what.frozen,
-    doc: declaration.doc, sharing: what.sharing ?? {},
+    doc: declaration.doc, sharing: what.sharing ?? {}, settings: (what.overrides ?? []).map(settingLink),
     ...(caller ? { caller: caller.frame } : {}), ...(what.inputs ? { given: what.inputs } : {}),
   });
   if (caller) session.countCall(frame, caller.span);

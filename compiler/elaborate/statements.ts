@@ -121,17 +121,26 @@ function output(frame: Frame, statement: Of<"output">): void {
 function loop(frame: Frame, statement: Of<"for">): boolean {
   const from = bound(frame, statement.from);
   const to = bound(frame, statement.to);
-  if (from === undefined || to === undefined) {
+  if (from === undefined || to === undefined || !ascends(frame, statement, from, to)) {
     frame.broken = true;
     frame.names.set(statement.name.text, ERROR);
     spoil(frame, statement.body);
     return false;
   }
-  frame.session.countTurns(frame, statement.span, Math.max(0, to - from));
+  frame.session.countTurns(frame, statement.span, to - from);
   for (let i = from; i < to; i++) {
     frame.names.set(statement.name.text, number(i));
     if (run(frame, statement.body)) return true;
   }
+  return false;
+}
+
+/** Whether a loop's bounds are in order; equal ones are no turn. */
+function ascends(frame: Frame, statement: Of<"for">, from: number, to: number): boolean {
+  if (to >= from) return true;
+  const { span } = statement.to;
+  const end = frame.text(span) === String(to) ? "" : `\`${frame.text(span)}\` is ${to}: `;
+  frame.fail("value_error", { text: `${end}a loop cannot run from ${from} up to ${to}` }, span);
   return false;
 }
 

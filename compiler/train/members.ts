@@ -4,7 +4,7 @@
 import type * as ast from "../../dsl/ast.js";
 import type { RecipeMember } from "../../dsl/recipe.js";
 import { parseSignature } from "../../dsl/signature.js";
-import { members as schema, type Accepts } from "../../dsl/vocabulary.js";
+import { members as schema, rangeText, type Accepts } from "../../dsl/vocabulary.js";
 import { eachExpr } from "../../dsl/walk.js";
 import { checkScalar } from "../elaborate/arguments.js";
 import { Frame, type Session } from "../elaborate/frame.js";
@@ -138,11 +138,10 @@ function checkMember(frame: Frame, name: string, value: Value, span: ast.Span,
   switch (accepts.is) {
     case "quantity": return checkCount(frame, name, value, span, accepts.units);
     case "number": {
-      const { least, most, whole } = accepts;
+      const { least, most, open, whole } = accepts;
       const fits = value.kind === "number" && value.value >= least && value.value <= most
-        && (whole !== true || Number.isInteger(value.value));
-      const kind = whole === true ? "a whole number" : "a number";
-      const text = `\`${name}\` must be ${kind} between ${least} and ${most}, got ${describe(value)}`;
+        && (open !== true || value.value < most) && (whole !== true || Number.isInteger(value.value));
+      const text = `\`${name}\` must be ${rangeText(accepts)}, got ${describe(value)}`;
       if (!fits) frame.fail("value_error", { text }, span);
       return;
     }

@@ -214,6 +214,6 @@ async function classesIn(walk: Walk, from: string, classes: readonly string[], h
   const extra = found.filter((name) => !classes.includes(name));
   if (extra.length === 0) return found;
   throw new InputError(`${from} has classes that ${home} does not have: ${someNames(extra)}`, {
-    help: "labels are counted by the folders of the training data: give both the same",
+    help: `add them to ${home}, or remove them from ${from}`,
   });
 }

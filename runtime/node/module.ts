@@ -11,7 +11,7 @@ import { openCheckpoint } from "../weights/checkpoint.js";
 import { initialize } from "../weights/initialize.js";
 import { matchWeights } from "../weights/match.js";
 import { openDevice } from "./adapters.js";
-import { openFile } from "./files.js";
+import { openCheckpointFile } from "./checkpoint.js";
 
 /** Options for loading a generated class. Either `weights` or `randomWeights` is required. */
 export interface LoadOptions {
@@ -20,7 +20,7 @@ export interface LoadOptions {
    * is adapted to the model as for fine-tuning; `onNote` is called with what was done.
    */
   readonly weights?: string | Uint8Array | ReadonlyMap<string, Float32Array>;
-  /** Use the moving average of the weights, which training stores in the checkpoint. */
+  /** Use the moving average of the weights: that in the file, or that which the run kept beside it. */
   readonly ema?: boolean;
   /** Keep the initial values of a classifier whose class count differs from the checkpoint's. */
   readonly allowHeadMismatch?: boolean;
@@ -110,10 +110,12 @@ async function fromCheckpoint(
   weights: string | Uint8Array,
   { ema, allowHeadMismatch, onNote }: LoadOptions,
 ): Promise<OpenSource> {
-  const file = typeof weights === "string" ? await openFile(weights) : memoryAccess("the weights given", weights);
-  const close = async (): Promise<void> => file.close?.();
+  const { checkpoint, close } = typeof weights === "string" ? await openCheckpointFile(weights, { ema })
+    : {
+      checkpoint: await openCheckpoint(memoryAccess("the weights given", weights), { ema }),
+      close: () => Promise.resolve(),
+    };
   try {
-    const checkpoint = await openCheckpoint(file, { ema });
     const { sources, notes } = matchWeights(checkpoint, manifest.parameters, { allowHeadMismatch });
     for (const note of notes) onNote?.(note);
     const labels = labelsIn(checkpoint.metadata, manifest);

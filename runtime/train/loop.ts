@@ -43,7 +43,7 @@ export interface TrainingPlan {
   /** A checkpoint is kept at the end of each epoch, and besides after so many steps or seconds. */
   readonly saveEvery?: { readonly steps?: number; readonly seconds?: number };
   /** What its states say of it. */
-  readonly about?: Pick<TrainingState, "run" | "data">;
+  readonly about?: Pick<TrainingState, "run" | "data" | "classes">;
 }
 
 /** What a run works with. */

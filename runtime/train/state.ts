@@ -2,7 +2,7 @@
 
 import { anyNumber, object, placeOf, record, text, whole, word, type Check } from "../check/schema.js";
 import { InputError, WeightsError } from "../errors.js";
-import { classesEntry } from "../labels.js";
+import { classesEntry, classesOf } from "../labels.js";
 import type { RandomAccess } from "../weights/access.js";
 import { encodeSafetensors, readSafetensors, type TensorToWrite } from "../weights/safetensors.js";
 import { evaluationCheck, metricsLine, parseMetrics, type Evaluation, type MetricsRecord } from "./metrics.js";
@@ -56,6 +56,8 @@ export interface TrainingState {
   readonly run?: RunFacts;
   /** The list of images that it was trained on, as whoever made it reads it. */
   readonly data?: Uint8Array;
+  /** Names of the classes that the weights tell apart, in the order of the logits. */
+  readonly classes?: readonly string[];
 }
 
 const FORMAT = "deitc training state 2";
@@ -64,18 +66,16 @@ const DATA = "data.listing";
 
 /**
  * The weights alone under timm's names, as files to write. Nothing in them depends on when or where they were made.
+ * The names of the classes travel with them.
  * @param which the moving average may be missing
- * @param classes names of the classes that the weights tell apart, to travel with them
  */
-export function encodeWeights(
-  state: TrainingState, which: "model" | "ema", classes?: readonly string[],
-): Uint8Array[] | undefined {
+export function encodeWeights(state: TrainingState, which: "model" | "ema"): Uint8Array[] | undefined {
   const role = which === "model" ? "parameter" : "ema";
   const tensors = state.engine.tensors.filter((tensor) => tensor.role === role);
   if (tensors.length === 0) return undefined;
   return encodeSafetensors(tensors.map(({ path, shape, data }) => ({ name: path, shape, data })), {
     format: "pt", step: String(state.step), recipe: state.recipe, weights: which,
-    ...(classes === undefined ? {} : classesEntry(classes)),
+    ...(state.classes === undefined ? {} : classesEntry(state.classes)),
   });
 }
 
@@ -85,12 +85,13 @@ export function encodeState(state: TrainingState): Uint8Array[] {
   const tensors: TensorToWrite[] = state.engine.tensors.map(({ role, path, shape, data }) =>
     ({ name: `${role}/${path}`, shape, data }));
   tensors.push({ name: METRICS, shape: [lines.length], data: { dtype: "U8", bytes: lines } });
-  const { recipe, step, sums, best, engine, run, data } = state;
+  const { recipe, step, sums, best, engine, run, data, classes } = state;
   if (data !== undefined) tensors.push({ name: DATA, shape: [data.length], data: { dtype: "U8", bytes: data } });
   return encodeSafetensors(tensors, {
     format: FORMAT, recipe, step: String(step), sums: JSON.stringify(sums),
     best: JSON.stringify(best ?? null), counters: JSON.stringify(engine.counters),
     ...(run === undefined ? {} : { run: JSON.stringify(run) }),
+    ...(classes === undefined ? {} : classesEntry(classes)),
   });
 }
 
@@ -100,6 +101,7 @@ interface StateHeader {
   readonly step: number;
   readonly best: Best | undefined;
   readonly run?: RunFacts;
+  readonly classes?: readonly string[];
 }
 
 interface OpenState extends StateHeader {
@@ -157,9 +159,11 @@ async function openState(access: RandomAccess): Promise<OpenState> {
     throw new WeightsError(`its step is '${metadata.get("step")}'`, { file: access.name, fault: "malformed" });
   }
   const run = metadata.get("run");
+  const classes = classesOf(metadata);
   return {
     file, step, recipe: metadata.get("recipe") ?? "",
     ...(run === undefined ? {} : { run: parse(access, metadata, "run", runCheck) }),
+    ...(classes === undefined ? {} : { classes }),
     sums: parse(access, metadata, "sums", sumsCheck),
     best: metadata.get("best") === "null" ? undefined : parse(access, metadata, "best", bestCheck),
     counters: parse(access, metadata, "counters", countersCheck),

@@ -26,6 +26,8 @@ export interface Checkpoint {
 export interface CheckpointOptions {
   /** Take the moving average of the weights that training kept; an error when the file has none. */
   readonly ema?: boolean;
+  /** Opens the average that belongs to weights which have none in their own file; throws where there is none. */
+  readonly averageOf?: (weights: Checkpoint) => Promise<Checkpoint>;
 }
 
 /** The bytes that tell a format, and what to say about formats that are not weights. */
@@ -87,8 +89,14 @@ export async function openCheckpoint(file: RandomAccess, options: CheckpointOpti
 
 async function fromSafetensors(file: RandomAccess, options: CheckpointOptions): Promise<Checkpoint> {
   const { tensors, metadata } = await readSafetensors(file);
-  if (options.ema === true) throw fault(file, "not_recognized", "a safetensors file does not contain a moving average");
-  return { file: file.name, format: "safetensors", tensors: byName(file, tensors), metadata, notes: [] };
+  const weights: Checkpoint = {
+    file: file.name, format: "safetensors", tensors: byName(file, tensors), metadata, notes: [],
+  };
+  if (options.ema !== true) return weights;
+  // A training run says of its files which weights they hold.
+  if (metadata.get("weights") === "ema") return { ...weights, notes: [`${file.name} is the moving average itself`] };
+  if (options.averageOf) return options.averageOf(weights);
+  throw fault(file, "not_recognized", "the moving average was asked for, but the file has only the weights");
 }
 
 /** Under the names that their owners use. Throws when two tensors differ in a wrapper's prefix alone. */

@@ -1,4 +1,5 @@
 /** @file What `deitc eval` does with models: one or several, all heads of each, on the same images. */
+import { EvaluatedClasses } from "../../../runtime/classes.js";
 import type { EvaluateOptions, Figures, Subject, TokenPair } from "../../../runtime/evaluate.js";
 import type { BadImage, BadImagePolicy } from "../../../runtime/data/check.js";
 import type { Dataset } from "../../../runtime/data/loader.js";
@@ -49,7 +50,9 @@ const BATCH = 64;
 const STORAGE = 2 ** 30;
 
 /** A model that is compiled and not yet loaded. */
-interface Candidate extends Omit<Subject, "session"> {
+interface Candidate extends Omit<Subject, "session" | "classes"> {
+  /** Classes that it predicts. */
+  readonly count: number;
   readonly definition: ModuleDefinition;
   readonly argument: ModelArgument;
 }
@@ -90,7 +93,7 @@ async function usable(
   return { dataset: without(dataset, bad.map(({ index }) => index)), skipped: bad };
 }
 
-/** Compiles the models, checks them against the data, and chooses heads and tokens. */
+/** Compiles the models, and chooses heads and tokens. */
 async function compileAll(
   given: readonly ModelArgument[], dataset: Dataset, options: CompareOptions,
 ): Promise<readonly Candidate[]> {
@@ -104,7 +107,7 @@ async function compileAll(
     if (candidates.some((other) => other.name === name)) {
       throw new UsageError(`two models are called ${name}`, `name one: --compare other=${argument.model},WEIGHTS`);
     }
-    const found = headsOf(manifest, dataset.classes.length, dataset.name);
+    const found = headsOf(manifest, dataset.classes.length);
     let [kept, tokens]: [ModuleDefinition, readonly TokenPair[]] = [definition, []];
     if (compiled && options.tokens !== false) {
       const { layersFound, layersNamed, withTokens } = await import("../../inspect/tokens.js");
@@ -128,36 +131,43 @@ async function run(
     import("../../../runtime/evaluate.js"), import("../../../runtime/node/module.js"),
     import("../../../runtime/device.js"),
   ]);
-  const labels = options.labels === undefined ? {}
-    : { labels: readLabels(options.labels, dataset.classes.length) };
+  const classes = new EvaluatedClasses(dataset);
   const notes: string[] = [...dataset.notes ?? []];
   const subjects: Subject[] = [];
+  const sessions: Session[] = [];
   try {
     const families = candidates.map(({ definition }) => chooseFamily(device, definition.manifest, options.family));
     const most = options.batch ?? Math.min(...await Promise.all(candidates.map(({ definition }, i) =>
       batchFor(definition.manifest, families[i] ?? "scalar", device))));
     const batch = Math.min(most, dataset.length);
     for (const [i, candidate] of candidates.entries()) {
-      const { argument: { weights }, definition, name } = candidate;
+      const { argument: { weights }, definition, name, count } = candidate;
+      const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, count) };
       const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
         device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
         ...(options.ema === undefined ? {} : { ema: options.ema }), ...labels,
       }));
-      subjects.push({ ...candidate, session });
-      checkLabels(options.labels ?? candidate.argument.weights, session, dataset);
+      sessions.push(session);
+      const { givenLabels, labels: names } = session;
+      const found = classes.of({
+        owner: givenLabels === undefined ? name : options.labels ?? weights, count,
+        names: names?.length === count ? names : undefined, stated: givenLabels === undefined,
+      });
+      subjects.push({ ...candidate, session, classes: found.classes });
+      for (const note of found.notes) notes.push(`${name}: ${note}`);
     }
     const start = performance.now();
     const progress = new Progress("evaluating", dataset.length, "images");
     const how: EvaluateOptions = { batch, onProgress: (done) => progress.update(done) };
     const figures = await evaluate(dataset, subjects, how).finally(() => progress.end());
     return {
-      figures, adapter: adapterName(device.info), software: device.software, batch, notes,
+      figures, classes: classes.names, adapter: adapterName(device.info), software: device.software, batch, notes,
       seconds: (performance.now() - start) / 1000,
       models: candidates.map(({ name, argument: { model, weights: checkpoint } }, i) =>
         ({ name, model, checkpoint, family: families[i] ?? "scalar" })),
     };
   } finally {
-    for (const { session } of subjects) session.destroy();
+    for (const session of sessions) session.destroy();
   }
 }
 
@@ -178,17 +188,6 @@ async function batchFor(manifest: Manifest, family: FamilyName, device: Device):
   return 1;
 }
 
-/** Where `named`, a checkpoint or a file of labels, has another order than the folders, all would count as wrong. */
-function checkLabels(named: string, { labels }: Session, { classes, name }: Dataset): void {
-  const same = labels?.length === classes.length && labels.every((label) => classes.includes(label));
-  const moved = same ? labels.findIndex((label, i) => label !== classes[i]) : -1;
-  if (labels === undefined || moved < 0) return;
-  throw new CommandError(
-    `${named} calls class ${moved} '${labels[moved] ?? ""}', ${name} calls it '${classes[moved] ?? ""}'`,
-    "classes are counted in the order of the folders' names: rename the folders, such as 0_circle, 1_ring",
-  );
-}
-
 /** Prints and writes what the options ask for. */
 async function present(outcome: Outcome, dataset: Dataset, options: CompareOptions): Promise<void> {
   const comparison = comparisonOf(outcome, dataset);
@@ -207,13 +206,13 @@ async function present(outcome: Outcome, dataset: Dataset, options: CompareOptio
 }
 
 function forJson(comparison: Comparison, outcome: Outcome, dataset: Dataset): unknown {
-  const { adapter, software, batch, seconds, models, notes, skipped, figures: { count } } = outcome;
+  const { adapter, software, batch, seconds, models, notes, skipped, classes, figures: { count } } = outcome;
   const { main, predictors, names, fractions, tokens } = comparison;
   const [only, more] = models;
   const figures = only && !more && main
     ? { model: only.name, checkpoint: only.checkpoint, top1: main.top1, top5: main.top5, loss: main.loss } : {};
   return {
-    ...figures, count, data: dataset.name, classes: dataset.classes, adapter, software, batch, seconds, models,
+    ...figures, count, data: dataset.name, classes, adapter, software, batch, seconds, models,
     heads: predictors.map(({ model, head, top1, top5, loss }) => ({ model, head, top1, top5, loss })),
     disagreement: { names, fractions }, tokens, notes,
     skipped: skipped.map(({ file, reason }) => ({ file, reason })),

@@ -6,6 +6,7 @@ import type { ElementType, StoredTensor } from "../../../runtime/weights/dtype.j
 import type { TensorToWrite } from "../../../runtime/weights/safetensors.js";
 import { examples, noteLines, printJsonValue, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
+import { EMA } from "../model.js";
 import { Progress } from "../progress.js";
 import { showBytes, showCount } from "../table.js";
 
@@ -20,7 +21,7 @@ export const convertCommand = (finish: Finish): Command =>
     .description("Converts a checkpoint (.pth, .pt, .th, .bin, .safetensors) to .safetensors with timm's names.")
     .argument("<checkpoint>", "the file to read; its format is detected by content, and nothing in it is executed")
     .argument("<out>", "the .safetensors file to write")
-    .option("--ema", "use the moving average of the weights, which training stores")
+    .option(...EMA)
     .option("--force", "overwrite the output file if it exists")
     .option("--json", "print JSON")
     .addHelpText("after", examples(
@@ -33,16 +34,15 @@ export const convertCommand = (finish: Finish): Command =>
     });
 
 async function convert(from: string, to: string, options: Options): Promise<void> {
-  const [{ existsSync }, { openFile, writeFileAtomic }, { openCheckpoint }, { encodeSafetensors }] = await Promise.all([
-    import("node:fs"), import("../../../runtime/node/files.js"), import("../../../runtime/weights/checkpoint.js"),
+  const [{ existsSync }, { writeFileAtomic }, { openCheckpointFile }, { encodeSafetensors }] = await Promise.all([
+    import("node:fs"), import("../../../runtime/node/files.js"), import("../../../runtime/node/checkpoint.js"),
     import("../../../runtime/weights/safetensors.js"),
   ]);
   if (existsSync(to) && !options.force) {
     throw new CommandError(`${to}: already exists`, "choose another name, or replace it with --force");
   }
-  const file = await openFile(from);
+  const { checkpoint, close } = await openCheckpointFile(from, { ema: options.ema ?? false });
   try {
-    const checkpoint = await openCheckpoint(file, { ema: options.ema ?? false });
     const { tensors, notes } = await renamedTensors(checkpoint);
     await writeFileAtomic(to, encodeSafetensors(tensors, { ...Object.fromEntries(checkpoint.metadata), format: "pt" }));
     const bytes = tensors.reduce(
@@ -56,7 +56,7 @@ async function convert(from: string, to: string, options: Options): Promise<void
       );
     }
   } finally {
-    await file.close();
+    await close();
   }
 }
 

@@ -4,6 +4,7 @@ import { examples, named, noteLines, printJsonValue, tokenChoice, wholeNumber, t
 import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError, type ExitCode } from "../exit.js";
 import { LABELS } from "../labels.js";
+import { EMA } from "../model.js";
 import { Progress, showSeconds, withStatus } from "../progress.js";
 import { isRecipe, openRecipe } from "../artifact.js";
 import { printable } from "../../../runtime/text.js";
@@ -36,7 +37,7 @@ export const evalCommand = (finish: Finish): Command =>
     )
     .argument("[model]", "FILE.deit, FILE.deit:NAME, or the folder of a compiled recipe or model")
     .argument("[checkpoint]", "a .safetensors, .pth, .pt or .th file, such as runs/NAME/best.safetensors")
-    .option("--ema", "use the moving average of the weights, which training stores in the checkpoint")
+    .option(...EMA)
     .option("--compare <[name=]model,checkpoint>", "a model to compare; may be repeated", collectModel)
     .option("--limit <n>", "number of images to use, spread evenly over the data (default: all)", wholeNumber(1))
     .option(...LABELS)

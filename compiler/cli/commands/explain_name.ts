@@ -9,7 +9,7 @@ import type { Declared } from "../../../dsl/program.js";
 import { parseSignature } from "../../../dsl/signature.js";
 import { textOf } from "../../../dsl/source.js";
 import { listNames, nearest } from "../../../dsl/suggest.js";
-import { members, type Accepts, type CallFamily, type MemberRule } from "../../../dsl/vocabulary.js";
+import { members, rangeText, type Accepts, type CallFamily, type MemberRule } from "../../../dsl/vocabulary.js";
 import { signatureOf } from "../../elaborate/arguments.js";
 import { FUNCTIONS, type BuiltinFunction } from "../../elaborate/index.js";
 import type { OpRecord } from "../../ir/op.js";
@@ -97,8 +97,7 @@ const explainFunction = ({ name, signature, doc }: BuiltinFunction, example: str
 function takes(accepts: Accepts): string {
   switch (accepts.is) {
     case "quantity": return `a number of ${accepts.units.join(" or ")}`;
-    case "number":
-      return `${accepts.whole === true ? "a whole number" : "a number"} from ${accepts.least} to ${accepts.most}`;
+    case "number": return rangeText(accepts);
     case "word": return listNames(accepts.words, "or");
     case "strings": return "a list of strings";
     case "call": {

@@ -1,10 +1,9 @@
 /** @file `deitc train`: a recipe to a trained model, with a bar, checkpoints, records and a report. */
-import { join } from "node:path";
 import { Command } from "commander";
 import { redraws } from "../../../runtime/node/last_line.js";
 import type { TrainerOptions } from "../../../runtime/node/train/options.js";
 import type { Trainer } from "../../../runtime/node/train/trainer.js";
-import { jsonText } from "../../../runtime/text.js";
+import { jsonText, printableLines } from "../../../runtime/text.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, noteLines, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
@@ -18,6 +17,7 @@ interface TrainOptions extends RecipeOptions {
   readonly out?: string;
   readonly resume?: string | true;
   readonly force?: boolean;
+  readonly allowHeadMismatch?: boolean;
   readonly steps?: number;
   readonly passes?: number;
   readonly logEvery?: number;
@@ -34,6 +34,8 @@ export const trainCommand = (finish: Finish): Command =>
     .option("--resume [folder]", "resume the run in --out, or from another folder or checkpoint, with the options it " +
       "was started with; `auto` resumes the run in --out if there is one, and starts one otherwise")
     .option("--force", "resume even with another recipe or other data, and in a folder that another host has locked")
+    .option("--allow-head-mismatch", "start the classifier anew where --weights or the recipe gives weights whose " +
+      "classes have other names than the data's (with another number of classes, it always starts anew)")
     .option("--steps <n>", "optimizer steps of the whole run, in place of the recipe's length; with --resume, it may " +
       "be more than was planned", wholeNumber(1))
     .option("--passes <n>", "minimum number of passes that a step's batch is split into", wholeNumber(1))
@@ -79,13 +81,15 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
     // What nobody reads on standard output goes where somebody may.
     const readable = interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout;
-    const print = (text: string): void => void readable.write(`${text}\n`);
-    if (options.json) print(jsonText(outcomeOf(trainer, outcome)));
+    const print = (text: string): void => void readable.write(`${printableLines(text)}\n`);
+    if (options.json) print(jsonText(await outcomeOf(trainer, outcome)));
     else print(await summary(trainer, outcome));
     if (outcome.finished) return Exit.done;
     const reason = interrupt.reason;
     if (outcome.checkpoint === undefined) say("nothing was saved: no step was done");
-    else if (!options.json) print(`resume with: ${resumeCommand(path, options, trainer.folder ?? "")}`);
+    else if (!options.json) {
+      print(`resume with: ${await resumeCommand(path, options, trainer.folder ?? "", outcome.checkpoint)}`);
+    }
     if (reason?.exitCode === Exit.input) throw new CommandError(`the run was stopped: ${reason.text}`);
     return reason?.exitCode ?? Exit.bug;
   } finally {
@@ -98,7 +102,7 @@ export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): T
   const { resume, saveEvery } = options;
   const names = [
     "out", "force", "data", "evalData", "onBadImage", "weights", "adapter", "family", "batch", "passes", "steps",
-    "logEvery", "keep", "fallback",
+    "logEvery", "keep", "fallback", "allowHeadMismatch",
   ] as const satisfies readonly (keyof TrainOptions)[];
   const given = Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
@@ -153,15 +157,16 @@ async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void)
   }
 }
 
-const outcomeOf = ({ folder }: Trainer, { records: _, ...outcome }: TrainingOutcome): object =>
-  ({ kind: "outcome", folder, ...outcome });
+async function outcomeOf(trainer: Trainer, { records: _, ...outcome }: TrainingOutcome): Promise<object> {
+  return { kind: "outcome", folder: trainer.folder, ...outcome, files: await trainer.files(outcome) };
+}
 
 /** What there is now. */
-async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<string> {
+export async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<string> {
   const { showDuration, showNumber } = await import("../../../runtime/node/train/progress.js");
-  const { records, best, step, finished, checkpoint } = outcome;
+  const { records, best, step, finished } = outcome;
   const last = records.at(-1);
-  const folder = trainer.folder ?? "";
+  const files = await trainer.files(outcome);
   const lines: string[] = [];
   const { steps } = trainer.plan;
   if (last !== undefined) {
@@ -172,9 +177,9 @@ async function summary(trainer: Trainer, outcome: TrainingOutcome): Promise<stri
     const what = best.weights === "ema" ? "the moving average" : "the weights";
     const { top1, loss, count } = best.evaluation;
     lines.push(`best: ${(100 * top1).toFixed(2)} % of ${count} held-out images (loss ${showNumber(loss)}), ` +
-      `${what} after step ${best.step}: ${join(folder, "best.safetensors")}`);
+      `${what} after step ${best.step}: ${files.best ?? "its weights were not kept"}`);
   }
-  if (checkpoint !== undefined) lines.push(`last: ${join(folder, "last.safetensors")}`);
-  if (last !== undefined) lines.push(`report: ${join(folder, "report.html")}`);
+  if (files.last !== undefined) lines.push(`last: ${files.last}`);
+  if (last !== undefined && files.report !== undefined) lines.push(`report: ${files.report}`);
   return lines.join("\n");
 }

@@ -22,8 +22,6 @@ export interface CheckpointOptions {
   readonly keep?: number;
   /** A folder on another disk, say: used when saving fails. */
   readonly fallback?: string;
-  /** Names of the classes that the weights tell apart: they go into the weights' files. */
-  readonly classes?: readonly string[];
   /** Takes over the lock of a process of which nobody can see whether it still runs. */
   readonly force?: boolean;
 }
@@ -198,7 +196,7 @@ export class CheckpointFolder implements CheckpointStore {
       await mkdir(beside);
       const writer = new CheckpointWriter(beside);
       for (const which of ["model", "ema"] as const) {
-        const chunks = encodeWeights(state, which, this.#options.classes);
+        const chunks = encodeWeights(state, which);
         if (chunks !== undefined) await writer.write(`${which}.safetensors`, chunks);
       }
       await writer.write(STATE, encodeState(state));
@@ -255,10 +253,7 @@ export class CheckpointFolder implements CheckpointStore {
   async #saveElsewhere(
     fallback: string, state: TrainingState, best: Best["weights"] | undefined, failure: DeitcError,
   ): Promise<SavedCheckpoint> {
-    const { classes } = this.#options;
-    const other = await CheckpointFolder.open(fallback, {
-      keep: this.#keep, ...(classes === undefined ? {} : { classes }),
-    });
+    const other = await CheckpointFolder.open(fallback, { keep: this.#keep });
     try {
       const { path } = await other.save(state, best);
       return { path, notes: [`${failure.message}; the checkpoint was kept in ${path} instead`] };
@@ -273,7 +268,7 @@ export class CheckpointFolder implements CheckpointStore {
     const kept = (await keptIn(this.path)).at(-1);
     const last = kept === undefined ? "there is no checkpoint to resume from"
       : `the last checkpoint is ${join(this.path, HOME, kept.name)}`;
-    const weights = await writeFileAtomic(path, encodeWeights(state, "model", this.#options.classes) ?? [])
+    const weights = await writeFileAtomic(path, encodeWeights(state, "model") ?? [])
       .then(() => `the weights alone were kept in ${path}`, () => "the weights alone do not fit either");
     return new FileError(`${failure.message.replace(`${this.path}: `, "")}; ${weights}; ${last}`, {
       file: this.path, fault: "unwritable", cause: failure.cause,

@@ -1,8 +1,8 @@
 /** @file The data sets that a recipe names. */
 import { isAbsolute, join } from "node:path";
 import type { Dataset } from "../../data/loader.js";
+import { matchClasses, relabelled } from "../../classes.js";
 import { FileError, InputError } from "../../errors.js";
-import { counted, printable, someNames } from "../../text.js";
 import { argumentsOf } from "../../train/arguments.js";
 import type { CallSetting, TrainingManifest } from "../../training.js";
 import { openFolder, SOURCES, type Request } from "../../train/vocabulary/sources.js";
@@ -24,8 +24,6 @@ export interface DataOptions {
   readonly evalData?: string;
 }
 
-/** Classes that a message names, so that one that should not be there is found. */
-const MOST_CLASSES = 12;
 /** Batches prepared ahead unless the recipe says. */
 const PREFETCH = 3;
 
@@ -51,11 +49,12 @@ async function open(call: CallSetting, part: Part): Promise<Dataset> {
 }
 
 /**
- * Opens a recipe's data: `eval` where it is stated, else the other part of `data`.
- * @throws FileError or InputError, also where its classes are not those that the model predicts
+ * Opens a recipe's data: `eval` where it is stated, else the other part of `data`. The labels of both are the classes
+ * of the training data.
+ * @throws FileError or InputError, also where the evaluation data has classes that the training data does not have
  */
 export async function openData(
-  { settings, classes, name }: TrainingManifest, { base, data, evalData }: DataOptions = {},
+  { settings }: Pick<TrainingManifest, "settings">, { base, data, evalData }: DataOptions = {},
 ): Promise<RecipeData> {
   const held = settings.eval ?? settings.data;
   const apart = settings.eval !== undefined || evalData !== undefined;
@@ -64,23 +63,10 @@ export async function openData(
     split: "train", apart, seed, path: () => pathOf(settings.data, base, data),
   });
   const other = evalData ?? (settings.eval === undefined ? data : undefined);
-  const evaluation = await open(held, { split: "val", apart, seed, path: () => pathOf(held, base, other) });
-  if (classes !== undefined && training.classes.length !== classes) {
-    const count = training.classes.length;
-    const found = `${counted(count, "class", "classes")} (${someNames(training.classes, MOST_CLASSES)})`;
-    throw new InputError(`${training.name} has ${found}, but the model of ${name} predicts ${classes}`, {
-      help: `give the model ${counted(count, "class", "classes")}` +
-        (training.files === undefined ? "" : ", or remove the folders that are none"),
-    });
-  }
-  const foreign = evaluation.classes.find((one, label) => one !== training.classes[label]);
-  if (foreign !== undefined || evaluation.classes.length !== training.classes.length) {
-    const what = foreign === undefined ? "fewer classes"
-      : `the class '${printable(foreign)}' where training has another`;
-    throw new InputError(`${evaluation.name} has ${what}: its labels would mean something else`, {
-      help: "give both the same class folders",
-    });
-  }
+  const found = await open(held, { split: "val", apart, seed, path: () => pathOf(held, base, other) });
+  const own = { owner: training.name, count: training.classes.length, names: training.classes };
+  const matched = matchClasses(own, found);
+  const evaluation = { ...relabelled(found, matched), notes: [...found.notes ?? [], ...matched.notes] };
   if (evaluation.length === 0) throw new FileError("there are no images", { file: evaluation.name, fault: "missing" });
   return {
     training, evaluation,

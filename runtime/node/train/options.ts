@@ -36,8 +36,10 @@ export interface TrainerOptions extends DataOptions {
   readonly evaluateOnly?: boolean;
   /** Checkpoints to start from, by the model's name in the recipe (default: the recipe's). */
   readonly weights?: Readonly<Record<string, string>>;
-  /** Use the moving average stored in those checkpoints. */
+  /** Use the moving average that was stored with those of models that are trained. */
   readonly ema?: boolean;
+  /** Start a trained model's classifier anew where its checkpoint names other classes than the data has. */
+  readonly allowHeadMismatch?: boolean;
   /** Part of an adapter's name, or `gpu`, `lavapipe`, `swiftshader` (default: DEITC_ADAPTER, else the best). */
   readonly adapter?: string;
   /** A device of `openDevice`, shared with others; it outlives this. */

@@ -12,7 +12,7 @@ import type { TrainerOptions } from "./options.js";
 import { loadState, stateHeader, type LoadedState } from "./resume.js";
 
 /** Where a run writes, and where it is resumed from. */
-interface Places extends Omit<TrainerOptions, "out"> {
+export interface Places extends Omit<TrainerOptions, "out"> {
   readonly out: string | undefined;
   readonly from: string | undefined;
 }
@@ -28,13 +28,13 @@ interface OpenedFolder {
  * resumed, and for a state that does not belong to what is to be trained.
  */
 export async function openRunFolder(
-  manifest: TrainingManifest, places: Places, plan: TrainingPlan, classes: readonly string[] | undefined,
+  manifest: TrainingManifest, places: Places, plan: TrainingPlan,
 ): Promise<OpenedFolder> {
   const { out, from, force, keep, fallback, onNote = () => undefined } = places;
   if (from !== undefined && await stateHeader(from) === undefined) await load(manifest, places, plan, from);
   const store = out === undefined ? undefined : await CheckpointFolder.open(out, {
     ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
-    ...(classes === undefined ? {} : { classes }), ...(force === undefined ? {} : { force }),
+    ...(force === undefined ? {} : { force }),
   });
   try {
     store?.notes.forEach(onNote);

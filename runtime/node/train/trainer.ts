@@ -1,5 +1,6 @@
 /** @file A training run in Node: a compiled recipe with its data, device, checkpoints, records and report. */
 import { join } from "node:path";
+import { relabelled } from "../../classes.js";
 import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
@@ -23,13 +24,14 @@ import { packData } from "./fingerprint.js";
 import { MetricsLog } from "./metrics_log.js";
 import { outOf, resumedFrom, savedOptions, withSavedOptions, type TrainerOptions } from "./options.js";
 import { writeReport, type ReportFacts } from "./report.js";
-import type { LoadedState } from "./resume.js";
-import { openRunFolder } from "./run_folder.js";
-import { openWeights } from "./weights.js";
+import { stateHeader, type LoadedState } from "./resume.js";
+import { isThere, publishedIn, type RunFiles } from "./published.js";
+import { openRunFolder, type Places } from "./run_folder.js";
+import { openWeights, type InitialWeights } from "./weights.js";
 
 /** What a run is made of, once everything was opened. */
 interface Parts {
-  readonly options: TrainerOptions;
+  readonly options: Places;
   readonly engine: DeviceEngine;
   readonly ownsDevice: boolean;
   readonly training: TrainingLoader;
@@ -61,27 +63,45 @@ export class Trainer {
    */
   static async open(definition: TrainingDefinition, given: TrainerOptions = {}): Promise<Trainer> {
     const { manifest } = definition;
-    const { settings } = manifest;
     const out = outOf(given, manifest.name);
     const from = await resumedFrom(given, out);
-    const options = await withSavedOptions(given, from);
+    const options = { ...await withSavedOptions(given, from), out, from };
+    preparationOf(manifest).notes.forEach((note) => options.onNote?.(note));
+    const data = await openData(manifest, options);
+    const saved = from === undefined ? {} : { saved: { path: from, names: (await stateHeader(from))?.classes } };
+    const weights = await openWeights(manifest, data.training, { ...options, ...saved });
+    try {
+      return await Trainer.#with(definition, options, data, weights);
+    } finally {
+      await weights.close();
+    }
+  }
+
+  /** @param found the data, whose labels are not yet the classes of the weights */
+  static async #with(
+    definition: TrainingDefinition, options: Places, found: RecipeData, weights: InitialWeights,
+  ): Promise<Trainer> {
+    const { manifest } = definition;
+    const { settings } = manifest;
     const { batch = settings.batch, onNote = () => undefined } = options;
+    const { data: usable, keep } = await usableData(found, options);
+    const data: RecipeData = {
+      ...usable, training: relabelled(usable.training, weights.classes),
+      evaluation: relabelled(usable.evaluation, weights.classes),
+    };
     const preparation = preparationOf(manifest);
-    preparation.notes.forEach(onNote);
-    const { data, keep } = await usableData(await openData(manifest, options), options, out);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
       prefetch: data.prefetch.training,
     });
-    const plan = planOf(manifest, options, batch, training.stepsPerEpoch, await packData(data));
+    const plan = planOf(manifest, options, batch, training, await packData(usable));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
-    const classes = classesOf(manifest, data);
-    const { store, resumed } = await openRunFolder(manifest, { ...options, out, from }, plan, classes);
+    const { store, resumed } = await openRunFolder(manifest, options, plan);
     let engine: DeviceEngine;
     try {
       if (store !== undefined) await keep(store.path);
-      engine = await openEngine(definition, options, resumed === undefined);
+      engine = await openEngine(definition, options, weights);
     } catch (error) {
       store?.close();
       throw error;
@@ -111,6 +131,24 @@ export class Trainer {
   /** Folder of the run; undefined if nothing is written. */
   get folder(): string | undefined {
     return this.#parts.store?.path;
+  }
+
+  /**
+   * The files that a run has left, where they really lie: checkpoints go to `fallback` where the folder cannot be
+   * written to, and the best weights of a run that is resumed may still be where it was resumed from.
+   */
+  async files(
+    { step, best, checkpoint }: Pick<TrainingOutcome, "step" | "best" | "checkpoint">,
+  ): Promise<RunFiles> {
+    const { store, options: { fallback, from } } = this.#parts;
+    const folders = [store?.path, fallback, from].filter((folder) => folder !== undefined);
+    const report = store && join(store.path, "report.html");
+    const found = {
+      best: best && await publishedIn(folders, "best", best),
+      last: checkpoint === undefined ? undefined : await publishedIn(folders, "last", { step, weights: "model" }),
+      report: report !== undefined && await isThere(report) ? report : undefined,
+    };
+    return Object.fromEntries(Object.entries(found).filter(([, path]) => path !== undefined));
   }
 
   /** Steps done before this run: those of the checkpoint it resumes. */
@@ -206,12 +244,12 @@ export class Trainer {
 
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan, data } = this.#parts;
+    const { engine, plan } = this.#parts;
     const state = await engine.readState();
     const chunks = encodeWeights({
       recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
-      sums: { loss: 0, steps: 0, seconds: 0, total: 0 },
-    }, ema ? "ema" : "model", classesOf(this.manifest, data));
+      sums: { loss: 0, steps: 0, seconds: 0, total: 0 }, ...plan.about,
+    }, ema ? "ema" : "model");
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
@@ -237,20 +275,21 @@ export class Trainer {
 
 /** The data as the run takes it: whole, or without what cannot be read; and how to keep the list of that. */
 async function usableData(
-  all: RecipeData, options: TrainerOptions, folder: string | undefined,
+  all: RecipeData, options: Places,
 ): Promise<{ readonly data: RecipeData; keep(folder: string): Promise<void> }> {
   const { onBadImage = "error", onCheck, evaluateOnly = false, onNote = () => undefined } = options;
   new Set([all.training, all.evaluation].flatMap(({ notes = [] }) => notes)).forEach((note) => onNote(note));
   if (onBadImage === "error") return { data: all, keep: () => Promise.resolve() };
   const { leaveOut } = await import("./skipped.js");
   const parts = evaluateOnly ? ["evaluation"] as const : ["training", "evaluation"] as const;
-  const left = await leaveOut(all, parts, folder, onCheck);
+  const left = await leaveOut(all, parts, options.out, onCheck);
   left.notes.forEach(onNote);
   return left;
 }
 
 function planOf(
-  manifest: TrainingManifest, options: TrainerOptions, batch: number, stepsPerEpoch: number, data: Uint8Array,
+  manifest: TrainingManifest, options: Places, batch: number, { stepsPerEpoch, dataset }: TrainingLoader,
+  data: Uint8Array,
 ): TrainingPlan {
   const { settings, digest } = manifest;
   const { steps = stepsOf(settings.length, stepsPerEpoch) } = options;
@@ -263,27 +302,19 @@ function planOf(
     recipe: batch === settings.batch ? digest : `${digest} batch=${batch}`,
     schedule: scheduleOf(settings, steps, stepsPerEpoch), steps, stepsPerEpoch, batch, logEvery,
     saveEvery: options.saveEvery ?? { seconds: SAVE_SECONDS },
-    about: { data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps } },
+    about: {
+      data, run: { options: savedOptions(options), settings: flatten({ ...settings, batch }), steps },
+      // A model that predicts no classes has no names for them.
+      ...(manifest.classes === undefined ? {} : { classes: dataset.classes }),
+    },
   };
 }
 
-/** Names to go with the weights; undefined for a model that predicts no classes. */
-const classesOf = ({ classes }: TrainingManifest, { training }: RecipeData): readonly string[] | undefined =>
-  (classes === undefined ? undefined : training.classes);
-
-/** The device, its kernels, and the weights to start from unless a state follows; frozen models' in any case. */
+/** The device, its kernels, and the weights to start from. */
 async function openEngine(
-  definition: TrainingDefinition, options: TrainerOptions, fresh: boolean,
+  definition: TrainingDefinition, options: Places, weights: InitialWeights,
 ): Promise<DeviceEngine> {
-  const { manifest } = definition;
   const { batch, passes, family, poison, onProgress } = options;
-  // Weights that a state replaces need not be there any more.
-  const isRead = (name: string): boolean => fresh || manifest.models.some((one) => one.name === name && one.frozen);
-  const models = manifest.models.map(({ weights, ...model }) =>
-    (isRead(model.name) && weights !== undefined ? { ...model, weights } : model));
-  const known = (name: string): boolean => manifest.models.some((model) => model.name === name);
-  const given = Object.entries(options.weights ?? {}).filter(([name]) => isRead(name) || !known(name));
-  const weights = await openWeights({ ...manifest, models }, { ...options, weights: Object.fromEntries(given) });
   let opened: Device | undefined;
   let engine: DeviceEngine | undefined;
   try {
@@ -300,7 +331,5 @@ async function openEngine(
     engine?.destroy();
     opened?.destroy();
     throw error;
-  } finally {
-    await weights.close();
   }
 }
