@@ -53,7 +53,6 @@ export interface ModuleDefinition {
 
 /** The model that an artifact infers with. */
 export const inferenceOf = (definition: Definition): ModuleDefinition => ({
-  manifest: definition.manifest.graphs.infer,
-  ...(definition.checked === undefined ? {} : { checked: definition.checked }),
+  manifest: definition.manifest.graphs.infer, checked: definition.checked,
   wgsl: (family, kernel) => definition.wgsl("infer", family, kernel),
 });

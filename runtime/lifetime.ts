@@ -1,6 +1,6 @@
 /**
- * @file The end of what lives on a device: it comes when no call uses it any more. A device that skips validation does
- * not look whether a buffer that a command names is still there, and crashes the process if it is not.
+ * @file Frees what lives on a device only when no call uses it any more. A device that skips validation does not check
+ * whether the buffers of a command still exist, and crashes the process if one does not.
  */
 import { DestroyedError } from "./errors.js";
 
@@ -12,7 +12,7 @@ export interface StopSignal {
 
 /** How something ends. */
 interface LifetimeOptions {
-  /** Of the error that calls made after the end get: what was destroyed, and what to do. */
+  /** Message of the error for later calls: what was destroyed, and what to do. */
   readonly message: string;
   /** Gives back what is held; called once, when nobody uses it. */
   readonly free: () => void;
@@ -20,7 +20,7 @@ interface LifetimeOptions {
   readonly parent?: Lifetime;
 }
 
-/** Counts the calls that use something, and frees it when it was closed and the last of them has ended. */
+/** Counts the calls that use something, and frees it once it is closed and the last of them has ended. */
 export class Lifetime {
   readonly #message: string;
   readonly #free: () => void;
@@ -55,7 +55,7 @@ export class Lifetime {
     this.#parent?.check();
   }
 
-  /** Stops a run where `signal` would, and when this is closed. */
+  /** A signal that is aborted when `signal` is, or when this is closed. */
   signal(signal?: StopSignal): StopSignal {
     const aborted = (): boolean => this.#closed || signal?.aborted === true;
     return {

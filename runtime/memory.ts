@@ -134,8 +134,8 @@ function nameSlot(tensors: readonly string[]): string {
 }
 
 /**
- * The largest batch whose every tensor fits `limits`; 0 when not even one image does. It says nothing of the total,
- * which no adapter tells.
+ * The largest batch whose every tensor fits `limits`; 0 when not even one image does. The total is not considered:
+ * no adapter reports how much memory it has.
  */
 export function largestBatch(manifest: Manifest, family: FamilyName, limits: MemoryLimits): number {
   const { slots, inputs, outputs } = demandsOf(manifest, familyNamed(manifest, family));
@@ -205,8 +205,8 @@ export function writtenParameters(manifest: Manifest, family: FamilyName): Reado
 export function storedParameters(manifest: Manifest, family: FamilyName): StoredTensor[] {
   const written = writtenParameters(manifest, family);
   return manifest.parameters.map(({ path, shape, dtype, inside }, i) => ({
-    path, shape, ...(dtype ? { dtype } : {}), alone: written.has(i),
-    ...(inside ? { inside: { index: inside.parameter, offset: inside.offset } } : {}),
+    path, shape, dtype, alone: written.has(i),
+    inside: inside && { index: inside.parameter, offset: inside.offset },
   }));
 }
 

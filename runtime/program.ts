@@ -185,7 +185,7 @@ export class Program {
         return this.#store.binding(name(at(this.manifest.parameters, ref.index, "parameter").path));
       case "slot": {
         const buffer = at(this.#buffers.slots, ref.index, "slot");
-        return { buffer, offset: ref.offset ?? 0, ...(ref.bytes === undefined ? {} : { size: ref.bytes }) };
+        return { buffer, offset: ref.offset ?? 0, size: ref.bytes };
       }
       case "input":
         return { buffer: at(this.#buffers.inputs, ref.index, "input"), offset: 0 };
@@ -240,7 +240,7 @@ export class Program {
    * @returns resolves when it is done
    */
   post(finish?: (encoder: GPUCommandEncoder) => void): Promise<void> {
-    if (!this.isShort) return this.run(finish === undefined ? {} : { finish });
+    if (!this.isShort) return this.run({ finish });
     const { run, copies } = at(this.#bound, 0, "binding of parameters");
     return run.post(finishing(copies, finish));
   }

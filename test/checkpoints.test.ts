@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test from "ava";
-import { FileError, InputError, WeightsError } from "../runtime/errors.js";
+import { DestroyedError, FileError, InputError, WeightsError } from "../runtime/errors.js";
 import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
 import { loadState } from "../runtime/node/train/resume.js";
 import { openFile } from "../runtime/node/files.js";
@@ -263,4 +263,9 @@ test("a checkpoint that fails inside a run is a warning, the next one too or one
   await t.throwsAsync(stopped, { instanceOf: FileError, message: "run: no space is left on the disk" });
   t.is(until.filter(({ kind }) => kind === "step").length, 8);
   t.deepEqual(warnings(until).slice(1), ["training stops at step 8: two checkpoints in a row were not kept"]);
+  let calls = 0;
+  const closed: CheckpointStore = {
+    save: (state) => (calls++ === 0 ? Promise.reject(new DestroyedError("the run was closed")) : fails([]).save(state, undefined)),
+  };
+  await t.throwsAsync(run(closed), { instanceOf: DestroyedError }, "a run that was destroyed does not go on");
 });

@@ -246,6 +246,10 @@ test("overrides beat the chain, and are checked", (t) => {
   t.deepEqual(codes(elaborate(program, undefined, { overrides: { dpth: 2 } })), ["unknown_override"]);
   t.deepEqual(codes(elaborate(program, undefined, { overrides: { distilled: 1 } })), ["wrong_type"]);
   t.deepEqual(codes(elaborate(program, undefined, { overrides: { preprocess: [1, 2] } })), ["wrong_type"]);
+  const small = elaborate(program, undefined, { overrides: { preprocess: [32, 36, [0, 0, 0], [1, 1, 1]] } });
+  t.deepEqual(codes(small), ["value_error"]);
+  t.is(small.diagnostics[0]?.message,
+    "`preprocess` makes images of [3, 32, 32], but the input `images` is [B, 3, 224, 224]");
   t.deepEqual(codes(elaborate(program, "deit_tj")), ["unknown_target"]);
   t.deepEqual(codes(elaborate(load("models/resnet.deit"))), ["ambiguous_target"]);
 });

@@ -7,7 +7,7 @@ import { language } from "../compiler/index.js";
 import { interpret, type Interpretation } from "../compiler/inspect/interpret.js";
 import type { Tensor } from "../compiler/ir/op.js";
 import { OPS } from "../compiler/ops/index.js";
-import type { StepScalar } from "../compiler/train/optimizer.js";
+import type { ScalarInfo } from "../runtime/training.js";
 import { elaborateRecipe, type RecipeElaboration } from "../compiler/train/recipe.js";
 import { scalarInput, type TrainingGraph } from "../compiler/train/step.js";
 import { loadProgram, type SourceHost } from "../dsl/resolve.js";
@@ -32,7 +32,7 @@ export function start({ states }: TrainingGraph): Map<string, Tensor> {
 }
 
 /** The value of a per-step scalar at step `step`, counted from 1. */
-export function scalarAt(scalar: StepScalar, step: number, lr: number, passes: number): number {
+export function scalarAt(scalar: ScalarInfo, step: number, lr: number, passes: number): number {
   switch (scalar.kind) {
     case "learning_rate": return lr;
     case "bias_correction": return 1 - scalar.beta ** step;

@@ -5,10 +5,11 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, truncate, writeFile 
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import test from "ava";
 import { diskFiles } from "../runtime/node/train/files.js";
 import { imageFolder } from "../runtime/data/folder.js";
-import { FileError, WeightsError } from "../runtime/errors.js";
+import { DestroyedError, FileError, WeightsError } from "../runtime/errors.js";
 import { CheckpointFolder } from "../runtime/node/train/checkpoints.js";
 import { dataDifferences, packData } from "../runtime/node/train/fingerprint.js";
 import { loadState } from "../runtime/node/train/resume.js";
@@ -52,6 +53,42 @@ test("the lock of another host, and one that cannot be read, is taken over by fo
     store.close();
     t.is(await readFile(lock, "utf8"), foreign, "another's lock is left alone");
   }
+  await rm(lock);
+  await mkdir(join(lock, "inside"), { recursive: true });
+  await t.throwsAsync(CheckpointFolder.open(path), { instanceOf: FileError, message: /run.lock cannot be read/u });
+  (await CheckpointFolder.open(path, { force: true })).close();
+  t.deepEqual(await readdir(path), ["checkpoints"]);
+});
+
+test("a folder that many ask for at once has one holder at a time, and the others are told who it is", async (t) => {
+  const path = await folder();
+  let [holders, opened] = [0, 0];
+  const ask = async (): Promise<void> => {
+    const store = await CheckpointFolder.open(path).catch((error: unknown) => {
+      t.regex(String(error), /another training writes into this folder: process/u);
+    });
+    if (store === undefined) return;
+    [holders, opened] = [holders + 1, opened + 1];
+    t.is(holders, 1);
+    await store.save(stateOf(opened), undefined);
+    holders--;
+    store.close();
+  };
+  await Promise.all(Array.from({ length: 8 }, async () => { for (let i = 0; i < 40; i++) await ask(); }));
+  t.true(opened > 0);
+  t.deepEqual((await readdir(path)).filter((name) => name.startsWith(".")), []);
+});
+
+test("a folder that is closed during a save is let go when the save has ended", async (t) => {
+  const path = await folder();
+  const store = await CheckpointFolder.open(path);
+  const saving = store.save(stateOf(1, 2 ** 18), undefined);
+  store.close();
+  await t.throwsAsync(CheckpointFolder.open(path), { instanceOf: FileError, message: /another training writes/u });
+  t.deepEqual((await saving).notes, []);
+  await t.throwsAsync(store.save(stateOf(2), undefined), { instanceOf: DestroyedError, message: /was closed/u });
+  (await CheckpointFolder.open(path)).close();
+  t.is((await loadState(path, { recipe: "r" })).state.step, 1);
 });
 
 /** What may happen to a file. */
@@ -104,6 +141,9 @@ test("images and classes that are added, removed or renamed are named", async (t
   };
   const before = await pack();
   t.deepEqual(await pack(), before);
+  for (const bad of [new Uint8Array([1, 2, 3]), gzipSync("null"), gzipSync(`{"training":{"files":{}}}`)]) {
+    t.deepEqual(dataDifferences(bad, before), ["the state's list of images cannot be read"]);
+  }
   const told = async (): Promise<string | undefined> => dataDifferences(before, await pack())[0];
   t.is(await told(), undefined);
   await rename(join(root, "ant"), join(root, "zebra"));

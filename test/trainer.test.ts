@@ -1,5 +1,5 @@
 /** A recipe's settings as a run: data, schedule, folder, resumption, faults. The recipe written by hand, SwiftShader. */
-import { mkdir, mkdtemp, readFile, readdir, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
@@ -72,11 +72,36 @@ test.serial("stopped and resumed ends as one left alone; a folder in use and ano
   await t.throwsAsync(open({ out: stopped, resume: true, batch: 8 }), { message: /another recipe: batch 16 → 8$/u });
   const second = await open({ out: stopped, resume: true });
   t.is(second.startStep, 13);
+  const [saved, last] = [join(stopped, "saved.safetensors"), join(stopped, "last.safetensors")];
+  await second.save(saved);
+  t.deepEqual(await readFile(saved), await readFile(last), "what is saved before it goes on is what it goes on from");
   t.true((await finish(second)).outcome.finished);
+  await second.save(saved);
+  t.deepEqual(await readFile(saved), await readFile(last));
   const recipe = whole.plan.recipe;
   const [got, want] = [await loadState(stopped, { recipe }), await loadState(alone, { recipe })];
   t.deepEqual(got.state.engine, want.state.engine);
   for (const one of [whole, first, second]) one.destroy();
+});
+
+test.serial("a run is resumed by any spelling of its folder, and from the fallback where its own has no checkpoint", async (t) => {
+  const [out, fallback] = [await folder(), await folder()];
+  const first = await open({ out, steps: 2 });
+  await finish(first);
+  const again = await open({ out, resume: `${out}/` });
+  t.is(again.startStep, 2);
+  again.destroy();
+  // As when the disk of `out` was full from the beginning.
+  await rm(fallback, { recursive: true });
+  await rename(out, fallback);
+  await writeFile(join(fallback, "checkpoints", "000009-step-9"), "not a checkpoint");
+  for (const resume of ["auto", true] as const) {
+    const other = await open({ out, fallback, resume });
+    t.is(other.startStep, 2);
+    other.destroy();
+    t.true((await readdir(join(fallback, "checkpoints"))).includes("000009-step-9"), "nobody has locked it");
+  }
+  first.destroy();
 });
 
 test.serial("every step that is recorded is recorded once, the last one too, however the run ends", async (t) => {

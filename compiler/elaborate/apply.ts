@@ -55,11 +55,8 @@ export function checkNumber(frame: Frame, span: Span, value: number, dtype: DTyp
 export function opFault(frame: Frame, span: Span, inputs: readonly Node[], fault: OpFault): Value {
   const { text, help } = fault;
   invariant(isCode(fault.fault), `\`${fault.fault}\` is in the catalogue of messages`);
-  const label = inputs.length === 0 ? {} : { label: inputs.map(showType).join(" by ") };
-  frame.session.report({
-    code: fault.fault, message: text, span, notes: [], chain: frame.chain(), ...label,
-      ...(help === undefined ? {} : { help }),
-  });
+  const label = inputs.length === 0 ? undefined : inputs.map(showType).join(" by ");
+  frame.session.report({ code: fault.fault, message: text, span, notes: [], chain: frame.chain(), label, help });
   return ERROR;
 }
 

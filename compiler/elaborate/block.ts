@@ -26,7 +26,7 @@ export function callBlock(frame: Frame, call: ast.Call, declared: Declared<ast.B
     session: frame.session, scope: declared.scope, label: block.name.text, path,
     span: call.span,
     caller: frame, training: frame.training, frozen: frame.frozen, doc: block.doc,
-    ...(segment === "" ? { unnamed: call } : frame.unnamed ? { unnamed: frame.unnamed } : {}),
+    unnamed: segment === "" ? call : frame.unnamed,
   });
   if (!bindParams(callee, block.params, args, frame) || !expectResult(callee, block.result)) return ERROR;
   run(callee, block.body);

@@ -224,7 +224,7 @@ export class Frame {
   /** What a frame beside this one has in common with it. */
   outside(): FrameInit {
     const { session, scope, label, path, span, caller, training, frozen, doc } = this;
-    return { session, scope, label, path, span, training, frozen, doc, ...(caller ? { caller } : {}) };
+    return { session, scope, label, path, span, caller, training, frozen, doc };
   }
 
   /** The run of a model this frame is part of: its own frame, or the one it was called from. */

@@ -56,7 +56,7 @@ export function instantiate(session: Session, what: Instantiation): Instance | u
     session, scope: header.root.scope, label: `model ${declaration.name.text}`, path: what.path,
     span: caller?.span ?? declaration.name.span, training: what.training && !what.frozen, frozen: what.frozen,
     doc: declaration.doc, sharing: what.sharing ?? {}, settings: (what.overrides ?? []).map(settingLink),
-    ...(caller ? { caller: caller.frame } : {}), ...(what.inputs ? { given: what.inputs } : {}),
+    caller: caller?.frame, given: what.inputs,
   });
   if (caller) session.countCall(frame, caller.span);
   if (!bindHeader(frame, header, what.overrides ?? [], what.values ?? new Map())) return undefined;

@@ -31,7 +31,7 @@ export type Value =
   /** The value of an expression already reported: absorbs everything, so that no follow-on is reported. */
   | { readonly kind: "error" };
 
-/** Items may be shared between lists, so what is known of a whole tree is told once, when the list is made. */
+/** Items may be shared between lists, so facts about a whole tree are computed once, when the list is made. */
 export interface ListValue {
   readonly kind: "list";
   readonly items: readonly Value[];

@@ -99,7 +99,7 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #interned = new Map<string, Node>();
 
-  /** @param unique keeps nodes apart that look alike (parameters and inputs are told apart by their name attribute). */
+  /** @param unique keeps equal-looking nodes apart; parameters and inputs are distinguished by their names. */
   add(
     op: string, inputs: readonly Node[], attrs: Attrs, types: readonly [TensorType, ...TensorType[]], origin: Origin,
   ): Node {

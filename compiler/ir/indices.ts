@@ -132,7 +132,7 @@ function tryMul(x: Dim, y: Dim): Dim | undefined {
   return x.b !== 0 && y.b !== 0 ? undefined : invariantMul(x, y);
 }
 
-/** Least and greatest value for every B ≥ 1; undefined where it cannot be told. */
+/** Least and greatest value for every B ≥ 1; undefined where it is not known. */
 export function bounds(i: Index): { min: Dim | undefined; max: Dim | undefined } {
   let min: Dim | undefined = i.constant;
   let max: Dim | undefined = i.constant;

@@ -7,7 +7,7 @@ export class CompilerBug extends Error {
   override readonly name = "CompilerBug";
 }
 
-/** A user's mistake that is no place in a `.deit` file: told in full by its message, with one way out. */
+/** A user's mistake without a place in a `.deit` file: the message says all of it, and how to fix it. */
 export class UserError extends Error {
   override readonly name: string = "UserError";
   constructor(message: string, readonly help?: string) {

@@ -48,7 +48,7 @@ export function overImages(graph: Graph, of: (node: Node) => Node, rename: Renam
     new Map([...named].map(([name, node]) => [rename(name), of(node)]));
   const parameter = (p: Parameter): Parameter => ({
     ...p, path: rename(p.path), node: of(p.node),
-    ...(p.inside ? { inside: { ...p.inside, lane: rename(p.inside.lane) } } : {}),
+    inside: p.inside && { ...p.inside, lane: rename(p.inside.lane) },
   });
   return {
     inputs: nodes(graph.inputs),

@@ -77,7 +77,7 @@ function walkOfGradient(root: Node, { node, at }: PulledAnchor, parts: number | 
     if (from === parts) partAxis = axis;
     else (from === last ? axes.colAxes : from === last - 1 ? axes.rowAxes : axes.batchAxes).push(axis);
   }
-  return { ...axes, ...(partAxis === undefined ? {} : { partAxis }) };
+  return { ...axes, partAxis };
 }
 
 /** The root's coordinates as functions of part `p`, batch `z`, row `m` and column `n`. */

@@ -63,8 +63,7 @@ export function membersOfRecipe(
     const isEvaluated = first && !member.frozen;
     found.push({
       name, model, frozen: member.frozen, path: isEvaluated ? "" : name, span: member.span,
-      values: isEvaluated ? plain : new Map(), overrides: overridesOf(at, member, model, all, values),
-      ...(weights === undefined ? {} : { weights }),
+      values: isEvaluated ? plain : new Map(), overrides: overridesOf(at, member, model, all, values), weights,
     });
     first = first && member.frozen;
   }

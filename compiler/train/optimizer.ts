@@ -3,22 +3,12 @@
  * its state, of any shape: it builds a node a parameter, or one over a lane of many.
  */
 import type { Node } from "../ir/graph.js";
+import type { ScalarInfo } from "../../runtime/training.js";
 import type { Algebra } from "../ops/algebra.js";
 import type { Arguments } from "./settings.js";
 import {
   listOf, numberOf, numbersIn, within, type CallFault, type CallRecord, type Range,
 } from "../../runtime/train/vocabulary/record.js";
-
-/** A number that the trainer gives anew at every optimizer step, a 0-d f32 input of the graph. */
-export type StepScalar =
-  /** The scheduled learning rate. */
-  | { readonly name: string; readonly kind: "learning_rate" }
-  /**
-   * 1 − beta^s at step s, counted from 1. Computed on the CPU in float64: in f32, 1 − 0.999 alone is 2e-5 off.
-   */
-  | { readonly name: string; readonly kind: "bias_correction"; readonly beta: number }
-  /** 1 / passes of a step: the weight of one pass's gradient among those accumulated. */
-  | { readonly name: string; readonly kind: "share" };
 
 /** What one parameter's update is computed from. States and scalars are under their record's names. */
 export interface Slots {
@@ -44,7 +34,7 @@ export interface Optimizer {
   readonly weightDecay: number;
   /** Names of the tensors each parameter has, of its shape, zero at first. */
   readonly states: readonly string[];
-  readonly scalars: readonly StepScalar[];
+  readonly scalars: readonly ScalarInfo[];
   /** All gradients are divided by max(1, norm / limit) before the updates. */
   readonly normLimit?: number;
   /** Whether an update reads nothing but the same element of its slots, so that one kernel can run over a lane. */
@@ -67,7 +57,7 @@ const MOMENTS = {
   eps: "Added to the denominator against a division by 0.",
 };
 
-const LR: StepScalar = { name: "lr", kind: "learning_rate" };
+const LR: ScalarInfo = { name: "lr", kind: "learning_rate" };
 
 const slot = (nodes: Readonly<Record<string, Node>>, name: string): Node => nodes[name] as Node; // a record's own names
 
@@ -97,7 +87,7 @@ function momentsOf(given: Arguments): Moments {
   };
 }
 
-const corrections = ({ beta1, beta2 }: Moments): readonly StepScalar[] => [
+const corrections = ({ beta1, beta2 }: Moments): readonly ScalarInfo[] => [
   LR, { name: "correction1", kind: "bias_correction", beta: beta1 },
   { name: "correction2", kind: "bias_correction", beta: beta2 },
 ];

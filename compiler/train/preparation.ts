@@ -33,7 +33,7 @@ export function adapterFor(
   const instance = evaluated(apart, member);
   const [first] = apart.inputs;
   const own = instance && preparationOf(instance);
-  if (!first || apart.diagnostics.length > 0) return undefined; // told where the loss calls it
+  if (!first || apart.diagnostics.length > 0) return undefined; // reported where the loss calls it
   const [name, wanted] = first;
   return (input, node) => {
     if (input !== name || !isOp(inputOp, node) || node.attrs.name !== images || node.shape.length !== 4) return node;

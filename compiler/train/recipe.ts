@@ -206,7 +206,7 @@ function checkReached({ session, all, recipe }: Draft, graph: Graph, loss: Node,
   for (const { node, fault: { fault, text, help } } of faults) {
     invariant(isCode(fault), `\`${fault}\` is in the catalogue of messages`);
     const span = node.origin.span ?? recipe.name.span;
-    session.report({ code: fault, message: text, span, notes: [], chain: [], ...(help === undefined ? {} : { help }) });
+    session.report({ code: fault, message: text, span, notes: [], chain: [], help });
   }
   if (faults.length > 0) return;
   const lost = trained.find((p) => unreached.includes(p.node));

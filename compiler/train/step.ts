@@ -13,7 +13,7 @@ import { correctOf } from "./evaluation.js";
 import { predictionOf } from "./instances.js";
 import { gathered, inLanes, single, type Unit } from "./lanes.js";
 import { reopen, type OpenGraph } from "./open.js";
-import type { StepScalar } from "./optimizer.js";
+import type { ScalarInfo } from "../../runtime/training.js";
 import type { ElaboratedRecipe } from "./recipe.js";
 import { emaPath, gradientPath, StateTable, statePath, type StateTensor } from "./state.js";
 
@@ -27,7 +27,7 @@ export interface TrainingGraph {
   /** Names of the inputs that the data brings, in the order of the loss. */
   readonly data: readonly string[];
   /** 0-d f32 inputs that change from step to step; an input's name is `step.NAME`. */
-  readonly scalars: readonly StepScalar[];
+  readonly scalars: readonly ScalarInfo[];
   /** All state, parameters of the models first; frozen models among them. */
   readonly states: readonly StateTensor[];
   /** Gradients by parameter path, before any bound; empty in the graph that applies accumulated ones. */
@@ -52,12 +52,12 @@ export interface StepOptions {
 }
 
 /** Name of the input of a per-step scalar: no parameter of a loss can have a dot. */
-export const scalarInput = (scalar: StepScalar): string => `step.${scalar.name}`;
+export const scalarInput = (scalar: ScalarInfo): string => `step.${scalar.name}`;
 
 /** The forward graph's name for the output that accuracy is of. */
 const PREDICTION = "prediction";
 
-const SHARE: StepScalar = { name: "share", kind: "share" };
+const SHARE: ScalarInfo = { name: "share", kind: "share" };
 
 /** One optimizer step on one batch. */
 export function trainingGraph(recipe: ElaboratedRecipe, options: StepOptions = {}): TrainingGraph {
@@ -106,7 +106,7 @@ class Draft {
   readonly #inputs = new Map<string, Node>();
   readonly #outputs = new Map<string, Node>();
   readonly #updates = new Map<string, Node>();
-  readonly #scalars: StepScalar[] = [];
+  readonly #scalars: ScalarInfo[] = [];
   readonly #units: readonly Unit[];
   /** Node of each unit, by its path. */
   readonly #nodes = new Map<string, Node>();
@@ -188,7 +188,7 @@ class Draft {
     return this.#table.besideUnit(unit, gradientPath, "gradient", "Gradient summed over passes.");
   }
 
-  #scalar(scalar: StepScalar): Node {
+  #scalar(scalar: ScalarInfo): Node {
     const name = scalarInput(scalar);
     const node = this.#ops(name).call("input", [], { name, shape: [] });
     this.#inputs.set(name, node);

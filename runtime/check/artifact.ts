@@ -5,7 +5,7 @@ import { isTraining, type TrainingGraphs, type TrainingManifest } from "../train
 import { graph, identifier } from "./manifest.js";
 import { graphReferences } from "./references.js";
 import {
-  check, inside, isObject, lines, matching, object, optional, record, text, type Check, type Fault, type Fields,
+  check, inside, isObject, lines, matching, object, optional, record, says, text, type Check, type Fault, type Fields,
 } from "./schema.js";
 import { trainingFields, trainingReferences } from "./training.js";
 
@@ -29,7 +29,7 @@ const recipe: Check<StoredArtifact & TrainingManifest> = object<StoredArtifact &
 /** Every kernel has a digest. */
 function digestsFault(artifact: StoredArtifact): Fault | undefined {
   const missing = kernelsOf(artifact).find((name) => !Object.hasOwn(artifact.sha256, name));
-  return missing === undefined ? undefined : inside("sha256", inside(missing, { path: "", message: "is missing" }));
+  return missing === undefined ? undefined : inside("sha256", inside(missing, says("is missing")));
 }
 
 /** The first fault of a manifest that was read from a file; undefined for a `StoredArtifact`. */

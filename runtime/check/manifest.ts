@@ -4,8 +4,8 @@ import type {
   Step, TensorInfo,
 } from "../manifest.js";
 import {
-  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, text, triple,
-  variants, whole, word, type Check, type Fault,
+  and, anyNumber, check, fault, finite, flag, inside, lines, list, matching, object, optional, record, says, text,
+  triple, variants, whole, word, type Check, type Fault,
 } from "./schema.js";
 
 /** Names that become parts of paths: files and folders on every system. */
@@ -25,7 +25,7 @@ const MOST_BINDINGS = 64;
 const MOST_PIXELS = 65536;
 /** Axes of a tensor. */
 const MOST_AXES = 32;
-/** Operations and bytes of a step are told and used to divide work: more than any device does in a day. */
+/** Operations and bytes of a step, which divide work into submits: more than any device does in a day. */
 const MOST_WORK = 2 ** 60;
 
 /** b·B + c, not negative for any batch. */
@@ -53,8 +53,9 @@ export const shape: Check<readonly number[]> = and(list(whole(1, MOST)), (sizes)
 
 const sizes: Check<readonly Size[]> = and(list(size), (axes): Fault | undefined =>
   (axes.length > MOST_AXES ? fault(`of at most ${MOST_AXES} axes`, axes)
-    : axes.reduce((n, { b, c }) => n * (b + c), 1) > MOST ? fault(`of at most ${MOST} elements an image`, axes)
-      : undefined));
+    // An axis that is empty at a batch of 1 has elements at others.
+    : axes.reduce((n, { b, c }) => n * Math.max(b + c, 1), 1) <= MOST ? undefined
+      : fault(`of at most ${MOST} elements an image`, axes)));
 
 export const initializer = variants<Initializer>({
   zeros: object({ kind: word({ zeros: 0 }) }),
@@ -71,7 +72,7 @@ export function valuesFit(start: { readonly kind: string }, sizes: readonly numb
   if (start.kind !== "values" || !("values" in start) || !Array.isArray(start.values)) return undefined;
   const count = sizes.reduce((n, d) => n * d, 1);
   return start.values.length === count ? undefined
-    : inside("values", { path: "", message: `has ${start.values.length} numbers for a shape of ${count}` });
+    : inside("values", says(`has ${start.values.length} numbers for a shape of ${count}`));
 }
 
 const parameter: Check<ParameterInfo> = and(

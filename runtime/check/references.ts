@@ -4,10 +4,10 @@
  */
 import { elementBytes } from "../dtype.js";
 import type {
-  Copy, Family, KernelInfo, Manifest, ParameterInfo, Ref, Size, SlotInfo, Step, TensorInfo,
+  Copy, Family, KernelInfo, Manifest, ParameterInfo, Preprocess, Ref, Size, SlotInfo, Step, TensorInfo,
 } from "../manifest.js";
 import { parameterBytes, showShape } from "../memory.js";
-import { fault, inside, type Fault } from "./schema.js";
+import { fault, inside, says, type Fault } from "./schema.js";
 
 /** Offsets of bindings are multiples of this on every adapter, in bytes. */
 const ALIGNMENT = 256;
@@ -15,9 +15,6 @@ const ALIGNMENT = 256;
 const GRAIN = 16;
 /** Batches at which the number of workgroups is compared with what there is to write. */
 const BATCHES = [1, 1024];
-
-/** A fault in words of its own. */
-const says = (message: string): Fault => ({ path: "", message });
 
 /** The first fault of a list, by its position. */
 function each<T>(items: readonly T[], rule: (item: T, index: number) => Fault | undefined): Fault | undefined {
@@ -39,7 +36,7 @@ export function twice(names: readonly string[], key: string): Fault | undefined 
   return undefined;
 }
 
-/** What lies in a lane lies inside it, and the lane is there before it. */
+/** A member of a lane lies inside it and comes after it. */
 export function insideLane(
   lane: Pick<ParameterInfo, "shape" | "dtype" | "inside"> | undefined,
   member: Pick<ParameterInfo, "shape" | "dtype">, at: number, before: boolean, offset: number,
@@ -55,12 +52,13 @@ export function insideLane(
 
 /** The first fault of a graph whose fields are all of the right types. */
 export function graphReferences(manifest: Manifest): Fault | undefined {
-  const { inputs, outputs, parameters, families } = manifest;
+  const { inputs, outputs, parameters, families, preprocess } = manifest;
   const names = Object.keys(families);
   if (names.length === 0) return inside("families", says("must have at least one family"));
   const found = wrongIn("inputs", twice(inputs.map(({ name }) => name), "name"))
     ?? wrongIn("inputs", each(inputs, ({ sameAs }) => sameAs === undefined ? undefined
       : inside("sameAs", says("belongs to outputs only"))))
+    ?? wrongIn("preprocess", preprocess && imageFault(preprocess, inputs[0]))
     ?? wrongIn("outputs", twice(outputs.map(({ name }) => name), "name"))
     ?? wrongIn("outputs", outputs.length === 0 ? says("must not be empty") : each(outputs, sameAs(outputs)))
     ?? wrongIn("parameters", twice(parameters.map(({ path }) => path), "path"))
@@ -79,6 +77,13 @@ export function graphReferences(manifest: Manifest): Fault | undefined {
   return undefined;
 }
 
+/** Images are prepared in the size that the first input takes. */
+export function imageFault({ size }: Preprocess, images: TensorInfo | undefined): Fault | undefined {
+  const [, ...image] = images?.shape ?? [];
+  const fits = image.map(({ b, c }) => (b === 0 ? c : "B")).join() === [3, size, size].join();
+  return fits ? undefined : inside("size", says(`is ${size}, and the first input takes no such images`));
+}
+
 const wrongIn = (key: string, found: Fault | undefined): Fault | undefined => found && inside(key, found);
 
 /** An output that is another one is an earlier one with storage, of the same shape. */
@@ -95,7 +100,7 @@ const sameAs = (outputs: readonly TensorInfo[]) => (info: TensorInfo, i: number)
   return wrong === undefined ? undefined : inside("sameAs", says(wrong));
 };
 
-/** Bytes that a binding means: a buffer of its own (`home`) from `start` on, at least `bytes` long at every batch. */
+/** Bytes that a binding refers to: from `start` in the buffer `home`, at least `bytes` long at every batch. */
 interface Range {
   readonly home: string;
   readonly start: number;
@@ -165,7 +170,7 @@ class FamilyRules {
     return given || this.#written.has(home) ? undefined : says(`reads ${home}, which no step before writes`);
   }
 
-  /** What a dispatch writes shares no buffer with what it reads, and no bytes with what else it writes. */
+  /** A dispatch reads no buffer that it writes, and writes no byte through two bindings. */
   #clash(ranges: readonly Range[], kernel: KernelInfo): Fault | undefined {
     return each(ranges, (range, i) => {
       if (kernel.bindings[i] !== "read_write") return undefined;

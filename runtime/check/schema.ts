@@ -1,6 +1,6 @@
 /**
- * @file What a value read from a file must look like, as a value itself: one check a type, composed as the types are.
- * A check tells the first fault, by its path inside the value, and throws nothing.
+ * @file What a value read from a file must look like: one check for each type, composed as the types are. A check
+ * returns the first fault, with its path inside the value, and never throws.
  */
 
 import { printable } from "../text.js";
@@ -12,7 +12,7 @@ export interface Fault {
   readonly message: string;
 }
 
-/** Says whether a value is a `T`. `of` exists for the type alone: a check of another type does not compile. */
+/** Says whether a value is a `T`. `of` only carries the type, so that a check of another type does not compile. */
 export interface Check<T> {
   (value: unknown): Fault | undefined;
   readonly of?: T;
@@ -39,9 +39,11 @@ export function show(value: unknown): string {
   return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
 }
 
-/** A fault of the value itself. */
-export const fault = (wanted: string, found: unknown): Fault =>
-  ({ path: "", message: `must be ${wanted}, got ${show(found)}` });
+/** A fault of the value itself, in words that stand behind its path. */
+export const says = (message: string): Fault => ({ path: "", message });
+
+/** A fault of a value that is not what it must be. */
+export const fault = (wanted: string, found: unknown): Fault => says(`must be ${wanted}, got ${show(found)}`);
 
 /** A fault further down: `key` is the name of a field, or a position. */
 export function inside(key: string | number, { path, message }: Fault): Fault {
@@ -73,6 +75,9 @@ export const whole = (least: number, most = Number.MAX_SAFE_INTEGER): Check<numb
 /** A text on one line without control characters, which could act on a terminal. */
 export const text = check<string>("a text without control characters",
   (value) => typeof value === "string" && !/\p{Cc}/u.test(value));
+
+/** A text with any characters, such as a file's name; `printable` makes it fit for messages. */
+export const anyText = check<string>("a text", (value) => typeof value === "string");
 
 /** A text that may have several lines. */
 export const lines = check<string>("a text without control characters",
@@ -110,7 +115,7 @@ export const record = <T>(name: Check<string>, one: Check<T>): Check<Readonly<Re
   if (!isObject(value)) return fault("an object", value);
   for (const [key, item] of Object.entries(value)) {
     const found = name(key);
-    if (found) return inside(key, { path: "", message: `has a name that ${found.message}` });
+    if (found) return inside(key, says(`has a name that ${found.message}`));
     const wrong = one(item);
     if (wrong) return inside(key, wrong);
   }
@@ -125,13 +130,13 @@ export function object<T>(fields: Fields<T>): Check<T> {
     if (!isObject(value)) return fault("an object", value);
     for (const [key, item] of Object.entries(value)) {
       const one = checks.get(key);
-      if (one === undefined) return inside(key, { path: "", message: "is not a field that belongs here" });
+      if (one === undefined) return inside(key, says("is not a field that belongs here"));
       const found = (typeof one === "function" ? one : one.optional)(item);
       if (found) return inside(key, found);
     }
     for (const [key, one] of checks) {
       const absent = typeof one === "function" && !Object.hasOwn(value, key);
-      if (absent) return inside(key, { path: "", message: "is missing" });
+      if (absent) return inside(key, says("is missing"));
     }
     return undefined;
   };

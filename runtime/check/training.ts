@@ -5,10 +5,10 @@ import type {
   TrainingSettings,
 } from "../training.js";
 import { dtype, identifier, initializer, preprocess, shape, valuesFit } from "./manifest.js";
-import { insideLane, twice } from "./references.js";
+import { imageFault, insideLane, twice } from "./references.js";
 import {
-  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, show, text, variants, whole,
-  word, type Check, type Fault, type Fields,
+  and, check, fault, finite, flag, inside, isObject, lines, list, object, optional, record, says, show, text, variants,
+  whole, word, type Check, type Fault, type Fields,
 } from "./schema.js";
 
 type Initial = StateInfo["initial"];
@@ -73,8 +73,6 @@ export const trainingFields: Pick<
   models: list(model), classes: optional(whole(1)), settings, digest: text,
 };
 
-const says = (message: string): Fault => ({ path: "", message });
-
 /** What the parts of a recipe say of one another. */
 export function trainingReferences(recipe: TrainingManifest): Fault | undefined {
   const { states, models, graphs } = recipe;
@@ -83,7 +81,11 @@ export function trainingReferences(recipe: TrainingManifest): Fault | undefined 
   if (repeated) return inside("states", repeated);
   const sameName = twice(models.map(({ name }) => name), "name");
   if (sameName) return inside("models", sameName);
-  if (!models.some(({ frozen }) => !frozen)) return inside("models", says("must have one that is not frozen"));
+  const trained = models.findIndex(({ frozen }) => !frozen);
+  if (trained < 0) return inside("models", says("must have one that is not frozen"));
+  const how = models[trained]?.preprocess;
+  const odd = how && imageFault(how, graphs.evaluate.inputs[0]);
+  if (odd) return inside("models", inside(trained, inside("preprocess", odd)));
   for (const [i, info] of states.entries()) {
     const found = stateFault(info, i, states, known);
     if (found) return inside("states", inside(i, found));
@@ -107,9 +109,9 @@ function stateFault(
   }
   if (info.inside === undefined) return undefined;
   const lane = states[info.inside.state];
-  const laid = lane && { shape: lane.shape, dtype: lane.dtype,
-    ...(lane.inside ? { inside: { parameter: lane.inside.state, offset: lane.inside.offset } } : {}) };
-  const found = insideLane(laid, info, info.inside.state, info.inside.state < at, info.inside.offset);
+  const laid = lane?.inside && { parameter: lane.inside.state, offset: lane.inside.offset };
+  const { state, offset } = info.inside;
+  const found = insideLane(lane && { ...lane, inside: laid }, info, state, state < at, offset);
   return found && inside("inside", found);
 }
 

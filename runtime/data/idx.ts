@@ -31,7 +31,7 @@ const FASHION: Variant = {
 async function idxOf(files: DataFiles, path: string, rest: readonly number[]): Promise<Uint8Array> {
   const bytes = await files.read(path);
   const malformed = (what: string, help?: string): FileError =>
-    new FileError(what, { file: path, fault: "malformed", ...(help === undefined ? {} : { help }) });
+    new FileError(what, { file: path, fault: "malformed", help });
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) throw malformed("this is a gzip archive", "unpack it with gunzip");
   const [dimensions, view] = [1 + rest.length, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)];
   const header = 4 + 4 * dimensions;

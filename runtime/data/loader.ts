@@ -69,7 +69,7 @@ export interface Batch {
   readonly others?: ReadonlyMap<string, Float32Array | Int32Array>;
 }
 
-/** What both kinds of loaders may be told. */
+/** Options of both kinds of loaders. */
 interface CommonOptions {
   /** Images in a batch. */
   readonly batch: number;

@@ -18,7 +18,7 @@ export interface OpenFile extends RandomAccess, AsyncDisposable {
 }
 
 /** The system's code of a failed call (`ENOENT`), if it is one. */
-function systemCode(error: unknown): string | undefined {
+export function systemCode(error: unknown): string | undefined {
   const failed = error instanceof Error && "syscall" in error && "code" in error;
   return failed && typeof error.code === "string" ? error.code : undefined;
 }
@@ -128,8 +128,8 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Makes the rename itself durable; file systems that cannot sync a folder are left as they are. */
-async function syncFolder(path: string): Promise<void> {
+/** Makes a rename inside a folder durable; file systems that cannot sync a folder are left as they are. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => undefined);
   try {
     await folder?.sync().catch(() => undefined);

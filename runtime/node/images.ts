@@ -11,7 +11,7 @@ import { openSharp } from "./sharp.js";
 /** Pixels of one image: 768 MiB decoded. A PNG of a few KiB can decode to more than the memory of the machine. */
 const MOST_PIXELS = 2 ** 28;
 
-/** Characters of what libvips says of a broken image that are told. */
+/** Characters of what libvips says of a broken image that a message quotes. */
 const MOST_TOLD = 400;
 
 /** Containers that are decoded. */

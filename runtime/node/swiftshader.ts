@@ -60,7 +60,7 @@ function findArchive(): string | undefined {
   return [SHIPPED, ...folders.map((folder) => path.join(folder, ARCHIVE))].find((file) => existsSync(file));
 }
 
-/** Folders to keep unpacked files in, best first: told, the user's cache, a temporary one. */
+/** Folders to keep unpacked files in, best first: `DEITC_CACHE`, the user's cache, a temporary one. */
 function cacheFolders(): readonly string[] {
   const { DEITC_CACHE, XDG_CACHE_HOME } = process.env;
   const user = XDG_CACHE_HOME ? path.join(XDG_CACHE_HOME, "deitc") : path.join(os.homedir(), ".cache", "deitc");

@@ -29,7 +29,7 @@ const readerOf = (step: Augmentation): Reader => argumentsOf({ name: step.kind, 
 /** A member of an `augment` list. Throws `InputError` for one that is not known or whose arguments do not fit. */
 export function augmentationOf({ name, arguments: given }: CallSetting): Augmentation {
   const fault = recordOf(name).check?.(given);
-  if (fault) throw new InputError(fault.text, fault.help === undefined ? {} : { help: fault.help });
+  if (fault) throw new InputError(fault.text, fault);
   return { ...given, kind: name };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { Batch } from "../data/loader.js";
-import { DeitcError } from "../errors.js";
+import { DeitcError, DestroyedError } from "../errors.js";
 import { isBetter, type EpochRecord, type Evaluation, type MetricsRecord, type StepRecord } from "./metrics.js";
 import type { NonFinite } from "../trace.js";
 import { learningRate, type Schedule } from "./schedule.js";
@@ -258,7 +258,7 @@ class Run {
       for (const text of notes) yield { kind: "warning", text };
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
-      if (last || !(error instanceof DeitcError)) throw error;
+      if (last || !(error instanceof DeitcError) || error instanceof DestroyedError) throw error;
       if (++this.#failures > 1) {
         yield { kind: "warning", text: `training stops at step ${this.#step}: two checkpoints in a row were not kept` };
         throw error;

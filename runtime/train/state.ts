@@ -69,13 +69,16 @@ const DATA = "data.listing";
  * The names of the classes travel with them.
  * @param which the moving average may be missing
  */
-export function encodeWeights(state: TrainingState, which: "model" | "ema"): Uint8Array[] | undefined {
+export function encodeWeights(
+  { recipe, step, engine, classes }: Pick<TrainingState, "recipe" | "step" | "engine" | "classes">,
+  which: Best["weights"],
+): Uint8Array[] | undefined {
   const role = which === "model" ? "parameter" : "ema";
-  const tensors = state.engine.tensors.filter((tensor) => tensor.role === role);
+  const tensors = engine.tensors.filter((tensor) => tensor.role === role);
   if (tensors.length === 0) return undefined;
   return encodeSafetensors(tensors.map(({ path, shape, data }) => ({ name: path, shape, data })), {
-    format: "pt", step: String(state.step), recipe: state.recipe, weights: which,
-    ...(state.classes === undefined ? {} : classesEntry(state.classes)),
+    format: "pt", step: String(step), recipe, weights: which,
+    ...(classes === undefined ? {} : classesEntry(classes)),
   });
 }
 

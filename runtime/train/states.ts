@@ -22,7 +22,7 @@ export function storedStates(manifest: TrainingManifest, users: readonly StateUs
     [...writtenParameters(user.manifest, user.family)].map((i) => user.manifest.parameters[i]?.path)));
   return manifest.states.map(({ path, shape, dtype, inside }) => ({
     path, shape, dtype, alone: written.has(path),
-    ...(inside ? { inside: { index: inside.state, offset: inside.offset } } : {}),
+    inside: inside && { index: inside.state, offset: inside.offset },
   }));
 }
 
@@ -59,7 +59,7 @@ export function parametersOf(
     if ((role !== "parameter" && role !== "buffer") || modelOf(manifest, state) !== model) return [];
     if (initial.kind === "copy") throw new InputError(`'${path}' is a copy of nothing`);
     const own = model.path === "" ? path : path.slice(model.path.length + 1);
-    // A buffer that is a table is no weight; one that training moves is. Both are told by how they start.
+    // A buffer that is a fixed table is no weight, one that training changes is; the initializer says which it is.
     const trained = state.trained || role === "parameter";
     return [{ state, parameter: { path: own, shape: state.shape, trained, decay: state.decay, initializer: initial } }];
   });

@@ -33,7 +33,6 @@ export async function readRange(
   if (bytes?.byteLength === length) return bytes;
   const message = `${printable(what)} lies at bytes ${offset} to ${offset + length}, but the file has ${file.size}`;
   throw new WeightsError(message, {
-    file: file.name, fault: "truncated", help: "download or copy the file again",
-    ...(tensor === undefined ? {} : { tensor }),
+    file: file.name, fault: "truncated", tensor, help: "download or copy the file again",
   });
 }

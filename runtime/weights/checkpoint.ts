@@ -1,4 +1,4 @@
-/** @file Opens a weights file of any kind, told by its content, and finds the state dict in it. */
+/** @file Opens a weights file of any kind, recognized by its content, and finds the state dict in it. */
 
 import { WeightsError, type FileFault } from "../errors.js";
 import { printable } from "../text.js";
@@ -55,8 +55,7 @@ const otherFormats: readonly { readonly prefix: readonly number[]; readonly what
 ];
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  const detail = help === undefined ? {} : { help };
-  return new WeightsError(printable(message), { file: file.name, fault: kind, ...detail });
+  return new WeightsError(printable(message), { file: file.name, fault: kind, help });
 }
 
 /** A pickle of protocol 2 to 5 begins so. */

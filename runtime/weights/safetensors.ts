@@ -32,8 +32,7 @@ interface Placed {
 const quoted = (name: string): string => `'${printable(name.length <= 60 ? name : `${name.slice(0, 60)}…`)}'`;
 
 function malformed(file: RandomAccess, message: string, tensor?: string): WeightsError {
-  const where = tensor === undefined ? {} : { tensor };
-  return new WeightsError(message, { file: file.name, fault: "malformed", ...where });
+  return new WeightsError(message, { file: file.name, fault: "malformed", tensor });
 }
 
 /**

@@ -26,8 +26,7 @@ const TAIL = 22 + 65535;
 const DIRECTORY_LIMIT = 64 * 2 ** 20;
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  const detail = help === undefined ? {} : { help };
-  return new WeightsError(printable(message), { file: file.name, fault: kind, ...detail });
+  return new WeightsError(printable(message), { file: file.name, fault: kind, help });
 }
 
 function dataView(bytes: Uint8Array): DataView {

@@ -5,13 +5,14 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { copyFile, link, mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { DeitcError, FileError, InputError } from "../../errors.js";
+import { Lifetime } from "../../lifetime.js";
 import { showBytes } from "../../memory.js";
 import type { CheckpointStore, SavedCheckpoint } from "../../train/loop.js";
 import { encodeState, encodeWeights, type Best, type TrainingState } from "../../train/state.js";
-import { makeFolder, systemWords, writeFileAtomic } from "../files.js";
+import { makeFolder, syncFolder, systemWords, writeFileAtomic } from "../files.js";
 import { CheckpointWriter, HOME, keptIn, STATE } from "./kept.js";
 import { FolderLock } from "./lock.js";
 import { loadState, type LoadedState } from "./resume.js";
@@ -33,13 +34,6 @@ function folderError(path: string, error: unknown): DeitcError {
   return new FileError(systemWords(cause), { file: path, fault: "unwritable", cause, help: "name another folder" });
 }
 
-/** Makes a rename in `path` durable where the file system can. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
 /** Lets `to` be the file `from`, in one step: as a second name of it, or as a copy where links are not possible. */
 async function publish(from: string, to: string): Promise<void> {
   const beside = join(dirname(to), `.${randomUUID()}.partial`);
@@ -47,12 +41,12 @@ async function publish(from: string, to: string): Promise<void> {
     await link(from, beside).catch(() => copyFile(from, beside));
     await rename(beside, to);
   } finally {
-    // Renaming one name of a file to another of the same file does nothing at all.
+    // `rename` does nothing where both names are already the same file.
     await rm(beside, { force: true });
   }
 }
 
-/** Removes a folder so that what is half removed never bears its name. */
+/** Removes a folder, renamed first, so that a half-removed one is never found under its name. */
 async function discard(path: string): Promise<void> {
   const away = join(dirname(path), `.${randomUUID()}.removed`);
   await rename(path, away);
@@ -71,15 +65,19 @@ async function roomAt(path: string): Promise<number | undefined> {
   return found === undefined || found.blocks === 0 ? undefined : found.bavail * found.bsize;
 }
 
-/** The checkpoints of one run. One process at a time may write them: `close` lets others in. */
+/** The checkpoints of one run. One process at a time may write them, until `close`. */
 export class CheckpointFolder implements CheckpointStore {
   readonly path: string;
   readonly #keep: number;
   readonly #options: CheckpointOptions;
   readonly #lock: FolderLock;
+  readonly #lifetime: Lifetime;
 
   private constructor(path: string, keep: number, options: CheckpointOptions, lock: FolderLock) {
     [this.path, this.#keep, this.#options, this.#lock] = [path, keep, options, lock];
+    this.#lifetime = new Lifetime({
+      message: `the run in ${path} was closed: resume it to go on`, free: () => lock.release(),
+    });
   }
 
   /**
@@ -108,14 +106,14 @@ export class CheckpointFolder implements CheckpointStore {
     }
   }
 
-  /** Sentences about what was found. */
+  /** What is worth saying about the folder as it was found, as sentences. */
   get notes(): readonly string[] {
     return this.#lock.note === undefined ? [] : [this.#lock.note];
   }
 
-  /** Lets other processes write into the folder. */
+  /** Lets other processes write into the folder, as soon as the save under way has ended. */
   close(): void {
-    this.#lock.release();
+    this.#lifetime.close();
   }
 
   /**
@@ -146,14 +144,16 @@ export class CheckpointFolder implements CheckpointStore {
   /**
    * Makes the folder agree with the state that a run resumes from: newer checkpoints that are damaged are renamed, and
    * `last.safetensors` is what belongs to the state, as after a run that was killed before it gave the file its name.
+   * A state from elsewhere changes nothing.
    * @returns sentences about what was done
    */
   async repair({ path, state, damaged }: Pick<LoadedState, "path" | "state" | "damaged">): Promise<readonly string[]> {
     const notes: string[] = [];
+    const isOurs = (home: string): boolean => resolve(dirname(home)) === resolve(this.path, HOME);
     const home = dirname(path);
     try {
-      for (const bad of damaged) {
-        // A second name of a damaged file is damaged with it.
+      for (const bad of damaged.filter(isOurs)) {
+        // It may be a hard link to a damaged file.
         for (const which of ["model", "ema"]) {
           const published = join(this.path, "best.safetensors");
           if (!await isSame(join(bad, `${which}.safetensors`), published)) continue;
@@ -165,7 +165,7 @@ export class CheckpointFolder implements CheckpointStore {
         await rename(bad, aside);
         notes.push(`the damaged checkpoint was renamed to ${aside}`);
       }
-      if (dirname(home) !== join(this.path, HOME)) return notes;
+      if (!isOurs(home)) return notes;
       const { step, best } = state;
       await this.#publish(home, best?.step === step ? best.weights : undefined);
       return notes;
@@ -214,9 +214,13 @@ export class CheckpointFolder implements CheckpointStore {
   /**
    * Keeps a checkpoint, then removes the oldest. When it fails, the older ones are given up but the last, and it is
    * tried again; then the fallback folder; then at least the weights are kept. Throws `FileError`, which names what was
-   * kept; the last checkpoint is there in any case.
+   * kept; the last checkpoint is there in any case. Throws `DestroyedError` after `close`.
    */
-  async save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
+  save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
+    return this.#lifetime.use(() => this.#save(state, best));
+  }
+
+  async #save(state: TrainingState, best: Best["weights"] | undefined): Promise<SavedCheckpoint> {
     let failure: DeitcError;
     try {
       const path = await this.#write(state, best);

@@ -6,11 +6,7 @@ import { resolve } from "node:path";
 import type { DataFiles, FolderEntry } from "../../data/folder.js";
 import { mapLimited } from "../../data/limited.js";
 import { FileError } from "../../errors.js";
-import { readFileBytes } from "../files.js";
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
+import { readFileBytes, systemCode } from "../files.js";
 
 /** Links followed at a time. */
 const AT_ONCE = 64;
@@ -33,7 +29,7 @@ export function diskFiles(base = "."): DataFiles {
         const home = resolve(base, path);
         return await mapLimited(await readdir(home, { withFileTypes: true }), AT_ONCE, (entry) => entryOf(home, entry));
       } catch (error) {
-        const code = codeOf(error);
+        const code = systemCode(error);
         if (code === "ENOENT" || code === "ENOTDIR") return undefined;
         throw new FileError("the folder cannot be read", { file: path, fault: "unreadable", cause: error });
       }

@@ -4,6 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { anyText, list, object, record, whole } from "../../check/schema.js";
 import type { Dataset } from "../../data/loader.js";
 import { counted, printable, someNames } from "../../text.js";
 
@@ -19,6 +20,11 @@ interface Listing {
 /** Both parts of the data. */
 type Parts = Readonly<Record<"training" | "evaluation", Listing>>;
 
+const listing = object<Listing>({ classes: list(anyText), length: whole(0), files: record(anyText, whole(0)) });
+const partsCheck = object<Parts>({ training: listing, evaluation: listing });
+/** Bytes of an unpacked list, as many as a text may have. */
+const MOST_BYTES = 2 ** 29 - 32;
+
 /** Files looked at at a time. */
 const AT_ONCE = 64;
 
@@ -27,7 +33,7 @@ async function listingOf({ classes, length, files = [] }: Dataset): Promise<List
   const sizes: Record<string, number> = {};
   for (let at = 0; at < files.length; at += AT_ONCE) {
     await Promise.all(files.slice(at, at + AT_ONCE).map(async (path) => {
-      // One that is gone since it was listed is told when it is read.
+      // A file that has vanished since it was listed is reported when it is read.
       sizes[path.slice(root)] = (await stat(path).catch(() => undefined))?.size ?? 0;
     }));
   }
@@ -52,11 +58,20 @@ export async function packData(
   return new Uint8Array(gzipSync(JSON.stringify(parts)));
 }
 
+/** A packed list; undefined for bytes that are none. */
+function unpack(bytes: Uint8Array): Parts | undefined {
+  try {
+    const value: unknown = JSON.parse(gunzipSync(bytes, { maxOutputLength: MOST_BYTES }).toString("utf8"));
+    return partsCheck(value) === undefined ? value as Parts : undefined; // as the check says
+  } catch {
+    return undefined;
+  }
+}
+
 /** What differs between two lists, as sentences; none when nothing does. */
 export function dataDifferences(before: Uint8Array, now: Uint8Array): string[] {
-  // Packed by us, and part of a file whose digest was verified.
-  const [old, fresh] = [before, now].map((bytes) => JSON.parse(gunzipSync(bytes).toString("utf8")) as Parts);
-  if (old === undefined || fresh === undefined) return [];
+  const [old, fresh] = [unpack(before), unpack(now)];
+  if (old === undefined || fresh === undefined) return ["the state's list of images cannot be read"];
   // Parts drawn from one folder are compared together: a name that changes also draws other images for each part.
   const [all, allNow] = [together(old), together(fresh)];
   const joint = all === undefined || allNow === undefined ? [] : listingDifferences(all, allNow);

@@ -5,13 +5,14 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { and, fault, matching, object, record, text, whole, word } from "../../check/schema.js";
 import { DeitcError } from "../../errors.js";
 import { openFile, writeFileAtomic } from "../files.js";
 
-/** The folder of checkpoints in a run's folder, and the files of a checkpoint. */
+/** The folder of checkpoints in a run's folder, and in each the state and the index of its files. */
 export const HOME = "checkpoints";
 export const STATE = "state.safetensors";
-const INDEX = "checkpoint.json";
+export const INDEX = "checkpoint.json";
 const FORMAT = "deitc checkpoint 1";
 /** Bytes hashed at a time. */
 const CHUNK = 1 << 24;
@@ -76,38 +77,38 @@ export class CheckpointWriter {
   }
 }
 
+interface Index {
+  readonly format: typeof FORMAT;
+  readonly step: number;
+  readonly files: Readonly<Record<string, FileFacts>>;
+}
+
+const indexCheck = and(
+  object<Index>({
+    format: word({ [FORMAT]: 0 }), step: whole(0),
+    files: record(matching("a file's name", /^[^/\\]+$/u), object<FileFacts>({ bytes: whole(0), sha256: text })),
+  }),
+  ({ files }) => (Object.hasOwn(files, STATE) ? undefined : fault("an index of a state", files)),
+);
+
 /** The files of an index by name; undefined for a text that is none. */
-function filesOf(text: string): ReadonlyMap<string, FileFacts> | undefined {
-  let value: unknown;
+function filesOf(content: string): Index["files"] | undefined {
   try {
-    value = JSON.parse(text);
+    const value: unknown = JSON.parse(content);
+    return indexCheck(value) === undefined ? (value as Index).files : undefined; // as the check says
   } catch {
     return undefined;
   }
-  if (typeof value !== "object" || value === null || !("format" in value) || value.format !== FORMAT) return undefined;
-  if (!("files" in value) || typeof value.files !== "object" || value.files === null) return undefined;
-  const isFacts = (x: unknown): x is FileFacts => typeof x === "object" && x !== null &&
-    "bytes" in x && typeof x.bytes === "number" && "sha256" in x && typeof x.sha256 === "string";
-  const files = new Map<string, FileFacts>();
-  for (const [name, facts] of Object.entries<unknown>({ ...value.files })) {
-    if (!isFacts(facts) || /[/\\]/u.test(name)) return undefined;
-    files.set(name, facts);
-  }
-  return files.has(STATE) ? files : undefined;
 }
 
 /** What is wrong with a checkpoint, as a sentence about its files; undefined for a sound one. */
 export async function defectOf(home: string): Promise<string | undefined> {
   const path = join(home, INDEX);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch {
-    return `${path} cannot be read, so the checkpoint cannot be verified`;
-  }
-  const files = filesOf(text);
+  const content = await readFile(path, "utf8").catch(() => undefined);
+  if (content === undefined) return `${path} cannot be read, so the checkpoint cannot be verified`;
+  const files = filesOf(content);
   if (files === undefined) return `${path} is damaged`;
-  for (const [name, facts] of files) {
+  for (const [name, facts] of Object.entries(files)) {
     const defect = await fileDefect(join(home, name), facts).catch((error: unknown) => {
       if (error instanceof DeitcError) return error.message;
       throw error;

@@ -4,11 +4,12 @@
  */
 import { randomUUID } from "node:crypto";
 import { readFileSync, unlinkSync } from "node:fs";
-import { link, open, readFile, readlink, rename, rm } from "node:fs/promises";
+import { link, open, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { object, optional, text, whole } from "../../check/schema.js";
 import { FileError } from "../../errors.js";
-import { writeFileAtomic } from "../files.js";
+import { systemCode } from "../files.js";
 
 const NAME = "run.lock";
 
@@ -26,35 +27,38 @@ interface Holder {
   readonly started?: string;
 }
 
-const code = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
-const text = (path: string): Promise<string | undefined> =>
-  readFile(path, "utf8").then((found) => found.trim(), () => undefined);
+/** A file's text; `unread` says what stands for that of one that cannot be read. */
+const textOf = (
+  path: string, unread: (error: unknown) => string | undefined = () => undefined,
+): Promise<string | undefined> => readFile(path, "utf8").then((found) => found.trim(), unread);
+/** The content of a lock: empty for one that is there but cannot be read, undefined for none. */
+const lockText = (path: string): Promise<string | undefined> =>
+  textOf(path, (error) => (["ENOENT", "ENOTDIR"].includes(systemCode(error) ?? "") ? undefined : ""));
 
 /** When a process started, in clock ticks since the boot: its number alone is given to another one later. */
 async function startOf(pid: number | "self"): Promise<string | undefined> {
-  const line = await text(`/proc/${pid}/stat`);
+  const line = await textOf(`/proc/${pid}/stat`);
   // The second field is the program's name in parentheses, which may hold spaces. Source: proc(5), field 22.
   return line?.slice(line.lastIndexOf(")") + 2).split(" ")[19];
 }
 
 async function ourselves(): Promise<Holder> {
   const [boot, space, started] = await Promise.all([
-    text("/proc/sys/kernel/random/boot_id"), readlink("/proc/self/ns/pid").catch(() => undefined), startOf("self"),
+    textOf("/proc/sys/kernel/random/boot_id"), readlink("/proc/self/ns/pid").catch(() => undefined), startOf("self"),
   ]);
-  return {
-    host: hostname(), pid: process.pid, since: new Date().toISOString(), token: randomUUID(),
-    ...(boot === undefined ? {} : { boot }), ...(space === undefined ? {} : { space }),
-    ...(started === undefined ? {} : { started }),
-  };
+  const [host, since, token] = [hostname(), new Date().toISOString(), randomUUID()];
+  return { host, pid: process.pid, since, token, boot, space, started };
 }
+
+const holderCheck = object<Holder>({
+  host: text, pid: whole(1), since: text, token: text,
+  boot: optional(text), space: optional(text), started: optional(text),
+});
 
 function parse(content: string): Holder | undefined {
   try {
     const value: unknown = JSON.parse(content);
-    const found = new Map<string, unknown>(Object.entries(value ?? {}));
-    const words = ["host", "since", "token"].every((name) => typeof found.get(name) === "string");
-    // Checked just now; the other fields are only compared.
-    return words && Number.isSafeInteger(found.get("pid")) ? value as Holder : undefined;
+    return holderCheck(value) === undefined ? value as Holder : undefined; // as the check says
   } catch {
     return undefined;
   }
@@ -66,28 +70,34 @@ async function lookAt(holder: Holder, own: Holder): Promise<"running" | "gone" |
   if (holder.boot !== own.boot) return "gone";
   // Two containers may share the name of their machine, and number their processes each for itself.
   if (holder.space !== own.space) return "unknown";
+  const started = await startOf(holder.pid);
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
-    if (code(error) === "ESRCH") return "gone";
+    if (systemCode(error) === "ESRCH") return "gone";
   }
-  return (await startOf(holder.pid)) === holder.started ? "running" : "gone";
+  if (started === holder.started) return "running";
+  // A system may hide the processes of other users.
+  return started === undefined ? "unknown" : "gone";
 }
 
 const showHolder = ({ host, pid, since }: Holder): string => `process ${pid} on ${host} since ${since}`;
 
+/** A name for a moment. It is not among those that whoever holds the folder clears as left behind by a killed run. */
+const nameBeside = (folder: string, { token }: Holder): string => join(folder, `.${NAME}.${token}`);
+
 /** Writes the lock unless there is one. Returns whether it did. */
 async function create(folder: string, holder: Holder): Promise<boolean> {
-  const [path, beside] = [join(folder, NAME), join(folder, `.${holder.token}.partial`)];
+  const [path, beside] = [join(folder, NAME), nameBeside(folder, holder)];
   const content = `${JSON.stringify(holder)}\n`;
   try {
     // As a second name of a whole file: nobody ever reads half a lock.
-    await writeFileAtomic(beside, [new TextEncoder().encode(content)]);
+    await writeFile(beside, content);
     await link(beside, path);
     return true;
   } catch (error) {
-    if (code(error) === "EEXIST") return false;
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(String(code(error)))) throw error;
+    if (systemCode(error) === "EEXIST") return false;
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"].includes(systemCode(error) ?? "")) throw error;
   } finally {
     await rm(beside, { force: true });
   }
@@ -97,7 +107,7 @@ async function create(folder: string, holder: Holder): Promise<boolean> {
     await file.writeFile(content).finally(() => file.close());
     return true;
   } catch (error) {
-    if (code(error) === "EEXIST") return false;
+    if (systemCode(error) === "EEXIST") return false;
     throw error;
   }
 }
@@ -124,21 +134,21 @@ export class FolderLock {
     let note: string | undefined;
     for (;;) {
       if (await create(folder, own)) return new FolderLock(folder, own, note);
-      const content = await text(path);
+      const content = await lockText(path);
       if (content === undefined) continue;
       note = await mayTakeOver(folder, content, own, force);
       // Renamed rather than removed: of two that take it over at once, one finds that it took away the other's lock.
-      const away = join(folder, `.${own.token}.removed`);
-      await rename(path, away).catch((error: unknown) => { if (code(error) !== "ENOENT") throw error; });
-      const taken = await text(away);
+      const away = nameBeside(folder, own);
+      await rename(path, away).catch((error: unknown) => { if (systemCode(error) !== "ENOENT") throw error; });
+      const taken = await lockText(away);
       if (taken !== undefined && taken !== content) await link(away, path).catch(() => undefined);
-      await rm(away, { force: true });
+      await rm(away, { recursive: true, force: true });
     }
   }
 
   /** Throws `FileError` when another process has taken the folder over. A lock that was removed is written again. */
   async check(): Promise<void> {
-    const content = await text(join(this.#folder, NAME));
+    const content = await lockText(join(this.#folder, NAME));
     // Where the folder itself is gone, whoever writes into it hears it.
     if (content === undefined && await create(this.#folder, this.#own).catch(() => true)) return;
     const holder = parse(content ?? "");

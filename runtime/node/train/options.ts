@@ -23,7 +23,7 @@ export interface TrainerOptions extends DataOptions {
   readonly resume?: boolean | string;
   /** Resume even with another recipe or other data, and from a folder that another host has locked. */
   readonly force?: boolean;
-  /** What the recipe was compiled with, so that the run can be resumed without being told again. */
+  /** What the recipe was compiled with, so that the run can be resumed without stating it again. */
   readonly selection?: RecipeSelection;
   /**
    * What to do about images that cannot be read: `error` (default) ends with an error when one is needed; `skip` reads
@@ -74,14 +74,21 @@ export interface TrainerOptions extends DataOptions {
 export const outOf = ({ out }: Pick<TrainerOptions, "out">, recipe: string): string | undefined =>
   (out === false ? undefined : out ?? join("runs", recipe));
 
-/** Where a run is resumed from; undefined when it starts. Throws `InputError` for a run that has no folder. */
+/**
+ * Where a run is resumed from; undefined when it starts. Throws `InputError` for a run that has no folder.
+ * @param out folder of the run; one that has no checkpoints, because its disk was full, may have them in `fallback`
+ */
 export async function resumedFrom(
-  { resume = false }: Pick<TrainerOptions, "resume">, out: string | undefined,
+  { resume = false, fallback }: Pick<TrainerOptions, "resume" | "fallback">, out: string | undefined,
 ): Promise<string | undefined> {
   if (resume === false || resume === "") return undefined;
-  if (typeof resume === "string" && resume !== "auto") return resume;
+  if (typeof resume === "string" && resume !== "auto") {
+    return out !== undefined && resolve(resume) === resolve(out) ? out : resume;
+  }
   if (out === undefined) throw new InputError("a run without a folder has nothing to resume from");
-  return resume === "auto" && !await hasCheckpoints(out) ? undefined : out;
+  if (await hasCheckpoints(out)) return out;
+  if (fallback !== undefined && await hasCheckpoints(fallback)) return fallback;
+  return resume === "auto" ? undefined : out;
 }
 
 /** What a state keeps of the options. Paths are made absolute: a run may be resumed from another folder. */
@@ -90,15 +97,11 @@ export function savedOptions(options: TrainerOptions): RunOptions {
   const { onBadImage } = options;
   const absolute = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(path));
   const files = weights && Object.fromEntries(Object.entries(weights).map(([name, path]) => [name, resolve(path)]));
-  return given({
+  return {
     batch, passes, steps, logEvery, saveEvery, keep, fallback: absolute(fallback), data: absolute(data),
     evalData: absolute(evalData), onBadImage, weights: files, selection,
-  });
+  };
 }
-
-/** Without what is undefined. */
-const given = (options: { readonly [K in keyof RunOptions]: RunOptions[K] | undefined }): RunOptions =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 /** The options that a run goes on with: those given now, else those that it was started with. */
 export async function withSavedOptions(options: TrainerOptions, from: string | undefined): Promise<TrainerOptions> {

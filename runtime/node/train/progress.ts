@@ -45,7 +45,7 @@ export class TrainingProgress {
   /** @param steps of the whole run @param clock seconds */
   constructor(steps: number, stream: ProgressStream = process.stderr, clock?: () => number) {
     this.#steps = steps;
-    this.#line = new ProgressLine(steps, { eager: true, stream, ...(clock === undefined ? {} : { clock }) });
+    this.#line = new ProgressLine(steps, { eager: true, stream, clock });
   }
 
   /** Shows an event, or nothing when the line was drawn a moment ago. */

@@ -1,11 +1,11 @@
-/** @file Which state a run goes on from: the newest whose files are all as they were written. */
+/** @file Which state a run resumes from: the newest whose files are all as they were written. */
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileError, InputError, WeightsError } from "../../errors.js";
 import { differences } from "../../train/run_facts.js";
 import { decodeState, readStateHeader, type TrainingState } from "../../train/state.js";
 import { openFile } from "../files.js";
-import { defectOf, HOME, keptIn, STATE } from "./kept.js";
+import { defectOf, HOME, INDEX, keptIn, STATE } from "./kept.js";
 
 /** How to load a state. */
 export interface LoadStateOptions {
@@ -38,7 +38,7 @@ interface Candidate {
 async function candidates(path: string): Promise<readonly Candidate[]> {
   if (await isFile(path)) {
     const home = dirname(path);
-    const whole = basename(path) === STATE && await isFile(join(home, "checkpoint.json"));
+    const whole = basename(path) === STATE && await isFile(join(home, INDEX));
     return [{ file: path, home: whole ? home : undefined }];
   }
   const inside = (await keptIn(path)).map(({ name }) => join(path, HOME, name)).toReversed();
@@ -58,7 +58,7 @@ async function read({ file: path, home }: Candidate): Promise<TrainingState | st
     return await decodeState(file);
   } catch (error) {
     if (!(error instanceof WeightsError)) throw error;
-    // A file that somebody names is told as what it is; among several, the next one is tried.
+    // A file that was named is an error; among several checkpoints, the next one is tried.
     if (home === undefined) throw error;
     return error.message;
   } finally {

@@ -32,10 +32,7 @@ export async function openRunFolder(
 ): Promise<OpenedFolder> {
   const { out, from, force, keep, fallback, onNote = () => undefined } = places;
   if (from !== undefined && await stateHeader(from) === undefined) await load(manifest, places, plan, from);
-  const store = out === undefined ? undefined : await CheckpointFolder.open(out, {
-    ...(keep === undefined ? {} : { keep }), ...(fallback === undefined ? {} : { fallback }),
-    ...(force === undefined ? {} : { force }),
-  });
+  const store = out === undefined ? undefined : await CheckpointFolder.open(out, { keep, fallback, force });
   try {
     store?.notes.forEach(onNote);
     if (out !== undefined && from !== out && await hasCheckpoints(out)) {
@@ -67,8 +64,7 @@ async function newest(from: string, fallback: string | undefined, onNote: (note:
 async function load(
   manifest: TrainingManifest, { force = false, onNote = () => undefined }: Places, plan: TrainingPlan, from: string,
 ): Promise<LoadedState> {
-  const settings = plan.about?.run?.settings;
-  const loaded = await loadState(from, { recipe: plan.recipe, force, ...(settings === undefined ? {} : { settings }) });
+  const loaded = await loadState(from, { recipe: plan.recipe, force, settings: plan.about?.run?.settings });
   loaded.notes.forEach(onNote);
   sameData(loaded, plan, force, onNote);
   const longer = lengthNote(manifest, loaded.state, plan);

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { check, list, object, whole, word } from "../../check/schema.js";
+import { anyText, list, object, whole, word } from "../../check/schema.js";
 import { badText, checkImages, checkLost, without, type BadImage } from "../../data/check.js";
 import { InputError } from "../../errors.js";
 import { readFileBytes, writeFileAtomic } from "../files.js";
@@ -28,7 +28,6 @@ interface SkippedList {
 
 const FILE = "skipped.json";
 
-const anyText = check<string>("a text", (value) => typeof value === "string");
 const listCheck = object<SkippedList>({
   data: anyText,
   images: list(object<SkippedImage>({

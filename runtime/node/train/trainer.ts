@@ -52,9 +52,12 @@ export class Trainer {
   readonly manifest: TrainingManifest;
   readonly #parts: Parts;
   #ran = false;
+  /** Steps done. */
+  #step: number;
 
   private constructor(manifest: TrainingManifest, parts: Parts) {
     [this.manifest, this.#parts] = [manifest, parts];
+    this.#step = this.startStep;
   }
 
   /**
@@ -98,24 +101,26 @@ export class Trainer {
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
     const { store, resumed } = await openRunFolder(manifest, options, plan);
-    let engine: DeviceEngine;
+    const ownsDevice = options.device === undefined;
+    let engine: DeviceEngine | undefined;
     try {
       if (store !== undefined) await keep(store.path);
       engine = await openEngine(definition, options, weights);
+      const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
+        batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
+      });
+      if (engine.passes > (options.passes ?? settings.accumulate)) {
+        onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
+      }
+      return new Trainer(manifest, {
+        options, engine, ownsDevice, training, evaluation, plan, store, resumed, data,
+      });
     } catch (error) {
       store?.close();
+      engine?.destroy();
+      if (ownsDevice) engine?.device.destroy();
       throw error;
     }
-    const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
-      batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-    });
-    if (engine.passes > (options.passes ?? settings.accumulate)) {
-      onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
-    }
-    const ownsDevice = options.device === undefined;
-    return new Trainer(manifest, {
-      options, engine, ownsDevice, training, evaluation, plan, store, resumed, data,
-    });
   }
 
   /** The engine that runs the steps: its device, memory and dispatches. */
@@ -186,10 +191,7 @@ export class Trainer {
     const { engine, training, evaluation, plan, store, resumed, options } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
     const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
-    const course = train(plan, {
-      engine, training, ...(evaluation ? { evaluation } : {}), ...(store ? { store } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-    }, resumed);
+    const course = train(plan, { engine, training, evaluation, store, signal: options.signal }, resumed);
     try {
       for (;;) {
         const { value, done } = await course.next();
@@ -201,6 +203,7 @@ export class Trainer {
           const missed = value.record.kind === "epoch" ? await this.#report(records) : undefined;
           if (missed !== undefined) yield { kind: "warning", text: missed };
         }
+        if (value.kind === "step") this.#step = value.step;
         yield value;
       }
     } finally {
@@ -229,10 +232,10 @@ export class Trainer {
   async evaluate(
     { ema = false, onBatch }: { readonly ema?: boolean; readonly onBatch?: (done: number, total: number) => void } = {},
   ): Promise<Evaluation> {
-    const { engine, evaluation, resumed } = this.#parts;
+    const { engine, evaluation } = this.#parts;
     if (evaluation === undefined) throw new InputError(`${this.manifest.name} predicts no classes to evaluate`);
     if (ema && !engine.hasEma) throw new InputError(`${this.manifest.name} keeps no moving average`);
-    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+    await this.#restore();
     let [loss, top1, top5, count, done] = [0, 0, 0, 0, 0];
     for await (const batch of evaluation.batches()) {
       const sums = await engine.evaluate(batch, ema);
@@ -242,14 +245,18 @@ export class Trainer {
     return { loss: loss / count, top1: top1 / count, top5: top5 / count, count };
   }
 
+  /** Gives the device the state that is resumed, unless `run` has. */
+  async #restore(): Promise<void> {
+    const { engine, resumed } = this.#parts;
+    if (!this.#ran && resumed !== undefined) await engine.writeState(resumed.state.engine);
+  }
+
   /** Writes the weights as they are, or their average, as a safetensors file. Throws `FileError`. */
   async save(path: string, { ema = false }: { readonly ema?: boolean } = {}): Promise<void> {
-    const { engine, plan } = this.#parts;
-    const state = await engine.readState();
-    const chunks = encodeWeights({
-      recipe: plan.recipe, step: this.startStep, engine: state, records: [], best: undefined,
-      sums: { loss: 0, steps: 0, seconds: 0, total: 0 }, ...plan.about,
-    }, ema ? "ema" : "model");
+    const { engine, plan: { recipe, about } } = this.#parts;
+    await this.#restore();
+    const state = { recipe, step: this.#step, engine: await engine.readState(), classes: about?.classes };
+    const chunks = encodeWeights(state, ema ? "ema" : "model");
     if (chunks === undefined) throw new InputError(`${this.manifest.name} keeps no moving average`);
     await writeFileAtomic(path, chunks);
   }
@@ -320,11 +327,7 @@ async function openEngine(
   try {
     const { checked = definition.checked ?? false } = options;
     const device = options.device ?? (opened = await openDevice({ ...options, checked }));
-    engine = await DeviceEngine.open(definition, {
-      device, ...(batch === undefined ? {} : { batch }), ...(passes === undefined ? {} : { passes }),
-      ...(family === undefined ? {} : { family }), ...(poison === undefined ? {} : { poison }),
-      ...(onProgress === undefined ? {} : { onProgress }),
-    });
+    engine = await DeviceEngine.open(definition, { device, batch, passes, family, poison, onProgress });
     await engine.initialize((state) => weights.load(state));
     return engine;
   } catch (error) {

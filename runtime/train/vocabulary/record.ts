@@ -116,4 +116,4 @@ export function showArgument(value: Argument | undefined): string {
 
 /** The fault of what the language knows and this version does not do. @param help what to write instead */
 export const notYet = (what: string, instead: string, help: string, argument?: string): CallFault =>
-  ({ text: `${what} is not available yet: ${instead}`, help, ...(argument === undefined ? {} : { argument }) });
+  ({ text: `${what} is not available yet: ${instead}`, help, argument });
