@@ -3,13 +3,14 @@
  * alone.
  */
 import { diagnose, type Diagnostic } from "../dsl/diagnostics.js";
+import type { Source } from "../dsl/ast.js";
 import type { Program } from "../dsl/program.js";
 import type { Artifact } from "../runtime/artifact.js";
 import type { TrainingManifest } from "../runtime/training.js";
 import { FORMAT, VERSION } from "./emit/version.js";
 import { OPS } from "./ops/index.js";
 import {
-  compileElaborated, compileModel, titleOf, type Compiled, type CompiledGraph, type CompileOptions,
+  compileAs, compileModel, type Compilation, type Compiled, type CompiledGraph, type CompileOptions,
 } from "./pipeline.js";
 import { compileRecipe, type CompiledRecipe, type RecipeCompileOptions } from "./train/compile.js";
 import { elaborateMember } from "./train/recipe.js";
@@ -32,24 +33,38 @@ export interface CompiledArtifact {
   readonly recipe?: CompiledRecipe["recipe"];
 }
 
+/** What of a file a name may stand for. */
+interface Declarations {
+  readonly entry: Source;
+  readonly models: readonly Named[];
+  readonly recipes: readonly Named[];
+}
+
+interface Named {
+  readonly declaration: { readonly name: { readonly text: string } };
+}
+
+const namesOf = (list: readonly Named[]): readonly string[] => list.map(({ declaration }) => declaration.name.text);
+
 /**
  * What `name` stands for in the entry file of a program. Without a name: the file's recipe, else its model, where there
  * is just one.
  */
-export function targetOf(program: Program, name: string | undefined): Target | Diagnostic {
-  const [models, recipes] = [program.models, program.recipes].map((list) => list.map((d) => d.declaration.name.text));
-  const known = [...recipes ?? [], ...models ?? []];
-  const start = { source: program.entry, start: 0, end: 0 };
-  const { path } = program.entry;
+export function targetOf(declarations: Declarations, name: string | undefined): Target | Diagnostic {
+  const { entry, models: allModels, recipes: allRecipes } = declarations;
+  const [models, recipes] = [namesOf(allModels), namesOf(allRecipes)];
+  const known = [...recipes, ...models];
+  const start = { source: entry, start: 0, end: 0 };
+  const { path } = entry;
   if (name === undefined) {
-    const [only, more] = (recipes ?? []).length > 0 ? recipes ?? [] : models ?? [];
+    const [only, more] = recipes.length > 0 ? recipes : models;
     if (only === undefined || more !== undefined) return diagnose("ambiguous_target", { path, known }, start);
-    return { kind: recipes?.includes(only) ? "recipe" : "model", name: only };
+    return { kind: recipes.length > 0 ? "recipe" : "model", name: only };
   }
+  if (recipes.includes(name)) return { kind: "recipe", name };
+  if (models.includes(name)) return { kind: "model", name };
   const [recipe, member, more] = name.split(".");
-  if (recipes?.includes(name)) return { kind: "recipe", name };
-  if (models?.includes(name)) return { kind: "model", name };
-  if (recipe !== undefined && member !== undefined && more === undefined && recipes?.includes(recipe)) {
+  if (recipe !== undefined && member !== undefined && more === undefined && recipes.includes(recipe)) {
     return { kind: "member", recipe, name: member };
   }
   return diagnose("unknown_target", { name, path, known }, start);
@@ -65,7 +80,7 @@ export function compileArtifact(
     const { compiled, diagnostics } = compileRecipe(program, target.name, options);
     return compiled ? { compiled, diagnostics } : { diagnostics };
   }
-  const { compiled: infer, diagnostics } = compileInference(program, name, options);
+  const { compiled: infer, diagnostics } = compileTarget(program, target, options);
   if (!infer) return { diagnostics };
   const { model, manifest } = infer;
   return {
@@ -81,14 +96,15 @@ export function compileArtifact(
 /** Compiles the model that `name` stands for, of a recipe the one that it trains, for inference. */
 export function compileInference(
   program: Program, name: string | undefined, options: CompileOptions = {},
-): { readonly compiled?: Compiled; readonly diagnostics: readonly Diagnostic[] } {
+): Compilation {
   const target = targetOf(program, name);
-  if ("code" in target) return { diagnostics: [target] };
+  return "code" in target ? { diagnostics: [target] } : compileTarget(program, target, options);
+}
+
+function compileTarget(program: Program, target: Target, options: CompileOptions): Compilation {
   if (target.kind === "model") return compileModel(program, target.name, options);
   const [recipe, member] = target.kind === "recipe" ? [target.name] : [target.recipe, target.name];
-  const { model, diagnostics } = elaborateMember(program, recipe, member, {
-    ops: OPS, ...(options.overrides ? { overrides: options.overrides } : {}),
-  });
-  if (!model) return { diagnostics };
-  return { compiled: compileElaborated(model, titleOf(model, program), options), diagnostics };
+  const { overrides } = options;
+  return compileAs(program, options, () =>
+    elaborateMember(program, recipe, member, { ops: OPS, ...(overrides ? { overrides } : {}) }));
 }

@@ -5,7 +5,7 @@ import type { Diagnostic } from "../dsl/diagnostics.js";
 import type { Program } from "../dsl/program.js";
 import type { Family, Manifest, TensorInfo } from "../runtime/manifest.js";
 import { TARGETS, type Target } from "./targets/index.js";
-import { elaborateModel, type ElaboratedModel, type Overrides } from "./elaborate/index.js";
+import { elaborateModel, type ElaboratedModel, type Elaboration, type Overrides } from "./elaborate/index.js";
 import { expandComposites } from "./rewrite/expand.js";
 import { fuse } from "./fuse/fuse.js";
 import { bindingsOf, storedBy, type FusedKernel, type Fusion } from "./fuse/fusion.js";
@@ -71,24 +71,27 @@ export interface Compiled extends CompiledGraph {
   readonly manifest: Manifest;
 }
 
-/** Compiles one model of a program for inference. @param target its name, where the file has several. */
-export function compileModel(
-  program: Program, target: string | undefined, options: CompileOptions = {},
-): { compiled?: Compiled; diagnostics: readonly Diagnostic[] } {
-  const start = performance.now();
-  const { model, diagnostics } = elaborateModel(
-    program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS },
-  );
-  if (!model || diagnostics.length > 0) return { diagnostics };
-  const elaborate: PassRecord = {
-    name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph),
-  };
-  const compiled = compileElaborated(model, titleOf(model, program), options);
-  return { compiled: { ...compiled, passes: [elaborate, ...compiled.passes] }, diagnostics };
+/** A model compiled, absent when there is a diagnostic. */
+export interface Compilation {
+  readonly compiled?: Compiled;
+  readonly diagnostics: readonly Diagnostic[];
 }
 
-/** What kernels' headers call a model. */
-export const titleOf = ({ name }: ElaboratedModel, { entry }: Program): string => `${name} (${fileName(entry.path)})`;
+/** Compiles one model of a program for inference. @param target its name, where the file has several. */
+export const compileModel = (
+  program: Program, target: string | undefined, options: CompileOptions = {},
+): Compilation => compileAs(program, options, () =>
+  elaborateModel(program, target, { training: false, overrides: options.overrides ?? {}, ops: OPS }));
+
+/** Elaborates a model of a program, and compiles what it has become. */
+export function compileAs(program: Program, options: CompileOptions, elaborate: () => Elaboration): Compilation {
+  const start = performance.now();
+  const { model, diagnostics } = elaborate();
+  if (!model || diagnostics.length > 0) return { diagnostics };
+  const first: PassRecord = { name: "elaborate", ms: performance.now() - start, dump: () => printGraph(model.graph) };
+  const compiled = compileElaborated(model, `${model.name} (${fileName(program.entry.path)})`, options);
+  return { compiled: { ...compiled, passes: [first, ...compiled.passes] }, diagnostics };
+}
 
 /** Compiles a model that is elaborated already. */
 export function compileElaborated(

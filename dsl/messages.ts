@@ -31,7 +31,7 @@ const orUnits = (
 ): string => units.map((unit) => `\`${value} ${unit}\``).join(" or ");
 const units = (n: readonly string[]): string => n.join(" or ");
 
-/** What is done to things that are not given, such as arguments and members. */
+/** The verb for what is declared; everything else, such as an argument or a member, is given. */
 const TWICE: Readonly<Record<string, string>> = {
   "the block": "declared", "the model": "declared", "the recipe": "declared", "the parameter": "declared",
   "the name": "imported", "the result": "named",
@@ -167,7 +167,7 @@ export const messages = {
   not_a_recipe: entry("Only a recipe can be trained; it names the model that it trains.", (
     v: { name: string; path: string; known: readonly string[] }
   ) => ({
-    message: `\`${v.name}\` of \`${v.path}\` is a model, not a recipe`,
+    message: `\`${v.name}\` in \`${v.path}\` is a model, not a recipe`,
     help: v.known.length === 0 ? `declare a recipe that trains it: \`recipe my_recipe { student: ${v.name} … }\``
       : `choose a recipe with \`--target\`: ${listNames(v.known, "or")}`,
   })),
@@ -178,7 +178,7 @@ export const messages = {
       ? `\`${v.path}\` has no model and no recipe` : `\`${v.path}\` has several models or recipes`,
     help: v.known.length === 0 ? "declare a model" : `choose one with \`--target\`: ${listNames(v.known, "or")}`,
   })),
-  duplicate_name: entry("A name stands only once in a file, a header, a record and a call.", (
+  duplicate_name: entry("A name may be declared once in a file or a header, and given once in a record or a call.", (
     v: { name: string; what: string }
   ) => ({
     message: `${v.what} \`${v.name}\` is ${TWICE[v.what] ?? "given"} twice`,

@@ -2,9 +2,9 @@
  * @file Text to syntax tree. Parsing never throws and always ends: limits are checked on the text and on its tokens
  * before the parser runs.
  */
-import { EOF } from "chevrotain";
 import type { IToken, ParserMethod } from "chevrotain";
 import type * as ast from "./ast.js";
+import { EOF } from "./chevrotain.js";
 import { diagnose } from "./diagnostics.js";
 import type { Diagnostic, Note } from "./diagnostics.js";
 import { foundWords, unexpectedHelp } from "./expected.js";

@@ -4,7 +4,7 @@
 import type * as ast from "./ast.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Declared, Scope } from "./program.js";
-import { parseSignature } from "./signature.js";
+import { paramsOf } from "./signature.js";
 import { textOf } from "./source.js";
 import { listNames, nearest } from "./suggest.js";
 import { kindOf, showKind, timeUnits } from "./units.js";
@@ -160,10 +160,10 @@ class RecipeChecker {
     return { members, meant: typos };
   }
 
-  /** A help for a member with the name of an argument of what stands in members. */
+  /** Help for a member that has the name of an argument of some call. */
   private argumentHelp(name: string): string | undefined {
     const owners = Object.values(this.callables.calls).flatMap((calls) => Object.entries(calls)).filter(
-      ([, signature]) => parseSignature(`${signature} -> []`).params.some((param) => param.name.text === name));
+      ([, signature]) => paramsOf(signature).some((param) => param.name.text === name));
     return owners.length === 0 ? undefined
       : `use it in the loss, or pass it to ${listNames(owners.map(([owner]) => owner), "or")}, as \`${name} = …\``;
   }
@@ -284,7 +284,7 @@ class RecipeChecker {
       );
       return;
     }
-    this.arguments(expr, parseSignature(`${signature} -> []`).params, `${text}${signature}`);
+    this.arguments(expr, paramsOf(signature), `${text}${signature}`);
   }
 
   private arguments(call: ast.Call, params: readonly ast.Param[], signature: string): void {

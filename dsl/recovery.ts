@@ -2,8 +2,8 @@
  * @file Spans, and going on after a syntax error: at the next statement, member or declaration, told by words of the
  * language and by indentation, so that independent errors are all found and their consequences are not.
  */
-import { EmbeddedActionsParser, EOF, isRecognitionException, MismatchedTokenException } from "chevrotain";
 import type { IRecognitionException, IToken, TokenType } from "chevrotain";
+import { EmbeddedActionsParser, EOF, isRecognitionException, MismatchedTokenException } from "./chevrotain.js";
 import type * as ast from "./ast.js";
 import { ErrorWords } from "./expected.js";
 import { MOST_ERRORS } from "./limits.js";

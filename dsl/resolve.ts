@@ -110,17 +110,25 @@ function programOf(
 }
 
 /** A file of the library, and how it is imported. */
-interface Shelf {
+interface LibraryFile {
   readonly spec: string;
-  readonly declarations: readonly ast.Declaration[];
+  readonly file: ast.File;
 }
+
+/** All files of a host's library that can be read. */
+export const readLibrary = (host: SourceHost): readonly LibraryFile[] =>
+  (host.library?.() ?? []).flatMap((spec) => {
+    const resolved = host.resolve(undefined, spec);
+    const found = "path" in resolved ? host.read(resolved.path) : resolved;
+    return "text" in found ? [{ spec, file: parse({ path: spec, text: found.text }).file }] : [];
+  });
 
 class Loader {
   readonly diagnostics = new Diagnostics();
   private readonly units = new Map<string, Unit | undefined>();
   private readonly read: ast.Source[] = [];
   private declarations = 0;
-  private library: readonly Shelf[] | undefined;
+  private library: readonly LibraryFile[] | undefined;
 
   constructor(private readonly host: SourceHost, private readonly options: LoadOptions) {}
 
@@ -178,17 +186,12 @@ class Loader {
 
   /** Where the library declares something, by kind and name; read when a name is unknown, and once. */
   readonly shipped: Shipped = (kind) => {
-    this.library ??= (this.host.library?.() ?? []).flatMap((spec) => {
-      const resolved = this.host.resolve(undefined, spec);
-      const found = "path" in resolved ? this.host.read(resolved.path) : undefined;
-      if (found === undefined || "error" in found) return [];
-      return [{ spec, declarations: parse({ path: spec, text: found.text }).file.declarations }];
-    });
+    this.library ??= readLibrary(this.host);
     // Of several files with a block of one name, those that hold blocks alone are meant to be imported.
-    const isBlocks = ({ declarations }: Shelf): boolean => declarations.every((one) => one.kind === "block");
-    const shelves = [...this.library.filter((one) => !isBlocks(one)), ...this.library.filter(isBlocks)];
-    return new Map(shelves.flatMap(({ spec, declarations }) =>
-      declarations.filter((one) => one.kind === kind).map(({ name }) => [name.text, spec] as const)));
+    const isBlocks = ({ file }: LibraryFile): boolean => file.declarations.every((one) => one.kind === "block");
+    const files = [...this.library.filter((one) => !isBlocks(one)), ...this.library.filter(isBlocks)];
+    return new Map(files.flatMap(({ spec, file }) =>
+      file.declarations.filter((one) => one.kind === kind).map(({ name }) => [name.text, spec] as const)));
   };
 
   private unitOf(file: ast.File): Unit {

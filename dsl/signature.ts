@@ -19,3 +19,6 @@ export function parseSignature(text: string): Signature {
   }
   return tree;
 }
+
+/** Parameters of a call of recipes, whose signature states no result. @throws Error as `parseSignature` does */
+export const paramsOf = (signature: string): readonly Param[] => parseSignature(`${signature} -> []`).params;

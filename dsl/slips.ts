@@ -2,7 +2,7 @@
  * @file Syntax of other languages, Python's above all: what to write instead, where a syntax error looks like it.
  */
 import type { IToken } from "chevrotain";
-import { synonymOf } from "./synonyms.js";
+import { meaningOf } from "./synonyms.js";
 import * as t from "./tokens.js";
 
 /** Words that open what other languages declare in place of a block, a model or an import. */
@@ -16,6 +16,8 @@ const OPENERS: Readonly<Record<string, string>> = {
 const DEFINERS: readonly string[] = ["auto", "const", "let", "val", "var"];
 
 const IMPORT = 'write `import { NAME } from "./FILE.deit"`';
+
+const SIZE = "the type of an input or of a block's parameter names its sizes: `x: [B, N]` makes `N` known";
 
 /** An operator that other languages join with `=`. */
 const COMPOUND = [t.Plus, t.Minus, t.Times, t.Over, t.Modulo];
@@ -34,21 +36,21 @@ export function slipHelp(tokens: readonly IToken[], index: number, expected: str
   if (previous?.tokenType === t.Import) return IMPORT;
   if (type === t.Assign && expected === "`~`") return initialHelp(tokens, index);
   if (expected === "`=`") return definitionHelp(previous, found, next);
-  if (type === t.Colon && expected === "`{`") return "a body stands in braces: `{ … }`";
+  if (type === t.Colon && expected === "`{`") return "put the body in braces: `{ … }`";
   if (type === t.Else && expected === "`{`") return "write a choice between two values as `condition ? a : b`";
   if (expected === "`..`") return "a loop runs over whole numbers: `for i in 0..n { … }`";
   if (type === t.Times && previous?.tokenType === t.Times) return "raise to a power with `^`";
   if (type === t.LParen && before?.tokenType === t.Dot && previous?.tokenType === t.Name) {
+    if (previous.image === "size") return SIZE;
     return `there are no methods and no modules: call an op or a block by its name, as in \`${called(previous)}(x)\``;
   }
   return undefined;
 }
 
-/** A name as it is called here, as far as the built-in vocabulary tells. */
+/** The name that a call of another library most likely has here. */
 function called({ image }: IToken): string {
   const snake = image.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toLowerCase();
-  return synonymOf(image, ["matmul", "concat", "reshape", "transpose", "permute", "expand", "clamp", "silu", "where"])
-    ?? snake;
+  return meaningOf(image) ?? snake;
 }
 
 /** Help where the `=` of a definition should stand. */
@@ -64,7 +66,7 @@ function definitionHelp(
   }
   if (word === "elif") return "write `else if`";
   if (word === "while") return "a loop runs over whole numbers: `for i in 0..n { … }`";
-  if (found.tokenType === t.Colon) return `a definition states no type: write \`${word} = …\``;
+  if (found.tokenType === t.Colon) return `a definition has no type: write \`${word} = …\``;
   if (COMPOUND.includes(found.tokenType) && next?.tokenType === t.Assign) {
     return `write \`${word} = ${word} ${found.image} …\``;
   }

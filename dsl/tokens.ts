@@ -2,8 +2,8 @@
  * @file The token table, in words, and the lexer. A string with `{expr}` in it becomes several tokens, so that the
  * parser sees the expressions in place.
  */
-import { createToken, Lexer, tokenMatcher } from "chevrotain";
 import type { IToken, TokenType } from "chevrotain";
+import { createToken, Lexer, tokenMatcher } from "./chevrotain.js";
 import type { Source, Span } from "./ast.js";
 import { Diagnostics } from "./diagnostics.js";
 

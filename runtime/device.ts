@@ -6,8 +6,10 @@ import { AdapterError, DeitcError, DestroyedError, DeviceLostError, OutOfMemoryE
 import { familiesByRank, familyNamed } from "./families.js";
 import { Lifetime } from "./lifetime.js";
 import type { Family, FamilyName, Manifest } from "./manifest.js";
+import { Shared } from "./shared.js";
 import type {
-  GPUAdapter, GPUAdapterInfo, GPUDevice, GPUDeviceLostInfo, GPUError, GPUErrorFilter, GPUSupportedLimits,
+  GPUAdapter, GPUAdapterInfo, GPUComputePipeline, GPUDevice, GPUDeviceLostInfo, GPUError, GPUErrorFilter,
+  GPUSupportedLimits,
 } from "./webgpu.js";
 
 /** What kernels may ask for; requested where the adapter has it. */
@@ -52,6 +54,18 @@ const FILTERS = ["internal", "out-of-memory", "validation"] as const satisfies r
 
 const DESTROYED = "the device was destroyed: open another one";
 
+/** Whether the driver compiles a kernel when it is first run, not when its pipeline is made: Mesa's on the CPU does. */
+const compilesLate = (info: GPUAdapterInfo): boolean => /llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`);
+
+/** Waits for what other threads do. */
+export type Patience = <T>(work: Promise<T>) => Promise<T>;
+
+/** A pipeline, and whether it was run once. */
+interface CompiledKernel {
+  readonly pipeline: GPUComputePipeline;
+  ran: boolean;
+}
+
 /** A device, its traits, and the faults it met. */
 export class Device {
   readonly gpu: GPUDevice;
@@ -60,13 +74,19 @@ export class Device {
   readonly features: ReadonlySet<string>;
   /** Computes on the CPU. */
   readonly software: boolean;
+  /** Compiles kernels when they are first run, not when their pipelines are made. */
+  readonly compilesAtFirstRun: boolean;
+  /** Compiled kernels of the programs on it, by text and constants. */
+  readonly pipelines = new Shared<CompiledKernel>();
+  /** Waits for kernels that are being compiled. */
+  readonly patiently: Patience;
   #fault: DeitcError | undefined;
   readonly #pending = new Set<(fault: DeitcError) => void>();
   /** What lives on the device uses it by this; it goes when nothing does any more. */
   readonly lifetime: Lifetime;
 
-  private constructor(gpu: GPUDevice, info: GPUAdapterInfo) {
-    this.gpu = gpu;
+  private constructor(gpu: GPUDevice, info: GPUAdapterInfo, patiently: Patience) {
+    [this.gpu, this.patiently] = [gpu, patiently];
     const uncaptured = (event: { readonly error: GPUError }): void => this.#fail(typed(event.error, "the device"));
     this.lifetime = new Lifetime({
       message: DESTROYED,
@@ -80,21 +100,23 @@ export class Device {
     this.limits = limitsOf(gpu.limits);
     this.features = new Set(gpu.features);
     this.software = isSoftware(info);
+    this.compilesAtFirstRun = compilesLate(info);
     gpu.addEventListener("uncapturederror", uncaptured);
     void gpu.lost.then((lost) => this.#fail(this.#lostError(lost)));
   }
 
   /**
    * A device with all the limits and the wanted features that `adapter` has.
+   * @param patiently waits for kernels that are being compiled, where awaiting them costs something
    * @throws AdapterError when the adapter gives none.
    */
-  static async open(adapter: GPUAdapter): Promise<Device> {
+  static async open(adapter: GPUAdapter, patiently: Patience = (work) => work): Promise<Device> {
     try {
       const gpu = await adapter.requestDevice({
         requiredFeatures: WANTED_FEATURES.filter((name) => adapter.features.has(name)),
         requiredLimits: limitsOf(adapter.limits),
       });
-      return new Device(gpu, adapter.info);
+      return new Device(gpu, adapter.info, patiently);
     } catch (cause) {
       throw new AdapterError(`${adapterName(adapter.info)} cannot create a device: ${reasonOf(cause)}`, {
         cause,

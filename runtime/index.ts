@@ -8,7 +8,8 @@ export { adapterName, chooseFamily, Device, isSoftware, limitsOf } from "./devic
 export type { LimitName, Limits } from "./device.js";
 export { largestBatch, planMemory, showBytes, showShape } from "./memory.js";
 export type { MemoryLimits, MemoryPlan, MemoryUse } from "./memory.js";
-export type { KernelSource, LoadProgress, Numbers } from "./program.js";
+export type { KernelSource, LoadProgress } from "./pipelines.js";
+export type { Numbers } from "./program.js";
 export type { Profile, ProfileRow } from "./profile.js";
 export { Session } from "./session.js";
 export type { InferOptions, ParameterSource, SessionOptions, Tensors } from "./session.js";

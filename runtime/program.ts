@@ -8,21 +8,14 @@ import type { Copy, FamilyName, KernelInfo, Manifest, Ref, Step } from "./manife
 import {
   elementsAt, memoryUse, planMemory, sizeAt, storedParameters, type MemoryPlan, type MemoryUse,
 } from "./memory.js";
-import { compilePipelines, Layouts } from "./pipelines.js";
+import { compilePipelines, Layouts, type CompileOptions, type KernelSource, type Pipelines } from "./pipelines.js";
 import { profileSequence, type Profile } from "./profile.js";
 import { ParameterStore } from "./store.js";
 import { floatTypes, traceDispatches, type FloatType, type NonFinite, type WrittenTensor } from "./trace.js";
 import { BufferUsage, createBuffers, MAP_READ, readBytes, writeNumbers, type Numbers } from "./transfer.js";
-import type { GPUBuffer, GPUBufferBinding, GPUCommandEncoder, GPUComputePipeline } from "./webgpu.js";
+import type { GPUBindGroup, GPUBuffer, GPUBufferBinding, GPUCommandEncoder, GPUComputePipeline } from "./webgpu.js";
 
 export type { Numbers } from "./transfer.js";
-
-/** What a load is doing: reading and uploading weights, compiling kernels, or deriving tensors from the weights. */
-export interface LoadProgress {
-  readonly phase: "weights" | "kernels" | "prepare";
-  readonly done: number;
-  readonly total: number;
-}
 
 /** How a program is built. */
 interface ProgramOptions {
@@ -37,9 +30,6 @@ interface ProgramOptions {
    */
   readonly bindings?: readonly ((path: string) => string)[];
 }
-
-/** Text of a kernel's WGSL. */
-export type KernelSource = (family: FamilyName, kernel: string) => Promise<string>;
 
 interface Buffers {
   readonly slots: readonly GPUBuffer[];
@@ -70,6 +60,7 @@ export class Program {
   readonly #names: readonly ((path: string) => string)[];
   #bound: readonly Bound[] = [];
   #source: KernelSource | undefined;
+  #pipelines: Pipelines | undefined;
 
   private constructor(
     device: Device, manifest: Manifest, plan: MemoryPlan, buffers: Buffers, store: ParameterStore,
@@ -122,16 +113,23 @@ export class Program {
   }
 
   /**
-   * Compiles every kernel, each text once, and prebuilds the bind groups.
-   * @throws DeitcError with code `kernel` when the device refuses one.
+   * Compiles every kernel, each text once on the device, and prebuilds the bind groups.
+   * @throws DeitcError with code `kernel` when the device refuses one; DestroyedError; the signal's reason
    */
-  async compile(source: KernelSource, onProgress?: (progress: LoadProgress) => void): Promise<void> {
+  async compile(source: KernelSource, options: CompileOptions = {}): Promise<void> {
     const { kernels, programs, copies } = familyNamed(this.manifest, this.family);
     this.#source = source;
     const layouts = new Layouts(this.device);
-    const pipelines = await compilePipelines(this.device, this.family, kernels, layouts, {
-      batch: this.batch, source, onDone: (done, total) => onProgress?.({ phase: "kernels", done, total }),
+    const all = [...programs.prepare, ...programs.run];
+    const own = at(this.#names, 0, "binding of parameters");
+    const bindGroup = (kernel: number): GPUBindGroup | undefined => {
+      const [step, info] = [all.find((one) => one.kernel === kernel), kernels[kernel]];
+      return step && info && this.#bindGroup(step, info, layouts, own);
+    };
+    this.#pipelines = await compilePipelines(this.device, this.family, kernels, layouts, {
+      ...options, batch: this.batch, source, bindGroup,
     });
+    const pipelines = this.#pipelines.all;
     const bound: Bound[] = [];
     for (const name of this.#names) {
       const sequence = async (steps: readonly Step[]): Promise<Sequence> => {
@@ -160,11 +158,7 @@ export class Program {
     if (!kernel || !pipeline) {
       throw new InputError(`step '${step.path}' names kernel ${step.kernel}, of ${kernels.length}`);
     }
-    const bindGroup = this.device.gpu.createBindGroup({
-      label: step.path,
-      layout: layouts.of(kernel.bindings).group,
-      entries: step.bindings.map((ref, binding) => ({ binding, resource: this.#resolve(ref, name) })),
-    });
+    const bindGroup = this.#bindGroup(step, kernel, layouts, name);
     const count = step.grid.reduce((n, { size, per }) => n * Math.ceil(sizeAt(size, this.batch) / per), 1);
     const most = this.device.limits.maxComputeWorkgroupsPerDimension;
     const x = Math.min(count, most);
@@ -176,6 +170,14 @@ export class Program {
     }
     const flops = sizeAt(step.flops, this.batch);
     return { pipeline, bindGroup, x, y, step, kernel: kernel.name, flops, bytes: sizeAt(step.bytes, this.batch) };
+  }
+
+  #bindGroup(step: Step, { bindings }: KernelInfo, layouts: Layouts, name: (path: string) => string): GPUBindGroup {
+    return this.device.gpu.createBindGroup({
+      label: step.path,
+      layout: layouts.of(bindings).group,
+      entries: step.bindings.map((ref, binding) => ({ binding, resource: this.#resolve(ref, name) })),
+    });
   }
 
   /** The buffer range a step's binding means. */
@@ -370,8 +372,9 @@ export class Program {
     }
   }
 
-  /** Frees the buffers; the device stays, and so does a shared store. */
+  /** Frees the buffers and kernels; the device stays, and so does what it shares with other programs. */
   destroy(): void {
+    this.#pipelines?.release();
     const { slots, inputs, outputs, staging } = this.#buffers;
     for (const buffer of [...slots, ...inputs, ...outputs, ...staging]) buffer.destroy();
     if (this.#ownsStore) this.#store.destroy();

@@ -9,8 +9,9 @@ import { namesOf } from "./labels.js";
 import { Lifetime, type StopSignal } from "./lifetime.js";
 import type { FamilyName, Manifest, ParameterInfo, TensorInfo } from "./manifest.js";
 import { elementsAt, parameterElements, showShape, sizeAt, type MemoryUse } from "./memory.js";
+import type { LoadProgress } from "./pipelines.js";
 import type { Profile } from "./profile.js";
-import { Program, type LoadProgress, type Numbers } from "./program.js";
+import { Program, type Numbers } from "./program.js";
 import { WRITES_IN_FLIGHT } from "./transfer.js";
 
 /** Gives each parameter's values, in the manifest's order and shape. */
@@ -34,6 +35,8 @@ export interface SessionOptions {
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
+  /** Ends the load, which then rejects with its reason; checked between kernels and between parameters. */
+  readonly signal?: StopSignal;
 }
 
 /** Options of a call of `infer`. */
@@ -77,7 +80,8 @@ export class Session<
 
   /**
    * Loads a module: allocates, compiles, uploads the weights, and computes what depends only on them.
-   * @throws AdapterError, OutOfMemoryError, DeviceLostError, DestroyedError, and whatever `options.weights` throws.
+   * @throws AdapterError, OutOfMemoryError, DeviceLostError, DestroyedError, whatever `options.weights` throws, and the
+   * signal's reason.
    */
   static async load<
     Inputs extends object = Tensors,
@@ -204,17 +208,19 @@ export class Session<
 
 /** A program that is ready to run, its weights in place. Whoever calls holds the device. */
 async function loadProgram(definition: ModuleDefinition, options: SessionOptions): Promise<Program> {
-  const { device, batch = 1, onProgress } = options;
+  const { device, batch = 1, onProgress, signal } = options;
   const { manifest } = definition;
   const family = chooseFamily(device, manifest, options.family);
   const program = await Program.allocate(device, manifest, { family, batch, poison: options.poison ?? false });
-  const compiled = program.compile(definition.wgsl, onProgress);
+  const compiled = program.compile(definition.wgsl, { onProgress, signal });
   try {
     // A failure of the upload must not leave the compilation's unobserved.
     compiled.catch(() => undefined);
-    await upload(program, options.weights, onProgress);
+    await upload(program, options);
     await compiled;
-    await program.prepare({ onProgress: (done, total) => onProgress?.({ phase: "prepare", done, total }) });
+    await program.prepare({
+      onProgress: (done, total) => onProgress?.({ phase: "prepare", done, total }), signal,
+    });
   } catch (error) {
     // It binds the buffers.
     await compiled.catch(() => undefined);
@@ -224,14 +230,13 @@ async function loadProgram(definition: ModuleDefinition, options: SessionOptions
   return program;
 }
 
-/** Asks `source` for every parameter and writes it. */
+/** Asks for every parameter and writes it. */
 async function upload(
-  program: Program,
-  source: ParameterSource,
-  onProgress?: (progress: LoadProgress) => void,
+  program: Program, { weights: source, onProgress, signal }: Pick<SessionOptions, "weights" | "onProgress" | "signal">,
 ): Promise<void> {
   const { parameters } = program.manifest;
   for (const [index, info] of parameters.entries()) {
+    signal?.throwIfAborted();
     const values = await source(info, index);
     checkParameter(info, values);
     await program.setParameter(index, values);

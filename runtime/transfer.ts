@@ -3,7 +3,7 @@ import type { Device } from "./device.js";
 import type { GPUBuffer } from "./webgpu.js";
 
 /** WebGPU's GPUBufferUsage, which Node has no global for. */
-export const BufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80 } as const;
+export const BufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80, indirect: 0x100 } as const;
 /** WebGPU's GPUMapMode.READ. */
 export const MAP_READ = 0x1;
 

@@ -130,6 +130,7 @@ export interface GPUComputePassEncoder {
   setPipeline(pipeline: GPUComputePipeline): void;
   setBindGroup(index: number, group: GPUBindGroup): void;
   dispatchWorkgroups(x: number, y: number): void;
+  dispatchWorkgroupsIndirect(size: GPUBuffer, offset: number): void;
   end(): void;
 }
 

@@ -157,10 +157,10 @@ test.serial("what cannot be chosen is refused, and says what can", async (t) => 
     [["predict", "two.deit", "--random-weights", "--generated-shapes", "1"], /several models or recipes/],
     [["explain", "two.deit:lessen"], /has no model or recipe `lessen`[^]*did you mean `lesson`/],
     [["bench", "two.deit:taught.teacher"], /has no model or recipe `taught\.teacher`[^]*`taught\.master`, `taught\.pupil`/],
-    [["train", "lesson.deit:tiny"], /error\[not_a_recipe\]: `tiny` of `lesson\.deit` is a model[^]*--target`: `lesson`/],
+    [["train", "lesson.deit:tiny"], /error\[not_a_recipe\]: `tiny` in `lesson\.deit` is a model[^]*--target`: `lesson`/],
     [["train", "tiny.deit"], /error\[not_a_recipe\][^]*recipe my_recipe \{ student: tiny … \}/],
     [["train", "tiny"], /tiny is a model, not a recipe/],
-    [["predict", "tiny", "--target", "tiny", "--random-weights", "--generated-shapes", "1"], /a compiled folder holds one/],
+    [["predict", "tiny", "--target", "tiny", "--random-weights", "--generated-shapes", "1"], /a compiled folder has only one/],
     [["verify", "tiny"], /verify needs a \.deit file, and `tiny` is a folder/],
     [["compile", "lesson"], /compile needs a \.deit file, and `lesson` is a folder/],
     [["bench", "tiny", "--set", "depth=2"], /this folder is compiled already/],
@@ -186,4 +186,14 @@ test.serial("the module of a recipe has a class that trains and one that infers"
   const model = await module.Tiny.load({ randomWeights: { seed: 0 }, adapter: process.env["DEITC_ADAPTER"] });
   t.is((await model.infer({ images: new Float32Array(3 * 32 * 32) })).prediction.length, 8);
   model.destroy();
+});
+
+test.serial("a model of a recipe tells of each pass, its elaboration too, as a model by itself does", async (t) => {
+  const passes = async (name: string): Promise<string[]> => {
+    const { passes: all } = await json<{ passes: { name: string }[] }>("compile", name, "--time", "--out", "timed", "--force");
+    return all.map((pass) => pass.name);
+  };
+  const own = await passes("lesson.deit:tiny");
+  t.is(own[0], "elaborate");
+  t.deepEqual(await passes("lesson.deit:lesson.pupil"), own);
 });

@@ -130,13 +130,32 @@ test("all that is wrong in a file is told at once, and what is sound besides", a
   t.is(code, 1);
   t.deepEqual(err.match(/^error\[\w+\]/gmu)?.length, 2, err);
   t.regex(out, /^all\.deit: model tiny: OK, [\d, ]+ parameters in \d+ tensors$/mu);
-  t.regex(out, /^all\.deit: model bad: wrong$/mu);
+  t.regex(out, /^all\.deit: model bad: has errors$/mu);
   t.regex(out, /^all\.deit: recipe r: OK, student tiny, [\d, ]+ trained parameters in \d+ tensors, batch 64, 5 epochs, shapes, adamw, constant, 8 classes$/mu);
   t.regex(out, /^all\.deit: recipe s: OK/mu);
-  t.regex(out, /^all\.deit: recipe u: wrong$/mu);
+  t.regex(out, /^all\.deit: recipe u: has errors$/mu);
   const one = await inside(folder, ["check", "all.deit", "--target", "s"]);
   t.deepEqual([one.code, one.out.split("\n").length, one.err], [0, 2, ""]);
   t.regex((await inside(folder, ["check", "all.deit", "--target", "q"])).err, /error\[unknown_target\]/u);
+});
+
+test("what is checked is named as for any other command", async (t) => {
+  const { folder } = t.context;
+  writeFileSync(join(folder, "all.deit"), `${recipe({})}model bad extends tiny { heads = 3 }\n`);
+  const check = async (...args: string[]): Promise<string> => {
+    const { code, out, err } = await inside(folder, ["check", ...args]);
+    return `${code} ${out}${err.split("\n", 1).join("")}`;
+  };
+  t.regex(await check("all.deit:tiny"), /^0 all\.deit: model tiny: OK, [\d,]+ parameters in \d+ tensors\n$/u);
+  t.regex(await check("all.deit:bad"), /^1 all\.deit: model bad: has errors\nerror\[\w+\]/u);
+  t.regex(await check("all.deit:r.student"), /^0 all\.deit: model r\.student: OK, [\d,]+ parameters in \d+ tensors\n$/u);
+  t.is(await check("all.deit", "--target", "r.student"), await check("all.deit:r.student"));
+  t.regex(await check("all.deit:r.teacher"), /^1 all\.deit: model r\.teacher: has errors\nerror\[unknown_target\]: .*`r\.teacher`/u);
+  t.regex(await check("all.deit:tiny", "all.deit:r"), /^0 all\.deit: model tiny: OK.*\nall\.deit: recipe r: OK.*\n$/u);
+  t.regex(await check("all.deit:q"), /^1 error\[unknown_target\]/u);
+  t.regex(await check("all.deit:tiny", "--target", "r"), /^2 error: two targets are given at once/u);
+  writeFileSync(join(folder, "torn.deit"), recipe({ student: "student: tny" }));
+  t.regex(await check("torn.deit:r.student"), /model r\.student: not checked, because something that it uses has errors/u);
 });
 
 test("a syntax error hides no error of another declaration, and nobody is blamed for it", async (t) => {
@@ -182,7 +201,7 @@ test("a name is not unknown where an error may hide its declaration", async (t) 
   ].join("\n"));
   const { out, err } = await inside(folder, ["check", "typo.deit"]);
   t.deepEqual(err.match(/^error\[\w+\]/gmu), ["error[unexpected_token]", "error[shape_mismatch]"], err);
-  t.regex(out, /model user: not checked, because something it uses is wrong/u);
+  t.regex(out, /model user: not checked, because something that it uses has errors/u);
 });
 
 test("a missing brace is an error of the declaration before it", async (t) => {

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import sharp from "sharp";
-import { openRecipe } from "../compiler/cli/artifact.js";
+import { openRecipe, readArtifact } from "../compiler/cli/artifact.js";
 import { summary } from "../compiler/cli/commands/train.js";
 import { resumeCommand } from "../compiler/cli/resumption.js";
 import { matchClasses, type MatchOptions, type ModelClasses } from "../runtime/classes.js";
@@ -348,7 +348,7 @@ test.serial("--ema finds the averages of a run, and says where it looked", async
 });
 
 test.serial("the files of a run are named where they lie", async (t) => {
-  const recipe = await openRecipe(join(home, "m.deit"), { target: "base" });
+  const recipe = await openRecipe(await readArtifact(join(home, "m.deit"), { target: "base" }));
   const [out, fallback] = ["lost", "spare"].map((name) => join(home, name));
   const trainer = await Trainer.open(recipe.definition, { base: recipe.base, out, fallback, steps: 18 });
   const course = trainer.run();

@@ -112,7 +112,7 @@ const broken: readonly BadInput[] = [
     args: () => ["predict", model("deit_ti"), "--random-weights", "--generated-photo", "--batch", "100000000"],
   },
   {
-    title: "an output folder that cannot be made", code: 1, says: /error: .*taken/,
+    title: "an output folder that cannot be made", code: 1, says: /^error\[file_unwritable\]: .*taken: this is a file/,
     args: (folder) => written("taken", "a file", ["compile", small(folder), "--out", "taken/out"])(folder),
   },
   {

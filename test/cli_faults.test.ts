@@ -37,15 +37,15 @@ const slips: readonly Slip[] = [
   { title: "an empty --out", args: ["compile", "small.deit", "--out", ""], code: 2, says: /folder's name is needed/ },
   {
     title: "a --dump that is a file", args: ["compile", "small.deit", "--out", "full/o", "--dump", "taken"], code: 1,
-    says: /^error: taken: is a file, expected a folder/,
+    says: /^error\[file_unwritable\]: taken: this is a file, not a folder/,
   },
   {
     title: "an --svg that is a file", args: ["explain", "small.deit", "--svg", "taken"], code: 1,
-    says: /^error: taken: is a file, expected a folder/,
+    says: /^error\[file_unwritable\]: taken: this is a file, not a folder/,
   },
   {
     title: "an --out below a file", args: ["compile", "small.deit", "--out", "taken/x"], code: 1,
-    says: /taken: is a file, expected a folder/,
+    says: /taken: this is a file, not a folder/,
   },
   {
     title: "an empty --adapter", args: ["predict", "small.deit", "--random-weights", "--adapter", ""], code: 2,

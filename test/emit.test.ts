@@ -12,6 +12,7 @@ import { printManifest } from "../compiler/emit/manifest.js";
 import { compileProgram } from "../compiler/cli/artifact.js";
 import { readProgram } from "../compiler/cli/source.js";
 import { emitArtifact } from "../compiler/emit/index.js";
+import { Printer } from "../compiler/cli/printer.js";
 import { packageFolder } from "../compiler/cli/package.js";
 import type { Manifest } from "../runtime/manifest.js";
 import { openArtifact } from "../runtime/node/artifact.js";
@@ -170,4 +171,22 @@ test("a model whose name is taken, and inputs of other types, make a module that
       return mask;
     }`);
   t.deepEqual(problems, []);
+});
+
+test("a printer that prints again and again leaves nothing behind", async (t) => {
+  const { manifest } = await compileFile("models/deit_ti.deit");
+  const warnings: string[] = [];
+  const note = ({ message }: Error): void => void warnings.push(message);
+  process.on("warning", note);
+  const printer = new Printer();
+  try {
+    const first = await printer.print(manifest);
+    // One more than Node takes for a leak.
+    for (let i = 0; i < 11; i++) t.deepEqual(await printer.print(manifest), first);
+    await new Promise((resolve) => void setImmediate(resolve));
+  } finally {
+    process.off("warning", note);
+    await printer.end();
+  }
+  t.deepEqual(warnings, []);
 });

@@ -10,7 +10,7 @@ import { elaborateRecipe } from "../compiler/train/recipe.js";
 import { TARGETS } from "../compiler/targets/index.js";
 import { CALLS } from "../compiler/train/vocabulary.js";
 import { isCode, messages } from "../dsl/messages.js";
-import { parseSignature } from "../dsl/signature.js";
+import { paramsOf } from "../dsl/signature.js";
 import { loadProgram } from "../dsl/resolve.js";
 import { members } from "../dsl/vocabulary.js";
 import { nodeHost } from "../compiler/cli/host.js";
@@ -51,7 +51,7 @@ test("ops, functions, parts of recipes and the library are all explained", (t) =
   for (const { name, signature, about } of Object.values(CALLS).flatMap((family) => [...family.values()])) {
     const text = explainName(name);
     t.true(text.includes(`${name}${signature}`), name);
-    const names = parseSignature(`${signature} -> []`).params.map((param) => param.name.text);
+    const names = paramsOf(signature).map((param) => param.name.text);
     t.deepEqual(Object.keys(about).sort(), names.toSorted(), name);
     for (const argument of names) {
       t.true(text.includes(about[argument] ?? "?"), `${name}.${argument}`);
@@ -96,7 +96,7 @@ test("what a member stands for without being stated is what the compiler takes",
   for (const [name, { required, without }] of Object.entries(members)) t.is(without === undefined, required === true, name);
 });
 
-test("a name that is none is answered with the nearest that is", async (t) => {
+test("an unknown name is answered with the nearest known one", async (t) => {
   for (const [name, near] of [["adamv", "adamw"], ["LayerNorm", "layer_norm"], ["acumulate", "accumulate"], ["deit_c", "deit_b"]] as const) {
     const { code, err } = await inside(".", ["explain", name]);
     t.is(code, 1);

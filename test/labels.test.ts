@@ -79,7 +79,7 @@ test("--labels names the classes, one a line or as JSON, exactly as many as ther
     ["", /labels\.txt: class 0 has no name/],
     ["[1, 2, 3]", /labels\.txt: starts with `\[` but is not a JSON list of strings/],
   ] as const) t.regex(String(await predicted(folder, header, file("labels.txt", text))), says);
-  t.regex(String(await predicted(folder, header, ["--labels", "none.txt"])), /none\.txt: cannot be read/);
+  t.regex(String(await predicted(folder, header, ["--labels", "none.txt"])), /error\[file_missing\]: none\.txt: there is no such file/);
 });
 
 test("a program's labels are as many as the classes", async (t) => {

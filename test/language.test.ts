@@ -94,7 +94,7 @@ test("the messages of codes that the compiler raises", (t) => {
     "the loss does not depend on `head_dist.weight` of `student` | use the output `logits_dist` in the loss",
     "`m.deit` has no model or recipe `vitt` | did you mean `vit`?",
     "`m.deit` has several models or recipes | choose one with `--target`: `a` or `b`",
-    "`vit` of `m.deit` is a model, not a recipe | choose a recipe with `--target`: `a`",
+    "`vit` in `m.deit` is a model, not a recipe | choose a recipe with `--target`: `a`",
     "1000000000 loop turns; the limit is 4096 | check the bound for a mistyped digit or unit",
   ]);
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import test from "ava";
 import sharp from "sharp";
-import { openRecipe } from "../compiler/cli/artifact.js";
+import { openRecipe, readArtifact } from "../compiler/cli/artifact.js";
 import { SHAPE_NAMES, shapes } from "../runtime/data/shapes.js";
 import { labelsIn } from "../runtime/labels.js";
 import { load, preprocess, topK, type Pixels } from "../runtime/node/index.js";
@@ -120,7 +120,7 @@ test.serial("a checkpoint without names is printed with numbers", async (t) => {
 });
 
 test.serial("the recipe learns from its first steps on, and gives the same bytes again, class names in them", async (t) => {
-  const { definition } = await openRecipe(FILE, { target: "shapes" });
+  const { definition } = await openRecipe(await readArtifact(FILE, { target: "shapes" }));
   // Not the shared device: its checks take longer than the training.
   const adapter = process.env["DEITC_ADAPTER"] ?? "swiftshader";
   const files: Buffer[] = [];

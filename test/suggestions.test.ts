@@ -29,6 +29,19 @@ test("another vocabulary's name comes before a slip, and whole words more or few
   t.is(suggest("None", [], "known here"), "did you mean `none`?");
 });
 
+test("a method is called as the op, by its name here", (t) => {
+  const called = [
+    ["x.var()", "variance"], ["x.chunk(2)", "split"], ["x.view(4)", "reshape"], ["x.repeat(2)", "tile"],
+    ["nn.Dense(4)", "linear"], ["nn.LayerNorm(4)", "layer_norm"], ["x.dim()", "dim"], ["x.softmax()", "softmax"],
+  ] as const;
+  for (const [call, name] of called) {
+    const { diagnostics } = parse({ path: "m.deit", text: `model m() {\n  y = ${call}\n}\n` });
+    t.regex(diagnostics[0]?.help ?? "", new RegExp(`as in \`${name}\\(x\\)\``, "u"), call);
+  }
+  const { diagnostics } = parse({ path: "m.deit", text: "model m() {\n  y = x.size(0)\n}\n" });
+  t.regex(diagnostics[0]?.help ?? "", /^the type of an input or of a block's parameter names its sizes/u);
+});
+
 test("every synonym stands for something that there is", (t) => {
   const { opNames, calls } = language();
   const recipeCalls = Object.values(calls).flatMap((family) => Object.entries(family));

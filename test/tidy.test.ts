@@ -27,14 +27,18 @@ test("lines of the product stay within 120 columns", (t) => {
 const linesWhere = (files: readonly (readonly [string, string])[], is: (line: string) => boolean): string[] =>
   files.flatMap(([file, code]) => code.split("\n").flatMap((line, i) => (is(line) ? [`${file}:${i + 1}`] : [])));
 
-/** Files and packages that `file` imports: relative ones as paths from the top, types included unless `values`. */
-function imports(file: string, values: boolean): string[] {
+/**
+ * Files and packages that `file` imports: relative ones as paths from the top, types included unless `values`, and what
+ * is imported when it is needed unless `now`.
+ */
+function imports(file: string, values: boolean, now = false): string[] {
   const code = text.get(file) ?? "";
   const found: string[] = [];
   for (const [, type, from] of code.matchAll(/^(?:import|export)\s+(type\s)?[^;]*?from\s+"([^"]+)"/gms)) {
     if (values && type) continue;
     if (from) found.push(from.startsWith(".") ? normalize(join(dirname(file), from)) : from);
   }
+  if (now) return found;
   for (const [, from] of code.matchAll(/import\("([^"]+)"\)/g)) if (from) found.push(from.startsWith(".") ? normalize(join(dirname(file), from)) : from);
   return found;
 }
@@ -72,6 +76,20 @@ test("no file imports itself by a detour", (t) => {
   };
   product.forEach(visit);
   t.deepEqual(circles, []);
+});
+
+test("the command line starts without the compiler, and asks for each package where it is needed", (t) => {
+  const loaded = new Set<string>();
+  const load = (file: string): void => {
+    if (loaded.has(file)) return;
+    loaded.add(file);
+    for (const from of imports(file, true, true)) load(from.replace(/\.js$/, ".ts"));
+  };
+  load(join("compiler", "cli", "main.ts"));
+  const packages = [...loaded].filter((file) => !file.endsWith(".ts") && !file.startsWith("node:")).sort();
+  t.deepEqual(packages, ["cli-progress", "commander"]);
+  const heavy = /^(?:dsl.(?:parse|resolve|chevrotain)|compiler.(?:ops|elaborate|rewrite|fuse|lower|train|inspect)\b)/;
+  t.deepEqual([...loaded].filter((file) => heavy.test(file) || DATA.test(file)), []);
 });
 
 test("files are read and written by the command line and `runtime/node` alone", (t) => {

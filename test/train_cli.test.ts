@@ -116,7 +116,7 @@ test.serial("what cannot be is told in one error before training", async (t) => 
     [["train", "small.deit"], 1, /ambiguous_target.*small/su],
     [["train", "small.deit:large"], 1, /unknown_target.*large/su],
     [["train", "small.deit:small", "--target", "wild"], 2, /at once/u],
-    [["train", "small.deit:small", "--out", "a file/run"], 1, /file_unwritable.*a part of the path is a file/su],
+    [["train", "small.deit:small", "--out", "a file/run"], 1, /file_unwritable.*a file: this is a file, not a folder/su],
     [["train", "small.deit:small", "--resume", "nowhere"], 1, /file_missing.*no checkpoint/su],
     [["train", "small.deit:small", "--passes", "3"], 1, /does not split into 3|steps of one pass/u],
     [["train", "small.deit:small", "--weights", "teacher=x.pth"], 1, /no model 'teacher'/u],

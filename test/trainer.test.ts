@@ -143,7 +143,7 @@ test.serial("every step that is recorded is recorded once, the last one too, how
   trainer.destroy();
 });
 
-test.serial("a folder that cannot be made is told before the device is opened; out: false keeps nothing", async (t) => {
+test.serial("a folder that cannot be made is told before anything is compiled; out: false keeps nothing", async (t) => {
   const out = await folder();
   await writeFile(join(out, "file"), "");
   await t.throwsAsync(open({ out: join(out, "file", "run") }), { instanceOf: FileError, message: /is a file/u });

@@ -9,11 +9,11 @@ import type { Program } from "../../dsl/program.js";
 import type { Artifact, Definition } from "../../runtime/artifact.js";
 import type { ModuleDefinition } from "../../runtime/artifact.js";
 import type { TrainingDefinition } from "../../runtime/train/programs.js";
-import type { CompiledArtifact } from "../artifact.js";
+import type { CompiledArtifact, Target } from "../artifact.js";
 import type { Overrides } from "../elaborate/index.js";
 import type { Compiled } from "../pipeline.js";
 import type { RecipeCompileOptions } from "../train/compile.js";
-import { CommandError, UsageError } from "./exit.js";
+import { CommandError, DiagnosticsError, UsageError } from "./exit.js";
 import { compiledOr, readProgram } from "./source.js";
 
 /** Which declaration of a file is meant, and with which values in the header of its model. */
@@ -51,13 +51,44 @@ export function sourceParts(
 
 /** The compiled folder at a path. @throws UsageError with a selection: what it holds was chosen when it was compiled */
 export async function openFolder(path: string, { target, set, trust = false }: Selection): Promise<Definition> {
-  if (target !== undefined) throw new UsageError("--target chooses from a .deit file; a compiled folder holds one");
+  if (target !== undefined) {
+    throw new UsageError("--target chooses a model or recipe of a .deit file; a compiled folder has only one");
+  }
   if (set !== undefined) {
     throw new UsageError("--set changes a header when a .deit file is compiled; this folder is compiled already",
       "name the .deit file, or compile it again with --set");
   }
   const { openArtifact } = await import("../../runtime/node/artifact.js");
   return { ...await openArtifact(path), checked: !trust };
+}
+
+/** What a path names, read and not yet compiled. */
+export type ReadArtifact = ReadFolder | ReadSource;
+
+/** A folder that `deitc compile` wrote. */
+interface ReadFolder {
+  readonly folder: Definition;
+  /** What it took to read. */
+  readonly seconds: number;
+}
+
+/** A source file. */
+export interface ReadSource {
+  readonly file: string;
+  readonly program: Program;
+  /** What is meant of it, with the target that the path names. */
+  readonly selection: Selection;
+  readonly seconds: number;
+}
+
+/** Reads what a path names. @throws UsageError, DiagnosticsError, or an error of the folder's files */
+export async function readArtifact(path: string, selection: Selection = {}): Promise<ReadArtifact> {
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  if (isFolder(path)) return { folder: await openFolder(path, selection), seconds: seconds() };
+  const { file, target } = pathParts(path, selection.target);
+  const program = await readProgram(file);
+  return { file, program, selection: { ...selection, ...named(target) }, seconds: seconds() };
 }
 
 const optionsOf = ({ set }: Selection, more: RecipeCompileOptions = {}): RecipeCompileOptions =>
@@ -98,21 +129,19 @@ interface OpenedModel {
   readonly definition: ModuleDefinition;
   /** Where it was compiled just now. */
   readonly compiled?: Compiled;
-  /** What it took to compile, or to read the folder. */
+  /** What it took to read and to compile. */
   readonly seconds: number;
 }
 
-/** The model that a path names, of a recipe the one that it trains. */
-export async function openModel(path: string, selection: Selection = {}): Promise<OpenedModel> {
-  const start = performance.now();
-  const seconds = (): number => (performance.now() - start) / 1000;
-  if (isFolder(path)) {
+/** The model that was read, of a recipe the one that it trains. @throws DiagnosticsError */
+export async function openModel(read: ReadArtifact): Promise<OpenedModel> {
+  if ("folder" in read) {
     const { inferenceOf } = await import("../../runtime/artifact.js");
-    return { definition: inferenceOf(await openFolder(path, selection)), seconds: seconds() };
+    return { definition: inferenceOf(read.folder), seconds: read.seconds };
   }
-  const { file, target } = pathParts(path, selection.target);
-  const compiled = await compileModelOf(await readProgram(file), { ...selection, ...named(target) });
-  return { definition: moduleOf(compiled), compiled, seconds: seconds() };
+  const start = performance.now();
+  const compiled = await compileModelOf(read.program, read.selection);
+  return { definition: moduleOf(compiled), compiled, seconds: read.seconds + (performance.now() - start) / 1000 };
 }
 
 /** A recipe ready to be trained. */
@@ -120,43 +149,42 @@ export interface OpenedRecipe {
   readonly definition: TrainingDefinition;
   /** Folder that the paths in the recipe start from. */
   readonly base: string;
-  /** What it took to compile, or to read the folder. */
+  /** What it took to read and to compile. */
   readonly seconds: number;
 }
 
-/** The recipe that a path names. @throws InputError for a compiled model, DiagnosticsError */
-export async function openRecipe(path: string, selection: Selection = {}): Promise<OpenedRecipe> {
-  const start = performance.now();
-  const seconds = (): number => (performance.now() - start) / 1000;
+/** The recipe that was read. @throws InputError for a compiled model, DiagnosticsError */
+export async function openRecipe(read: ReadArtifact): Promise<OpenedRecipe> {
   const { recipeOf } = await import("../../runtime/training.js");
-  if (isFolder(path)) return { definition: recipeOf(await openFolder(path, selection)), base: ".", seconds: seconds() };
-  const { file, target } = pathParts(path, selection.target);
-  const program = await readProgram(file);
-  await refuseUnlessRecipe(program, target);
-  const compiled = await compileProgram(program, { ...selection, ...named(target) });
-  return { definition: recipeOf(definitionOf(compiled)), base: dirname(file), seconds: seconds() };
-}
-
-/** Whether a path names a recipe; what it names instead can be evaluated as a model. */
-export async function isRecipe(path: string, wanted: string | undefined): Promise<boolean> {
-  if (isFolder(path)) {
-    const { isTraining } = await import("../../runtime/training.js");
-    return isTraining((await openFolder(path, named(wanted))).manifest);
+  if ("folder" in read) return { definition: recipeOf(read.folder), base: ".", seconds: read.seconds };
+  const start = performance.now();
+  const { file, program, selection } = read;
+  const { kind, name } = await targetIn(program, selection.target);
+  if (kind !== "recipe") {
+    const known = program.recipes.map(({ declaration }) => declaration.name.text);
+    const span = { source: program.entry, start: 0, end: 0 };
+    throw new DiagnosticsError([diagnose("not_a_recipe", { name, path: program.entry.path, known }, span)]);
   }
-  const { file, target } = pathParts(path, wanted);
-  const { targetOf } = await import("../artifact.js");
-  const found = targetOf(await readProgram(file), target);
-  return "kind" in found && found.kind === "recipe";
+  const definition = recipeOf(definitionOf(await compileProgram(program, selection)));
+  const seconds = read.seconds + (performance.now() - start) / 1000;
+  return { definition, base: dirname(file), seconds };
 }
 
-async function refuseUnlessRecipe(program: Program, target: string | undefined): Promise<void> {
-  const [{ targetOf }, { refuse }] = await Promise.all([import("../artifact.js"), import("./source.js")]);
-  const found = targetOf(program, target);
-  if ("code" in found) return refuse([found]);
-  if (found.kind === "recipe") return;
-  const known = program.recipes.map(({ declaration }) => declaration.name.text);
-  const span = { source: program.entry, start: 0, end: 0 };
-  refuse([diagnose("not_a_recipe", { name: found.name, path: program.entry.path, known }, span)]);
+/** Whether a recipe was read; what is there instead can be evaluated as a model. @throws DiagnosticsError */
+export async function isRecipe(read: ReadArtifact): Promise<boolean> {
+  if ("folder" in read) {
+    const { isTraining } = await import("../../runtime/training.js");
+    return isTraining(read.folder.manifest);
+  }
+  return (await targetIn(read.program, read.selection.target)).kind === "recipe";
+}
+
+/** What a name stands for in a program. @throws DiagnosticsError where it stands for nothing */
+export async function targetIn(program: Program, name: string | undefined): Promise<Target> {
+  const { targetOf } = await import("../artifact.js");
+  const found = targetOf(program, name);
+  if ("code" in found) throw new DiagnosticsError([found]);
+  return found;
 }
 
 const named = (target: string | undefined): Selection => (target === undefined ? {} : { target });

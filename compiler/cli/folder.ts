@@ -3,10 +3,11 @@
  * there. A folder that deitc did not write is left alone.
  */
 import {
-  existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync,
+  existsSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync,
 } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
+import { makeFolder } from "../../runtime/node/files.js";
 import { PACKAGE_FILE, PACKAGE_TEXT } from "../emit/package.js";
 import { CommandError } from "./exit.js";
 import { isInside } from "./host.js";
@@ -66,35 +67,9 @@ function sameContent(folder: string, files: ReadonlyMap<string, string>): boolea
   });
 }
 
-/**
- * Makes a folder and those around it that are missing, one by one: Node's own recursion never ends where the system
- * denies what it says is missing, as in /proc.
- * @throws CommandError where a file is in the way
- */
-export function makeFolder(folder: string): void {
-  const missing: string[] = [];
-  let at = resolve(folder);
-  while (!existsSync(at) && dirname(at) !== at) {
-    missing.push(at);
-    at = dirname(at);
-  }
-  if (!statSync(at).isDirectory()) {
-    const shown = missing.length === 0 ? folder : at;
-    throw new CommandError(`${shown}: is a file, expected a folder`, "choose another folder");
-  }
-  for (const path of missing.reverse()) {
-    try {
-      mkdirSync(path);
-    } catch (error) {
-      // Another process may have been faster.
-      if (!existsSync(path) || !statSync(path).isDirectory()) throw error;
-    }
-  }
-}
-
 /** Writes all files below `folder`, several at a time, and waits until they are on the disk. */
 async function writeAll(folder: string, files: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
-  for (const path of new Set([...files.keys()].map((file) => dirname(join(folder, file))))) makeFolder(path);
+  for (const path of new Set([...files.keys()].map((file) => dirname(join(folder, file))))) await makeFolder(path);
   const options = { flag: "wx", flush: true, signal };
   const writes = [...files].map(([path, text]) => writeFile(join(folder, path), text, options));
   // All have ended before a fault is told, so that none writes into a folder that is being removed.
@@ -175,13 +150,26 @@ export async function writeFolder(
     checkReplaceable(folder, target, force);
     if (sameContent(folder, files)) return "unchanged";
   }
-  const parent = dirname(folder);
-  makeFolder(parent);
-  const beside = join(parent, `.${basename(folder)}.new-${process.pid}`);
-  const old = join(parent, `.${basename(folder)}.old-${process.pid}`);
   const interrupt = new Interrupt();
   try {
-    await writeAll(beside, files, interrupt.signal);
+    await makeFolder(dirname(folder));
+    await exchange(folder, files, there, interrupt.signal);
+  } finally {
+    interrupt.release();
+  }
+  sweep(folder);
+  return there ? "replaced" : "created";
+}
+
+/** Writes the files beside `folder`, then puts them in its place. @param there whether it exists */
+async function exchange(
+  folder: string, files: ReadonlyMap<string, string>, there: boolean, signal: AbortSignal,
+): Promise<void> {
+  const named = (what: "new" | "old"): string =>
+    join(dirname(folder), `.${basename(folder)}.${what}-${process.pid}`);
+  const [beside, old] = [named("new"), named("old")];
+  try {
+    await writeAll(beside, files, signal);
     if (there) renameSync(folder, old);
     try {
       renameSync(beside, folder);
@@ -192,8 +180,5 @@ export async function writeFolder(
     rmSync(old, { recursive: true, force: true });
   } finally {
     rmSync(beside, { recursive: true, force: true });
-    interrupt.release();
   }
-  sweep(folder);
-  return there ? "replaced" : "created";
 }

@@ -2,16 +2,16 @@
  * @file The front end's file access in Node: where imports may reach, and what a readable source is.
  */
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { MOST_CHARACTERS } from "../../dsl/limits.js";
 import type { ReadError, SourceHost } from "../../dsl/resolve.js";
+import { packageFolder } from "./package.js";
 
 /** How shipped models are imported, and how they are called where they lie outside the current folder. */
 const SHIPPED = "deitc/";
 
 /** A source host that also knows a path's place on the disk, for watching. */
-export interface NodeHost extends SourceHost {
+interface NodeHost extends SourceHost {
   /** Absolute path of a path that `resolve` gave. */
   fileOf(path: string): string;
 }
@@ -60,17 +60,14 @@ function readSource(file: string): { readonly text: string } | { readonly error:
   }
 }
 
-/** The `models` folder of this package, from its sources as from its build. */
-function shippedModels(): string {
-  return join(projectOf(dirname(fileURLToPath(import.meta.url))), "models");
-}
-
 /**
  * File access for `loadProgram`. Paths are told relative to `workingFolder`; shipped models outside it as
  * `deitc/NAME.deit`.
  * @param modelsFolder absolute path of the shipped models
  */
-export function nodeHost(modelsFolder: string = shippedModels(), workingFolder: string = process.cwd()): NodeHost {
+export function nodeHost(
+  modelsFolder: string = join(packageFolder(), "models"), workingFolder: string = process.cwd(),
+): NodeHost {
   const here = real(workingFolder) ?? resolve(workingFolder);
   const models = real(modelsFolder) ?? resolve(modelsFolder);
   const show = (file: string): string => {

@@ -1,5 +1,4 @@
 /** @file The option `--labels`: class names from a file, one a line or as a JSON list. */
-import { readFileSync } from "node:fs";
 import { printable } from "../../runtime/text.js";
 import { CommandError } from "./exit.js";
 
@@ -11,16 +10,11 @@ export const LABELS = [
 
 /**
  * The names in a file, `classes` of them. Control characters in them, which could act on a terminal, are replaced.
- * @throws CommandError for a file that cannot be read, a line without a name, or another number of names
+ * @throws FileError for a file that cannot be read, CommandError for a line without a name, or another number of names
  */
-export function readLabels(file: string, classes: number): readonly string[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8").replace(/^\ufeff/u, "");
-  } catch (error) {
-    throw new CommandError(`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      "--labels takes a text file");
-  }
+export async function readLabels(file: string, classes: number): Promise<readonly string[]> {
+  const { readFileBytes } = await import("../../runtime/node/files.js");
+  const text = new TextDecoder().decode(await readFileBytes(file));
   const names = text.trimStart().startsWith("[") ? listIn(text, file) : text.trimEnd().split(/\r?\n/u);
   const empty = names.findIndex((name) => name.trim() === "");
   if (empty >= 0) throw new CommandError(`${file}: class ${empty} has no name`, "write one name per class");

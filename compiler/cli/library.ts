@@ -1,28 +1,19 @@
 /** @file The shipped models as a library: what they declare by a name, and where they use something. */
 import type * as ast from "../../dsl/ast.js";
-import { parse } from "../../dsl/parse.js";
 import type { Declared } from "../../dsl/program.js";
-import { loadProgram } from "../../dsl/resolve.js";
+import { loadProgram, readLibrary } from "../../dsl/resolve.js";
 import { showLine, textOf } from "../../dsl/source.js";
 import { eachBodyExpr, eachExpr, eachStatement } from "../../dsl/walk.js";
-import { language } from "../index.js";
-import { sourceHost } from "./source.js";
+import { language } from "../language.js";
+import { nodeHost } from "./host.js";
 
 /** Longest example that fits a line. */
 const LONGEST = 88;
 
 /** The files of the library. */
 export class Library {
-  readonly #host = sourceHost();
-  readonly #files: readonly { readonly spec: string; readonly file: ast.File }[];
-
-  constructor() {
-    this.#files = (this.#host.library?.() ?? []).flatMap((spec) => {
-      const resolved = this.#host.resolve(undefined, spec);
-      const found = "path" in resolved ? this.#host.read(resolved.path) : { error: "not_found" };
-      return "text" in found ? [{ spec, file: parse({ path: spec, text: found.text }).file }] : [];
-    });
-  }
+  readonly #host = nodeHost();
+  readonly #files = readLibrary(this.#host);
 
   /** Every name that it declares. */
   names(): readonly string[] {

@@ -2,8 +2,8 @@
 /** @file The `deitc` command. */
 import { runCommandLine } from "./program.js";
 
-// A reader that went away (`deitc explain … | head`) is no fault of anybody. A command that listens too, as a training
-// does to save what it has, ends by itself.
+// A reader that stops early (`deitc explain … | head`) is not an error. A command that listens too, such as `train`,
+// which saves a checkpoint first, ends by itself.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (process.stdout.listenerCount("error") === 1) process.exit(error.code === "EPIPE" ? process.exitCode ?? 0 : 1);
 });

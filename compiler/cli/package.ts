@@ -11,6 +11,3 @@ export function packageFolder(): string {
     invariant(dirname(at) !== at, "the package has a package.json");
   }
 }
-
-/** Absolute path of the shipped models. */
-export const modelsFolder = (): string => join(packageFolder(), "models");

@@ -2,18 +2,18 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FamilyName } from "../../runtime/manifest.js";
+import { makeFolder } from "../../runtime/node/files.js";
 import { isTraining } from "../../runtime/training.js";
 import type { CompiledArtifact } from "../artifact.js";
 import { drawGraph } from "../inspect/picture.js";
 import { drawPlan } from "../inspect/storage.js";
-import { makeFolder } from "./folder.js";
 import { passImages } from "./recipe_memory.js";
 
 /** `graph.svg` and `plan-FAMILY.svg`, of several graphs with the graph's name in front; those of the first family. */
-export function writePictures(
+export async function writePictures(
   folder: string, { manifest, graphs }: CompiledArtifact, families: readonly FamilyName[],
-): void {
-  makeFolder(folder);
+): Promise<void> {
+  await makeFolder(folder);
   const all = Object.entries(graphs);
   const images = isTraining(manifest) ? passImages(manifest) : 1;
   for (const [graph, compiled] of all) {
@@ -23,7 +23,7 @@ export function writePictures(
       writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(pictured, first));
     }
     for (const family of families) {
-      writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan({ ...compiled, manifest: { name } }, family));
+      writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan(pictured, family));
     }
   }
 }

@@ -25,6 +25,7 @@ export class Printer {
     return new Promise<ModuleText>((resolve, reject) => {
       worker.once("error", reject);
       worker.once("message", (answer: Answer) => {
+        worker.off("error", reject);
         worker.unref();
         if ("text" in answer) resolve(answer.text);
         else reject(new CompilerBug(`a module is printed: ${answer.error}`));

@@ -2,6 +2,7 @@
  * @file Progress of long work on standard error: a bar on a terminal, a line per interval elsewhere.
  */
 import { clearedOnSignal, redraws } from "../../runtime/node/last_line.js";
+import type { LoadProgress } from "../../runtime/pipelines.js";
 import { ProgressLine } from "../../runtime/node/progress_line.js";
 
 /** Seconds before a step is told where there is no terminal. */
@@ -37,21 +38,55 @@ export class Progress {
 }
 
 /**
- * Shows what is going on while one long step runs: on a terminal at once, elsewhere once, when it takes long.
+ * Shows what is going on while one long step runs: on a terminal at once, elsewhere once, when it takes long. The work
+ * may say more exactly what that is.
  * @param blocks whether the work keeps this thread busy. No signal would be heard until its end, so Ctrl-C is left to
  * the system, which ends the process immediately and leaves the line.
  */
-export async function withStatus<T>(text: string, work: () => Promise<T>, blocks = false): Promise<T> {
+export async function withStatus<T>(
+  text: string, work: (say: (text: string) => void) => Promise<T>, blocks = false,
+): Promise<T> {
   const { stderr } = process;
+  let said = text;
   if (redraws(stderr)) {
     const clear = (): void => void stderr.write("\r\x1b[K");
-    stderr.write(`\r\x1b[K${text} …`);
+    const draw = (): void => void stderr.write(`\r\x1b[K${said} …`);
+    draw();
     const release = blocks ? () => undefined : clearedOnSignal(clear);
-    return work().finally(() => {
+    const say = (now: string): void => {
+      if (now === said) return;
+      said = now;
+      draw();
+    };
+    return work(say).finally(() => {
       release();
       clear();
     });
   }
-  const timer = setTimeout(() => void stderr.write(`${text} …\n`), 1000 * INTERVAL);
-  return work().finally(() => clearTimeout(timer));
+  const timer = setTimeout(() => void stderr.write(`${said} …\n`), 1000 * INTERVAL);
+  return work((now) => { said = now; }).finally(() => clearTimeout(timer));
+}
+
+/**
+ * Shows how far a load is that compiles kernels, and meanwhile may check images: those have a bar, and nothing else is
+ * drawn beside it.
+ * @param text says what is loaded
+ * @param work takes what to call with the progress, and with images that were checked, of how many
+ */
+export function withLoading<T>(
+  text: string,
+  work: (onProgress: (progress: LoadProgress) => void, onCheck: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let checking: Progress | undefined;
+  const end = (): void => {
+    checking?.end();
+    checking = undefined;
+  };
+  return withStatus(text, (say) => work(({ phase, done, total }) => {
+    if (phase === "kernels" && checking === undefined) say(done < total ? `compiling ${done}/${total} kernels` : text);
+  }, (done, total) => {
+    checking ??= new Progress("checking", total, "images");
+    checking.update(done);
+    if (done === total) end();
+  }).finally(end));
 }

@@ -3,12 +3,15 @@ import { hasCheckpoints } from "../../runtime/node/train/kept.js";
 import { outOf, resumedFrom } from "../../runtime/node/train/options.js";
 import { stateHeader } from "../../runtime/node/train/resume.js";
 import type { RecipeSelection } from "../../runtime/train/run_facts.js";
-import { isFolder, openRecipe, pathParts, type OpenedRecipe, type Selection } from "./artifact.js";
+import {
+  openRecipe, readArtifact, targetIn, type OpenedRecipe, type ReadSource, type Selection,
+} from "./artifact.js";
 
 /** What of a command line says which run is meant. */
 interface RunArguments extends Selection {
   readonly out?: string;
   readonly resume?: string | true;
+  readonly fallback?: string;
 }
 
 /** A recipe, and what it was compiled with. */
@@ -17,37 +20,39 @@ interface OpenedTraining {
   readonly selection: RecipeSelection;
 }
 
-/** What the run that is resumed was compiled with, where it is known yet. @param recipe its name */
-async function savedSelection(args: RunArguments, recipe: string | undefined): Promise<RecipeSelection | undefined> {
-  const { out, resume } = args;
-  if (resume === undefined || (recipe === undefined && out === undefined && (resume === true || resume === "auto"))) {
-    return undefined;
-  }
-  const folder = outOf(out === undefined ? {} : { out }, recipe ?? "");
-  const from = await resumedFrom({ resume }, folder);
-  if (from === undefined || (from === folder && !await hasCheckpoints(from))) return undefined;
-  return (await stateHeader(from))?.run?.options.selection;
-}
-
 /** Compiles the recipe to train; that of a resumed run as it was compiled then, unless the command line says more. */
 export async function openTraining(path: string, args: RunArguments): Promise<OpenedTraining> {
-  const { set, target } = args;
-  const own: RecipeSelection = { ...(target === undefined ? {} : { target }), ...(set === undefined ? {} : { set }) };
-  if (isFolder(path)) return { recipe: await openRecipe(path, own), selection: own };
-  const { target: named } = pathParts(path, target);
-  const merged = (saved: RecipeSelection | undefined): RecipeSelection =>
-    ({ ...saved, ...own, ...(named === undefined ? {} : { target: named }) });
-  const early = await savedSelection(args, undefined);
-  const recipe = await openRecipe(path, merged(early));
-  if (early !== undefined || set !== undefined) return { recipe, selection: merged(early) };
-  // A run without --out lies in a folder that has the recipe's name.
-  const late = await savedSelection(args, recipe.definition.manifest.name);
-  if (late?.set === undefined) return { recipe, selection: merged(late) };
-  return { recipe: await openRecipe(path, merged(late)), selection: merged(late) };
+  const { set, target, trust } = args;
+  const read = await readArtifact(path, { set, target, trust });
+  if ("folder" in read) return { recipe: await openRecipe(read), selection: {} };
+  const saved = await savedSelection(read, args);
+  const selection: RecipeSelection = {
+    target: read.selection.target ?? saved?.target,
+    set: saved?.set === undefined ? set : { ...saved.set, ...set },
+  };
+  return { recipe: await openRecipe({ ...read, selection }), selection };
+}
+
+/** What the run that is resumed was compiled with, as its newest state says. */
+async function savedSelection(
+  { program, selection }: ReadSource, { out, resume, fallback }: RunArguments,
+): Promise<RecipeSelection | undefined> {
+  if (resume === undefined) return undefined;
+  // Without --out, a run lies in a folder that has the recipe's name; one that is resumed from elsewhere needs none.
+  const isHere = resume === true || resume === "auto";
+  const folder = isHere ? out ?? outOf({}, (await targetIn(program, selection.target)).name) : out;
+  const from = await resumedFrom({ resume, fallback }, folder);
+  return from === undefined ? undefined : (await stateHeader(from))?.run?.options.selection;
 }
 
 /** A word of a command line as a shell takes it. */
 const quoted = (word: string): string => (/^[\w./:=@%+,-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** The options that a run does not remember: they are about the machine, or are stated anew each time. */
+interface ResumedWith extends Pick<Selection, "trust"> {
+  readonly adapter?: string;
+  readonly family?: string;
+}
 
 /**
  * The command that resumes a run; the checkpoint holds the other options, as which folder it falls back to. Where the
@@ -55,11 +60,11 @@ const quoted = (word: string): string => (/^[\w./:=@%+,-]+$/u.test(word) ? word 
  * @param checkpoint the newest one
  */
 export async function resumeCommand(
-  path: string, { adapter, family }: { readonly adapter?: string; readonly family?: string }, folder: string,
-  checkpoint: string,
+  path: string, { adapter, family, trust }: ResumedWith, folder: string, checkpoint: string,
 ): Promise<string> {
   const machine = [["--adapter", adapter], ["--family", family]]
     .flatMap(([name, value]) => (name === undefined || value === undefined ? [] : [name, value]));
+  const trusted = trust === true ? ["--trust"] : [];
   const from = await hasCheckpoints(folder) ? [] : [checkpoint];
-  return ["deitc", "train", path, "--out", folder, ...machine, "--resume", ...from].map(quoted).join(" ");
+  return ["deitc", "train", path, "--out", folder, ...machine, ...trusted, "--resume", ...from].map(quoted).join(" ");
 }

@@ -1,24 +1,21 @@
 /** @file From a path on the command line to a checked program; all mistakes become one fault. */
 import type { Diagnostic } from "../../dsl/diagnostics.js";
 import type { Program } from "../../dsl/program.js";
-import { loadProgram, type Loaded } from "../../dsl/resolve.js";
+import type { Loaded } from "../../dsl/resolve.js";
 import type { CompileOptions } from "../pipeline.js";
 import { CommandError, DiagnosticsError } from "./exit.js";
-import { nodeHost, type NodeHost } from "./host.js";
-import { modelsFolder } from "./package.js";
 
 /** Throws a DiagnosticsError unless there is nothing to report. */
 export function refuse(diagnostics: readonly Diagnostic[]): void {
   if (diagnostics.length > 0) throw new DiagnosticsError(diagnostics);
 }
 
-/** File access relative to the current folder. */
-export const sourceHost = (): NodeHost => nodeHost(modelsFolder());
-
 /** Reads `file` and all it imports: what is sound of it, and what is wrong. */
 export async function readSources(file: string): Promise<Loaded> {
-  const { language } = await import("../index.js");
-  return loadProgram(file, sourceHost(), language());
+  const [{ loadProgram }, { language }, { nodeHost }] = await Promise.all([
+    import("../../dsl/resolve.js"), import("../language.js"), import("./host.js"),
+  ]);
+  return loadProgram(file, nodeHost(), language());
 }
 
 /** Reads `file` and all it imports. @throws DiagnosticsError */

@@ -59,6 +59,14 @@ function stepsText(manifest: Manifest, name: FamilyName): string {
   return `${title} (figures for one image)\n${table([head, ...shown], [3, 4])}`;
 }
 
+/** What was decided about a graph, for programs: its kernels, what is stored, and the rules that fired. */
+export const decisionsJson = ({ fusion, firings }: CompiledGraph): object => ({
+  kernels: fusion.kernels.map(
+    (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) })),
+  stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
+  rules: Object.fromEntries(firings),
+});
+
 /** Kernels of the same make together: `12 ×  contraction: matmul add gelu  blocks.0.mlp.fc1 …`. */
 function fusedText({ fusion }: CompiledGraph): string {
   const groups = new Map<string, string[]>();

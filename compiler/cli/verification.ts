@@ -1,5 +1,4 @@
 /** @file Compiled kernels against the interpreter, tensor by tensor, on an adapter. */
-import { OPS } from "../ops/index.js";
 import type { Device } from "../../runtime/device.js";
 import type { FamilyName, Manifest, ParameterInfo } from "../../runtime/manifest.js";
 import type { Session } from "../../runtime/session.js";
@@ -11,9 +10,7 @@ import type { Compiled } from "../pipeline.js";
 import { randomInputs } from "./inputs.js";
 import { moduleOf } from "./artifact.js";
 import { loadOptions, type RunOptions } from "./model.js";
-import { withStatus } from "./progress.js";
-import { familyOfTarget } from "../pipeline.js";
-import { targetNamed } from "../targets/index.js";
+import { withLoading, withStatus } from "./progress.js";
 
 /**
  * Greatest relative error (‖a − b‖ / ‖b‖) that passes: f32 rounding is some 2e-6 at the end of a deep model, a wrong
@@ -133,8 +130,8 @@ async function runModule(
   const { load } = await import("../../runtime/node/module.js");
   const weights = options.weights === undefined && !options.randomWeights
     ? { weights: await unsettledWeights(module.manifest, seed) } : loadOptions({ ...options, seed }, []);
-  const session: Session = await withStatus(`loading ${family}`, () =>
-    load(moduleOf(module), { ...weights, device, batch, family, poison: true }));
+  const session: Session = await withLoading(`loading ${family}`, (onProgress) =>
+    load(moduleOf(module), { ...weights, device, batch, family, poison: true, onProgress }));
   try {
     const outputs = await withStatus("running", () => session.infer(inputs));
     return { outputs, parameters: await session.readParameters() };
@@ -151,7 +148,9 @@ interface Tapped {
 }
 
 async function withTaps(compiled: Compiled, family: FamilyName): Promise<Tapped> {
-  const { plan } = await import("../lower/plan.js");
+  const [{ plan }, { OPS }, { familyOfTarget }, { targetNamed }] = await Promise.all([
+    import("../lower/plan.js"), import("../ops/index.js"), import("../pipeline.js"), import("../targets/index.js"),
+  ]);
   const taps = new Map<Node, string>();
   // Two outputs of one node are one tensor.
   for (const [name, node] of compiled.expanded.outputs) if (!taps.has(node)) taps.set(node, name);

@@ -5,5 +5,5 @@ import type { Artifact } from "../../runtime/artifact.js";
  */
 export const VERSION = "0.1.0";
 
-/** Of the manifests it writes: the runtime reads no other. */
+/** The format of the manifests that it writes; the runtime reads no other. */
 export const FORMAT: Artifact["format"] = 3;

@@ -1,4 +1,6 @@
-/** @file The boxes with text of a picture: kernels, inputs and outputs, and where a line goes on in another column. */
+/**
+ * @file The boxes with text of a picture: kernels, inputs and outputs, and where a line continues in another column.
+ */
 import { showDim, showShape, type Shape } from "../ir/dim.js";
 import type { Origin } from "../ir/graph.js";
 import { escapeXml, fitted, widthOf, type Face } from "./drawing.js";
@@ -34,7 +36,7 @@ export const cardOf = (kernel: Kernel): string => `kernel ${kernel.id}`;
 
 const mono = (text: string, style: string): Line => ({ text, style, size: FONT.line, face: "mono" });
 
-/** Of what a kernel reads without a line, more are told in one line. */
+/** Tensors without a line of their own that get a row of text each; more are listed in a single row. */
 const MOST_FAR = 3;
 
 /** @param far paths of what it reads without a line */

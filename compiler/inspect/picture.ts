@@ -2,7 +2,7 @@
  * @file The picture of a compiled graph: kernels in the boxes of their modules, repeated blocks drawn once, residual
  * connections beside the spine.
  */
-import { showShape } from "../ir/dim.js";
+import { evalDim, showShape, sizeOf } from "../ir/dim.js";
 import type { CompiledGraph } from "../pipeline.js";
 import { cardOf, endCard, fixed, kernelCard, paintCard, rectAt, textAt, turnCard, type Card } from "./cards.js";
 import { columnsOf } from "./columns.js";
@@ -60,7 +60,8 @@ class Picture {
     this.#columns = columns.map(() => ({ cards: [], boxes: [], lines: [] }));
     const reads = readsOf(this.#network, this.#folded, this.#order);
     const far = reads.filter((read) => this.#isFar(read, reads));
-    columns.forEach((items, i) => this.#fill(this.#column(i), items, undefined, far, compositesOf(pictured.graph)));
+    const composites = compositesOf(pictured.graph);
+    columns.forEach((items, i) => this.#fill(this.#column(i), items, undefined, far, composites));
     this.#join(reads.filter((read) => !far.includes(read)));
     this.#end();
   }
@@ -143,7 +144,7 @@ class Picture {
     }
   }
 
-  /** The shape beside a kernel's first line, where it is none of those that the kernel reads. */
+  /** The shape written beside a kernel's first line, unless the kernel reads a tensor of that shape. */
   #shapeOf(kernel: Kernel, done: Set<string>): Pick<Line, "words" | "label"> {
     const words = showShape(kernel.fused.root.shape);
     const read = kernel.sources.map((source) =>
@@ -196,8 +197,8 @@ class Picture {
     const { kernels, prepare } = this.#network;
     const sum = (numbers: readonly number[]): number => numbers.reduce((n, x) => n + x, 0);
     const count = sum([...expanded.parameters.values()].filter(({ trained }) => trained)
-      .map(({ node }) => node.shape.reduce((n, d) => n * d.c, 1)));
-    const flops = sum(kernels.map(({ step }) => step.flops.b * images + step.flops.c));
+      .map(({ node }) => sizeOf(node.shape).c));
+    const flops = sum(kernels.map(({ step }) => evalDim(step.flops, images)));
     const [unit, size] = flops >= 1e7 ? ["GFLOP", 1e9] as const : ["MFLOP", 1e6] as const;
     const figures = [
       `${count.toLocaleString("en")} parameters`,

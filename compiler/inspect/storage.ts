@@ -13,7 +13,7 @@ function svg(width: number, height: number, title: string, parts: readonly strin
 }
 
 /** A graph to draw, and what it is called. */
-type Drawn = Pick<CompiledGraph, "families"> & { readonly manifest: { readonly name: string } };
+type Drawn = Pick<CompiledGraph, "families"> & { readonly name: string };
 
 /** Storage slots down, steps across: a bar from the step that writes a tensor to the last that reads it. */
 export function drawPlan(compiled: Drawn, name: FamilyName): string {
@@ -43,7 +43,7 @@ export function drawPlan(compiled: Drawn, name: FamilyName): string {
       `<text x="${x + 3}" y="${y + 13}" class="small">${label}</text></g>`,
     );
   });
-  const title = `${compiled.manifest.name}, ${name}: ${steps.length} steps over ${family.slots.length} slots`;
+  const title = `${compiled.name}, ${name}: ${steps.length} steps over ${family.slots.length} slots`;
   return svg(
     left + steps.length * step + 20, 60 + family.slots.length * 22, title,
     [`<text x="8" y="22">${escapeXml(title)}</text>`, ...parts],

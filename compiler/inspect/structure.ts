@@ -61,5 +61,6 @@ export function computedBy(kernel: FusedKernel, composites: ReadonlyMap<Origin, 
   const working = members.some((node) => !fixed.has(node)) ? members.filter((node) => !fixed.has(node)) : members;
   const computing = working.filter(({ op }) => !["leaf", "movement"].includes(OPS.get(op)?.kind ?? ""));
   const words = (computing.length > 0 ? computing : working).map(({ op, origin }) => composites.get(origin) ?? op);
-  return words.filter((word, i) => word !== words[i - 1] || ![...composites.values()].includes(word)).join(" · ");
+  const whole = new Set(composites.values());
+  return words.filter((word, i) => word !== words[i - 1] || !whole.has(word)).join(" · ");
 }

@@ -13,7 +13,7 @@ export const SWATCHES: readonly { readonly mark: string; readonly style: string;
   { mark: "strip", style: "prepared", words: "prepared once after loading" },
   { mark: "input", style: "input", words: "input" },
   { mark: "output", style: "output", words: "output" },
-  { mark: "turn", style: "turn", words: "goes on in another column" },
+  { mark: "turn", style: "turn", words: "continues in another column" },
   { mark: "repeated", style: "module repeated", words: "repeated blocks, drawn once" },
   { mark: "skip", style: "link skip", words: "skip connection" },
 ];

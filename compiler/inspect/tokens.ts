@@ -134,10 +134,6 @@ export function withTokens(
     }));
   }
   const made = compileGraph({ ...graph, outputs }, `${compiled.manifest.name}, tokens kept`);
-  const { preprocess, classNames, doc } = compiled.manifest;
-  const manifest = {
-    ...graphManifest(compiled.manifest.name, made), doc,
-    ...(preprocess ? { preprocess } : {}), ...(classNames ? { classNames } : {}),
-  };
+  const manifest = { ...compiled.manifest, ...graphManifest(compiled.manifest.name, made) };
   return { module: { manifest, wgsl: made.wgsl }, tokens: named.map(({ layer, output }) => ({ layer, output })) };
 }

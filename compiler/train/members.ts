@@ -3,7 +3,7 @@
  */
 import type * as ast from "../../dsl/ast.js";
 import type { RecipeMember } from "../../dsl/recipe.js";
-import { parseSignature } from "../../dsl/signature.js";
+import { paramsOf } from "../../dsl/signature.js";
 import { members as schema, rangeText, type Accepts } from "../../dsl/vocabulary.js";
 import { eachExpr } from "../../dsl/walk.js";
 import { checkScalar } from "../elaborate/arguments.js";
@@ -120,7 +120,7 @@ export class RecipeValues {
   #call(frame: Frame, expr: ast.Expr, known: ReadonlyMap<string, CallRecord>): readonly CallSetting[] {
     const record = expr.kind === "call" ? known.get(expr.callee.text) : undefined;
     if (expr.kind !== "call" || !record) return []; // the front end has reported it
-    const { params } = parseSignature(`${record.signature} -> []`);
+    const params = paramsOf(record.signature);
     const call = readCall(frame, expr, params);
     if (!call) return [];
     const spans = expr.args.map((arg, i) => [arg.name?.text ?? params[i]?.name.text ?? "", arg.value.span] as const);

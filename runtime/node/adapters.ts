@@ -1,5 +1,5 @@
 /** @file Finds, orders and opens adapters through Dawn in Node. */
-import { adapterName, Device, isSoftware, limitsOf, type Limits } from "../device.js";
+import { adapterName, Device, isSoftware, limitsOf, type Limits, type Patience } from "../device.js";
 import { AdapterError } from "../errors.js";
 import { setUpVulkan, vulkanHints, type VulkanSetup } from "./vulkan.js";
 import type { GPUAdapter } from "../webgpu.js";
@@ -77,6 +77,9 @@ const UNCHECKED = {
     "disable_polyfills_on_integer_div_and_mod"],
   disable: ["lazy_clear_resource_on_first_use", "enable_spirv_validation"],
 };
+
+/** Of a turn of the event loop while kernels are compiled by the cores that this process needs as well. */
+const PAUSE_MS = 1;
 
 /** A name that no adapter has: Dawn answers with the list of those there are. */
 const NO_ADAPTER = "deitc-lists-adapters";
@@ -201,10 +204,30 @@ function missing(asked: string, all: readonly Found[], vulkan: VulkanSetup): Ada
   return new AdapterError("no adapter found", { help });
 }
 
+/**
+ * Waits for work that needs the cores. Dawn's binding asks on every turn of the event loop whether it is done, without
+ * a pause, which keeps a core busy: each turn sleeps a moment instead.
+ */
+const patiently: Patience = async (work) => {
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  let pending = true;
+  const pause = (): void => {
+    if (!pending) return;
+    Atomics.wait(never, 0, 0, PAUSE_MS);
+    setImmediate(pause);
+  };
+  setImmediate(pause);
+  try {
+    return await work;
+  } finally {
+    pending = false;
+  }
+};
+
 /** Opens a device on the requested adapter. Destroy it, or the process does not exit. @throws AdapterError */
 export async function openDevice(options: AdapterOptions = {}): Promise<Device> {
   const adapter = await openAdapter(options);
-  const device = await Device.open(adapter);
+  const device = isSoftware(adapter.info) ? await Device.open(adapter, patiently) : await Device.open(adapter);
   const { devices } = dawn();
   devices.set(device, adapter);
   void device.gpu.lost.then(() => void devices.delete(device));

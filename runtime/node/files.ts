@@ -48,15 +48,20 @@ function fileError(file: string, error: unknown, fault: "unreadable" | "unwritab
 
 /**
  * Makes a folder and those above it. Node's own `recursive` never ends where the system denies that a parent exists
- * that is there, as below `/proc`. Throws what the system says.
+ * that is there, as below `/proc`. Throws `FileError` where a file is in the way, else what the system says.
  */
 export async function makeFolder(path: string, mode?: number): Promise<void> {
   if ((await stat(path).catch(() => undefined))?.isDirectory() === true) return;
   const parent = dirname(path);
   if (parent !== path) await makeFolder(parent, mode);
   await mkdir(path, mode).catch(async (error: unknown) => {
+    const there = await stat(path).catch(() => undefined);
     // Another process may have been faster.
-    if ((await stat(path).catch(() => undefined))?.isDirectory() !== true) throw error;
+    if (there?.isDirectory() === true) return;
+    if (there === undefined) throw error;
+    throw new FileError("this is a file, not a folder", {
+      file: path, fault: "unwritable", help: "name another folder",
+    });
   });
 }
 

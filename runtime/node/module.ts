@@ -2,8 +2,9 @@
 import type { Device } from "../device.js";
 import { InputError } from "../errors.js";
 import { labelsIn, predictedClasses } from "../labels.js";
+import type { StopSignal } from "../lifetime.js";
 import type { FamilyName, Manifest } from "../manifest.js";
-import type { LoadProgress } from "../program.js";
+import type { LoadProgress } from "../pipelines.js";
 import type { ModuleDefinition } from "../artifact.js";
 import { Session, type ParameterSource, type Tensors } from "../session.js";
 import { memoryAccess } from "../weights/access.js";
@@ -43,7 +44,10 @@ export interface LoadOptions {
   readonly checked?: boolean;
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
+  /** Called as kernels are compiled, weights are uploaded, and what depends on them alone is computed. */
   readonly onProgress?: (progress: LoadProgress) => void;
+  /** Ends the load, which then rejects with its reason. */
+  readonly signal?: StopSignal;
   /** Called with a sentence for each change made to fit a checkpoint, such as a resampled position embedding. */
   readonly onNote?: (note: string) => void;
 }
@@ -64,7 +68,7 @@ export async function load<
   Inputs extends object = Tensors,
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 >(definition: ModuleDefinition, options: LoadOptions): Promise<Session<Inputs, Outputs>> {
-  const { batch, family, poison, onProgress } = options;
+  const { batch, family, poison, onProgress, signal } = options;
   const classes = predictedClasses(definition.manifest);
   if (options.labels !== undefined && options.labels.length !== classes) {
     const { name } = definition.manifest;
@@ -78,7 +82,7 @@ export async function load<
     const device = options.device ?? (opened = await openDevice({ ...options, checked }));
     const ownsDevice = opened !== undefined;
     return await Session.load<Inputs, Outputs>(definition, {
-      device, ownsDevice, weights: source, labels, batch, family, poison, onProgress,
+      device, ownsDevice, weights: source, labels, batch, family, poison, onProgress, signal,
     });
   } catch (error) {
     opened?.destroy();

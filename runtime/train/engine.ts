@@ -61,7 +61,7 @@ export class DeviceEngine implements StepEngine {
    * Allocates and compiles; the states are zeros until `initialize` or `writeState`. Where a pass does not fit the
    * device, a step takes more passes, if the recipe was compiled for passes and they add up to the same step: running
    * statistics, as of batch norm, would be those of fewer images.
-   * @throws InputError, AdapterError, OutOfMemoryError
+   * @throws InputError, AdapterError, OutOfMemoryError, DestroyedError, and the signal's reason
    */
   static async open(definition: TrainingDefinition, options: EngineOptions): Promise<DeviceEngine> {
     const { settings, graphs, name } = definition.manifest;

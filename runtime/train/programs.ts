@@ -3,9 +3,11 @@ import type { Definition } from "../artifact.js";
 import { chooseFamily, type Device } from "../device.js";
 import { InputError, OutOfMemoryError } from "../errors.js";
 import { familyNamed } from "../families.js";
+import type { StopSignal } from "../lifetime.js";
 import type { FamilyName, Manifest } from "../manifest.js";
 import { largestBatch } from "../memory.js";
-import { Program, type LoadProgress } from "../program.js";
+import type { LoadProgress } from "../pipelines.js";
+import { Program } from "../program.js";
 import { ParameterStore } from "../store.js";
 import type { TrainingGraphs, TrainingManifest } from "../training.js";
 import { StepFigures } from "./figures.js";
@@ -29,6 +31,8 @@ export interface EngineOptions {
   /** Fills storage with NaN first, for tests. */
   readonly poison?: boolean;
   readonly onProgress?: (progress: LoadProgress) => void;
+  /** Ends the opening, which then rejects with its reason; checked between kernels. */
+  readonly signal?: StopSignal;
 }
 
 /** What an engine runs. */
@@ -85,9 +89,12 @@ export async function buildPrograms(
       made.push(program);
       programs.set(name, program);
       const before = counts.done;
-      await program.compile((kind, kernel) => definition.wgsl(name, kind, kernel), ({ done }) => {
+      const onProgress = ({ done }: LoadProgress): void => {
         counts.done = before + done;
         options.onProgress?.({ phase: "kernels", ...counts });
+      };
+      await program.compile((kind, kernel) => definition.wgsl(name, kind, kernel), {
+        onProgress, signal: options.signal,
       });
     }
     const figures = await StepFigures.create(device);

@@ -18,9 +18,11 @@ export interface LossSite {
 
 /** Output of the loss's gradient by an input or a parameter. */
 export const GRADIENT = "grad ";
-/** Differences in float64 over such a step are right to some 1e-8. */
+/** Differences in float64 over such a step are right to some 1e-8, where the loss itself is not large. */
 const STEP = 1e-6;
 const TOLERANCE = 1e-4;
+/** Of a loss in float64, in parts of itself: what remains of its last digits after some sums. */
+const ROUNDING = 8 * Number.EPSILON;
 /** One direction may lead over a kink of the loss, where its slope jumps; a wrong gradient is wrong in nearly all. */
 const DIRECTIONS = 3;
 
@@ -39,7 +41,7 @@ function lossAt({ graph, batch, feeds, random }: LossSite, moved: (name: string,
 
 /**
  * What is wrong with the gradients among `tensors`; undefined where nothing is. In some direction they must be what the
- * loss changes by, to `TOLERANCE` of the sum of what each element contributes.
+ * loss changes by, to `TOLERANCE` of the sum of what each element contributes, and what rounding leaves of a large loss.
  */
 export function slopeFault(site: LossSite, tensors: ReadonlyMap<string, Tensor>): string | undefined {
   const gradients = [...tensors].filter(([name]) => name.startsWith(GRADIENT));
@@ -59,8 +61,10 @@ export function slopeFault(site: LossSite, tensors: ReadonlyMap<string, Tensor>)
       if (!own) return tensor;
       return { ...tensor, data: Float64Array.from(tensor.data, (x, i) => x + step * along(GRADIENT + name, i)) };
     });
-    const difference = (at(STEP) - at(-STEP)) / (2 * STEP);
-    if (Math.abs(difference - slope) <= TOLERANCE * Math.max(size, 0.1)) return undefined;
+    const [above, below] = [at(STEP), at(-STEP)];
+    const difference = (above - below) / (2 * STEP);
+    const rounding = (ROUNDING * (Math.abs(above) + Math.abs(below))) / (2 * STEP);
+    if (Math.abs(difference - slope) <= TOLERANCE * Math.max(size, 0.1) + rounding) return undefined;
     const [told, found] = [slope.toExponential(3), difference.toExponential(3)];
     fault ??= `the gradients say that the loss changes by ${told}, but it changes by ${found}`;
   }

@@ -8,9 +8,9 @@ import type { Session } from "../../../runtime/session.js";
 import { examples, printJsonValue, TRUST, wholeNumber, wholeNumbers, type Finish } from "../command.js";
 import { Exit, UsageError } from "../exit.js";
 import { randomInputs } from "../inputs.js";
-import { openModel } from "../artifact.js";
+import { openModel, readArtifact } from "../artifact.js";
 import { families, FAMILY_LIST, loadOptions, withRunOptions, type RunOptions } from "../model.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
+import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
 import { showNumber, table } from "../table.js";
 import { familyNamed } from "../../../runtime/families.js";
 
@@ -57,7 +57,7 @@ interface Measured {
 async function bench(path: string, options: Options): Promise<void> {
   if (options.batch.length === 0) throw new UsageError("--batch is empty");
   const notes: string[] = [];
-  const { definition } = await openModel(path, options);
+  const { definition } = await openModel(await readArtifact(path, options));
   const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../../runtime/node/adapters.js"), import("../../../runtime/device.js"),
   ]);
@@ -91,9 +91,8 @@ async function measure(
   try {
     for (const family of chosen) {
       const start = performance.now();
-      const session = await withStatus(
-        `loading ${family}`, () => load(definition, { ...loadOptions(weights, notes), device, batch, family }),
-      );
+      const session = await withLoading(`loading ${family}`, (onProgress) =>
+        load(definition, { ...loadOptions(weights, notes), device, batch, family, onProgress }));
       const loaded = performance.now();
       entrants.push({ session, load: (loaded - start) / 1000, first: 0, seconds: [] });
     }

@@ -5,7 +5,9 @@ import type { Program } from "../../../dsl/program.js";
 import type { Loaded } from "../../../dsl/resolve.js";
 import { printable } from "../../../runtime/text.js";
 import type { ElaboratedRecipe } from "../../train/recipe.js";
+import { sizeOf } from "../../ir/dim.js";
 import type { Graph } from "../../ir/graph.js";
+import { pathParts } from "../artifact.js";
 import { paintFor } from "../colour.js";
 import { examples, printJsonValue, type Finish } from "../command.js";
 import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
@@ -44,23 +46,24 @@ export const checkCommand = (finish: Finish): Command =>
       "Checks .deit files: grammar and names; the shapes and parameter paths of every model; the members, the loss, " +
       "the gradients and the data of every recipe.",
     )
-    .argument("<files...>", "the .deit files")
-    .option("--target <name>", "check this model or recipe only")
+    .argument("<files...>", "FILE.deit, or FILE.deit:NAME to check this model or recipe alone")
+    .option("--target <name>", "check this model or recipe alone: NAME, or RECIPE.MODEL")
     .option("--json", "print JSON: the declarations and a list of diagnostics")
     .addHelpText("after", examples(
-      "deitc check models/deit_b.deit", "deitc check models/recipe.deit --target soft",
+      "deitc check models/deit_b.deit", "deitc check models/recipe.deit:soft",
       "deitc check --json models/*.deit",
     ))
     .action(async (files: string[], options: Options) => finish(await check(files, options)));
 
-async function check(files: readonly string[], options: Options): Promise<ExitCode> {
+async function check(paths: readonly string[], options: Options): Promise<ExitCode> {
   const [{ diagnosticJson }, { readSources }] = await Promise.all([
     import("../../../dsl/diagnostics.js"), import("../source.js"),
   ]);
   const declarations: Checked[] = [];
   const diagnostics: Diagnostic[] = [];
-  for (const file of files) {
-    const found = await checkFile(file, await readSources(file), options.target);
+  for (const path of paths) {
+    const { file, target } = pathParts(path, options.target);
+    const found = await checkFile(file, await readSources(file), target);
     declarations.push(...found.declarations);
     if (!options.json) {
       const paint = paintFor(process.stdout);
@@ -78,8 +81,8 @@ async function check(files: readonly string[], options: Options): Promise<ExitCo
 
 /** Elaborates every model and every recipe that nothing is known to be wrong with yet, or the one named. */
 async function checkFile(file: string, read: Loaded, target: string | undefined): Promise<CheckedFile> {
-  const [{ Diagnostics, diagnose }, { checkModel, checkRecipe }] = await Promise.all([
-    import("../../../dsl/diagnostics.js"), elaborators(),
+  const [{ Diagnostics }, { targetOf }, { checkModel, checkRecipe, checkMember }] = await Promise.all([
+    import("../../../dsl/diagnostics.js"), import("../../artifact.js"), elaborators(),
   ]);
   const all = new Diagnostics();
   all.addAll(read.diagnostics);
@@ -87,21 +90,26 @@ async function checkFile(file: string, read: Loaded, target: string | undefined)
   if (program === undefined) return { declarations: [], diagnostics: all.list() };
   const leftOut = read.leftOut.map(({ declaration: { kind, name }, faulty }): Found =>
     ({ kind, name: name.text, status: faulty ? "wrong" : "unchecked", diagnostics: [] }));
-  const known = [
-    ...[...program.models, ...program.recipes].map(({ declaration }) => declaration.name.text),
-    ...leftOut.filter(({ kind }) => kind !== "block").map(({ name }) => name),
-  ];
-  if (target !== undefined && !known.includes(target)) {
-    const start = { source: program.entry, start: 0, end: 0 };
-    all.add(diagnose("unknown_target", { name: target, path: program.entry.path, known }, start));
+  const unsound = (kind: Checked["kind"]): typeof read.leftOut =>
+    read.leftOut.filter(({ declaration }) => declaration.kind === kind);
+  const wanted = target === undefined ? undefined : targetOf({
+    entry: program.entry, models: [...program.models, ...unsound("model")],
+    recipes: [...program.recipes, ...unsound("recipe")],
+  }, target);
+  if (wanted && "code" in wanted) {
+    all.add(wanted);
+    return { declarations: [], diagnostics: all.list() };
   }
-  const names = (list: readonly { readonly declaration: { readonly name: { readonly text: string } } }[]): string[] =>
-    list.map(({ declaration }) => declaration.name.text).filter((name) => target === undefined || name === target);
+  const isWanted = (kind: Checked["kind"], name: string): boolean =>
+    wanted === undefined || (wanted.kind === kind && wanted.name === name);
+  const names = (kind: Checked["kind"], list: Program["blocks" | "models" | "recipes"]): string[] =>
+    list.map(({ declaration }) => declaration.name.text).filter((name) => isWanted(kind, name));
   const declared = [
-    ...names(program.blocks).map((name): Found => ({ kind: "block", name, status: "ok", diagnostics: [] })),
-    ...names(program.models).map((name) => checkModel(program, name)),
-    ...names(program.recipes).map((name) => checkRecipe(program, name)),
-    ...leftOut.filter(({ name }) => target === undefined || name === target),
+    ...names("block", program.blocks).map((name): Found => ({ kind: "block", name, status: "ok", diagnostics: [] })),
+    ...names("model", program.models).map((name) => checkModel(program, name)),
+    ...names("recipe", program.recipes).map((name) => checkRecipe(program, name)),
+    ...leftOut.filter(({ kind, name }) => isWanted(kind, name)),
+    ...(wanted?.kind === "member" ? [checkMember(program, wanted.recipe, wanted.name)] : []),
   ];
   for (const { diagnostics } of declared) all.addAll(diagnostics);
   return { declarations: declared.map(({ diagnostics: _, ...rest }) => ({ file, ...rest })), diagnostics: all.list() };
@@ -109,10 +117,15 @@ async function checkFile(file: string, read: Loaded, target: string | undefined)
 
 type Found = Omit<Checked, "file"> & { readonly diagnostics: readonly Diagnostic[] };
 
-/** What checks a model and what checks a recipe. */
-async function elaborators(): Promise<Readonly<Record<
-  "checkModel" | "checkRecipe", (program: Program, name: string) => Found>>> {
-  const [{ elaborateModel }, { elaborateRecipe }, { OPS }] = await Promise.all([
+/** What checks a model, a recipe, and a model as a recipe has it. */
+interface Elaborators {
+  readonly checkModel: (program: Program, name: string) => Found;
+  readonly checkRecipe: (program: Program, name: string) => Found;
+  readonly checkMember: (program: Program, recipe: string, member: string) => Found;
+}
+
+async function elaborators(): Promise<Elaborators> {
+  const [{ elaborateModel }, { elaborateMember, elaborateRecipe }, { OPS }] = await Promise.all([
     import("../../elaborate/index.js"), import("../../train/recipe.js"), import("../../ops/index.js"),
   ]);
   return {
@@ -142,12 +155,21 @@ async function elaborators(): Promise<Readonly<Record<
       if (!recipe) return { kind: "recipe", name, status: "wrong", diagnostics };
       return { kind: "recipe", name, status: "ok", diagnostics, ...countOf(recipe.training), facts: factsOf(recipe) };
     },
+    checkMember(program, recipe, member) {
+      const name = `${recipe}.${member}`;
+      const isSound = program.recipes.some(({ declaration }) => declaration.name.text === recipe);
+      if (!isSound) return { kind: "model", name, status: "unchecked", diagnostics: [] };
+      const { model, diagnostics } = elaborateMember(program, recipe, member, { ops: OPS });
+      return {
+        kind: "model", name, status: model ? "ok" : "wrong", diagnostics, ...(model ? countOf(model.graph) : {}),
+      };
+    },
   };
 }
 
 function countOf(graph: Graph): { readonly parameters: number; readonly tensors: number } {
   const trained = [...graph.parameters.values()].filter((p) => p.trained);
-  const parameters = trained.reduce((n, { node }) => n + node.shape.reduce((m, d) => m * d.c, 1), 0);
+  const parameters = trained.reduce((n, { node }) => n + sizeOf(node.shape).c, 0);
   return { parameters, tensors: trained.length };
 }
 
@@ -177,8 +199,8 @@ function linesOf({ declarations, diagnostics }: CheckedFile, paint: Paint): read
 function said(
   { kind, status, parameters = 0, tensors = 0, facts = [] }: Checked, paint: Paint,
 ): string {
-  if (status === "wrong") return paint("error", "wrong");
-  if (status === "unchecked") return "not checked, because something it uses is wrong";
+  if (status === "wrong") return paint("error", "has errors");
+  if (status === "unchecked") return "not checked, because something that it uses has errors";
   if (status === "base") return `a base, checked where another ${kind} extends it`;
   const count = `${showCount(parameters)} ${kind === "recipe" ? "trained parameters" : "parameters"} in ` +
     `${tensors} tensor${tensors === 1 ? "" : "s"}`;

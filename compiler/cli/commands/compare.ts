@@ -13,8 +13,8 @@ import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } 
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
 import { readLabels } from "../labels.js";
-import { Progress, withStatus } from "../progress.js";
-import { moduleOf, openModel, type Selection } from "../artifact.js";
+import { Progress, withLoading, withStatus } from "../progress.js";
+import { moduleOf, openModel, readArtifact, type ReadArtifact, type Selection } from "../artifact.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
 /** A model on the command line. */
@@ -23,6 +23,8 @@ export interface ModelArgument {
   readonly name?: string;
   /** `FILE.deit`, `FILE.deit:NAME` or a folder. */
   readonly model: string;
+  /** What is there, where it was read already. */
+  readonly read?: ReadArtifact;
   readonly weights: string;
 }
 
@@ -49,6 +51,9 @@ interface CompareOptions extends Selection {
 const BATCH = 64;
 const STORAGE = 2 ** 30;
 
+/** What chooses from one file, and means nothing for several. */
+const SINGLE_OPTIONS = ["target", "set"] as const;
+
 /** A model that is compiled and not yet loaded. */
 interface Candidate extends Omit<Subject, "session" | "classes"> {
   /** Classes that it predicts. */
@@ -62,6 +67,11 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
   const [{ openDataset }, { spread }] = await Promise.all([
     import("../../../runtime/node/train/datasets.js"), import("../../../runtime/evaluate.js"),
   ]);
+  const single = given.length === 1 ? undefined : SINGLE_OPTIONS.find((name) => options[name] !== undefined);
+  if (single !== undefined) {
+    throw new UsageError(`--${single} is for one model, and ${given.length} are compared`,
+      "name each as FILE.deit:NAME; for other values in a header, write a model that extends it");
+  }
   const whole = await openDataset(options.data);
   const { dataset, skipped } = await usable(
     options.limit === undefined ? whole : spread(whole, options.limit), options.onBadImage,
@@ -99,9 +109,7 @@ async function compileAll(
 ): Promise<readonly Candidate[]> {
   const candidates: Candidate[] = [];
   for (const argument of given) {
-    const { definition, compiled } = await openModel(
-      argument.model, given.length === 1 ? options : options.trust === undefined ? {} : { trust: options.trust },
-    );
+    const { definition, compiled } = await openModel(argument.read ?? await readArtifact(argument.model, options));
     const { manifest } = definition;
     const name = argument.name ?? manifest.name;
     if (candidates.some((other) => other.name === name)) {
@@ -142,9 +150,9 @@ async function run(
     const batch = Math.min(most, dataset.length);
     for (const [i, candidate] of candidates.entries()) {
       const { argument: { weights }, definition, name, count } = candidate;
-      const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, count) };
-      const session: Session = await withStatus(`loading ${name}`, () => load(definition, {
-        device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`),
+      const labels = options.labels === undefined ? {} : { labels: await readLabels(options.labels, count) };
+      const session: Session = await withLoading(`loading ${name}`, (onProgress) => load(definition, {
+        device, batch, weights, family: families[i], onNote: (note) => void notes.push(`${name}: ${note}`), onProgress,
         ...(options.ema === undefined ? {} : { ema: options.ema }), ...labels,
       }));
       sessions.push(session);

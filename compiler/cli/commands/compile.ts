@@ -16,6 +16,7 @@ import { DiagnosticsError, Exit, reportFault, type ExitCode } from "../exit.js";
 import { stepCounts } from "../model.js";
 import { Printer } from "../printer.js";
 import { showSeconds } from "../progress.js";
+import { readProgram } from "../source.js";
 import { showBytes, showCount, table } from "../table.js";
 
 interface Options extends LeftOut, Selection {
@@ -55,12 +56,10 @@ export const compileCommand = (finish: Finish): Command =>
 /** Compiles and writes. @throws DiagnosticsError */
 async function compileOnce(path: string, options: Options): Promise<ExitCode> {
   const start = performance.now();
-  const { readProgram } = await import("../source.js");
   const { file, selection } = selected(path, options);
-  const program = await readProgram(file);
   const printer = new Printer();
   try {
-    return await compileRead(program, printer, selection, start);
+    return await compileRead(await readProgram(file), printer, selection, start);
   } finally {
     await printer.end();
   }
@@ -145,8 +144,10 @@ function summary({ manifest: { graphs } }: CompiledArtifact): {
 async function writeDump(folder: string, artifact: CompiledArtifact): Promise<void> {
   const { graphs } = artifact;
   const { writeFileSync } = await import("node:fs");
-  const [{ writePictures }, { makeFolder }] = await Promise.all([import("../pictures.js"), import("../folder.js")]);
-  makeFolder(folder);
+  const [{ writePictures }, { makeFolder }] = await Promise.all([
+    import("../pictures.js"), import("../../../runtime/node/files.js"),
+  ]);
+  await makeFolder(folder);
   const several = Object.keys(graphs).length > 1;
   for (const [graph, compiled] of Object.entries(graphs)) {
     const at = (name: string): string => join(folder, several ? `${graph}-${name}` : name);
@@ -158,14 +159,14 @@ async function writeDump(folder: string, artifact: CompiledArtifact): Promise<vo
       before = text;
     });
   }
-  writePictures(folder, artifact, RANKED_NAMES);
+  await writePictures(folder, artifact, RANKED_NAMES);
 }
 
 /** Compiles after every change of a source, until the process is ended. Mistakes are shown and waited out. */
 async function watchAndCompile(path: string, options: Options): Promise<never> {
   const { file, selection } = selected(path, options);
-  const [{ statSync }, { readProgram, sourceHost }] = await Promise.all([import("node:fs"), import("../source.js")]);
-  const host = sourceHost();
+  const [{ statSync }, { nodeHost }] = await Promise.all([import("node:fs"), import("../host.js")]);
+  const host = nodeHost();
   const printer = new Printer();
   let watched: readonly string[] = [host.fileOf(file)];
   for (;;) {

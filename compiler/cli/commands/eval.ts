@@ -5,8 +5,8 @@ import type { ModelArgument } from "./compare.js";
 import { Exit, UsageError, type ExitCode } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { EMA } from "../model.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
-import { isRecipe, openRecipe } from "../artifact.js";
+import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
+import { isRecipe, openRecipe, readArtifact, type ReadArtifact } from "../artifact.js";
 import { printable } from "../../../runtime/text.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
@@ -84,11 +84,12 @@ async function evaluate(
   if (path === undefined && compared.length === 0) throw new UsageError("name a model or a recipe, and a checkpoint");
   if (path !== undefined && checkpoint === undefined) throw new UsageError(`name a checkpoint for ${path}`);
   if (path !== undefined && checkpoint !== undefined) {
-    if (await isRecipe(path, options.target)) {
-      await evaluateRecipe(path, checkpoint, options);
+    const read = await readArtifact(path, options);
+    if (await isRecipe(read)) {
+      await evaluateRecipe(path, read, checkpoint, options);
       return Exit.done;
     }
-    compared.unshift({ model: path, weights: checkpoint });
+    compared.unshift({ model: path, read, weights: checkpoint });
   }
   const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
   if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
@@ -108,8 +109,9 @@ async function checkOnly(path: string | undefined, options: Options): Promise<Ex
   const [{ openData, openDataset }, { checkData }] = await Promise.all([
     import("../../../runtime/node/train/datasets.js"), import("../check_data.js"),
   ]);
-  if (path !== undefined && await isRecipe(path, options.target)) {
-    const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
+  const read = path === undefined ? undefined : await readArtifact(path, options);
+  if (read !== undefined && await isRecipe(read)) {
+    const recipe = await withStatus("compiling", () => openRecipe(read), true);
     const { trainerOptions } = await import("./train.js");
     const { evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
     return checkData([evaluation], json);
@@ -118,21 +120,23 @@ async function checkOnly(path: string | undefined, options: Options): Promise<Ex
   return checkData([await openDataset(data)], json);
 }
 
-async function evaluateRecipe(path: string, checkpoint: string, options: Options): Promise<void> {
+async function evaluateRecipe(
+  path: string, read: ReadArtifact, checkpoint: string, options: Options,
+): Promise<void> {
   const foreign = MODEL_OPTIONS.find((name) => options[name] !== undefined);
   if (foreign !== undefined) {
     throw new UsageError(`--${foreign} is for models; ${path} is a recipe`, "name its model as FILE.deit:MODEL");
   }
-  const recipe = await withStatus("compiling", () => openRecipe(path, options), true);
-  const [{ Trainer }, { adapterName }, { checkProgress, trainerOptions }] = await Promise.all([
+  const recipe = await withStatus("compiling", () => openRecipe(read), true);
+  const [{ Trainer }, { adapterName }, { trainerOptions }] = await Promise.all([
     import("../../../runtime/node/train/trainer.js"), import("../../../runtime/device.js"), import("./train.js"),
   ]);
   const notes: string[] = [];
   const model = recipe.definition.manifest.models.find(({ frozen }) => !frozen)?.name ?? "";
-  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
+  const trainer = await withLoading("loading", (onProgress, onCheck) => Trainer.open(recipe.definition, {
     ...trainerOptions(options, recipe), out: false, weights: { ...options.weights, [model]: checkpoint },
     ...(options.ema === undefined ? {} : { ema: options.ema }), onNote: (note) => void notes.push(note),
-    evaluateOnly: true, onCheck: checkProgress(),
+    onProgress, onCheck, evaluateOnly: true,
   }));
   try {
     const start = performance.now();

@@ -5,7 +5,7 @@ import { isTraining } from "../../../runtime/training.js";
 import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
 import { examples, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
-import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
+import { compiledOf, kernelsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { families, FAMILY_LIST } from "../model.js";
 import { readProgram } from "../source.js";
 import { RANKED_NAMES } from "../../targets/index.js";
@@ -44,7 +44,7 @@ async function explainFile(path: string, options: ExplainOptions): Promise<strin
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
   if (options.svg !== undefined) {
     const { writePictures } = await import("../pictures.js");
-    writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
+    await writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
   }
   if (options.kernel !== undefined) return kernelTexts(explained, options.kernel, options.family);
   if (isTraining(explained.manifest)) {
@@ -67,18 +67,14 @@ async function compileFile(path: string, options: ExplainOptions): Promise<Expla
 async function kernelTexts(
   { manifest, wgsl }: Explained, part: string, names: readonly FamilyName[],
 ): Promise<string> {
-  const all = graphsOf(manifest).flatMap(([graph, made]) => Object.entries(made.families).flatMap(([name, family]) =>
-    family.kernels.map((kernel, i) => {
-      const steps = [...family.programs.prepare, ...family.programs.run].filter((step) => step.kernel === i);
-      return { graph, family: name, kernel: kernel.name, paths: steps.map(({ path }) => path) };
-    })));
-  const exact = all.filter(({ graph, family, kernel }) => `${graph}/${family}/${kernel}` === part);
-  const found = exact.length > 0 ? exact : all.filter(({ graph, family, kernel, paths }) =>
-    names.includes(family) && [`${graph}/${family}/${kernel}`, ...paths].some((text) => text.includes(part)));
+  const all = kernelsOf(manifest);
+  const exact = all.filter(({ id }) => id === part);
+  const found = exact.length > 0 ? exact : all.filter(({ family, id, paths }) =>
+    names.includes(family) && [id, ...paths].some((text) => text.includes(part)));
   if (found.length === 0) {
     throw new CommandError(`no kernel has \`${part}\` in its name or path`, "`deitc explain FILE` lists the kernels");
   }
-  const texts = await Promise.all(found.map(async ({ graph, family, kernel }) =>
-    `// kernels/${graph}/${family}/${kernel}.wgsl\n${await wgsl(graph, family, kernel)}`));
+  const texts = await Promise.all(found.map(async ({ graph, family, name, id }) =>
+    `// kernels/${id}.wgsl\n${await wgsl(graph, family, name)}`));
   return texts.join("\n");
 }

@@ -2,15 +2,16 @@
 import { familyNamed } from "../../../runtime/families.js";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
 import { parameterBytes } from "../../../runtime/memory.js";
-import { pathOf } from "../../fuse/fusion.js";
+import { dim, sizeOf } from "../../ir/dim.js";
 import type { Compiled } from "../../pipeline.js";
 import { printJsonValue } from "../command.js";
 import { stepCounts } from "../model.js";
+import { decisionsJson, summaryText } from "../summary.js";
 import { showAffine, showBytes, table } from "../table.js";
 import { compiledOf, type Explained, type ExplainOptions } from "../explained.js";
 
 /** The text, or nothing where it was printed as JSON. */
-export async function explainModel(explained: Explained, options: ExplainOptions): Promise<string> {
+export function explainModel(explained: Explained, options: ExplainOptions): string {
   const { compiled, manifest: { graphs: { infer } } } = explained;
   if (options.json) {
     printJsonValue(forJson(compiledOf(explained, "--json").graphs.infer));
@@ -18,7 +19,6 @@ export async function explainModel(explained: Explained, options: ExplainOptions
   }
   if (options.memory) return options.family.map((name) => memoryText(infer, name)).join("\n");
   if (options.parameters) return parametersText(infer);
-  const { summaryText } = await import("../summary.js");
   return summaryText(infer, options.family, compiled?.graphs.infer);
 }
 
@@ -29,8 +29,7 @@ function memoryText(manifest: Manifest, name: FamilyName): string {
   const family = familyNamed(manifest, name);
   const slots = (kind: "activation" | "derived"): Size =>
     add(family.slots.filter((s) => s.kind === kind).map((s) => s.bytes));
-  const bytes = (shape: readonly Size[]): Size =>
-    shape.reduce((n, d) => ({ b: n.b * d.c + n.c * d.b, c: n.c * d.c }), { b: 0, c: 4 });
+  const bytes = (shape: readonly Size[]): Size => sizeOf([...shape, dim(4)]);
   const parameters = { b: 0, c: manifest.parameters.reduce((n, p) => n + parameterBytes(p), 0) };
   const rows: [string, Size][] = [
     ["parameters", parameters], ["derived from parameters", slots("derived")], ["activations", slots("activation")],
@@ -54,13 +53,10 @@ function parametersText({ parameters }: Manifest): string {
   }));
 }
 
-function forJson({ manifest, fusion, firings }: Compiled): unknown {
+function forJson(compiled: Compiled): unknown {
+  const { manifest } = compiled;
   return {
     model: manifest.name, inputs: manifest.inputs, outputs: manifest.outputs, parameters: manifest.parameters,
-    kernels: fusion.kernels.map(
-      (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) }),
-    ),
-    stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
-    rules: Object.fromEntries(firings), steps: stepCounts(manifest),
+    ...decisionsJson(compiled), steps: stepCounts(manifest),
   };
 }

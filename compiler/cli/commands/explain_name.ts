@@ -6,7 +6,7 @@ import type * as ast from "../../../dsl/ast.js";
 import { headerOf } from "../../../dsl/checks.js";
 import { isCode, messages } from "../../../dsl/messages.js";
 import type { Declared } from "../../../dsl/program.js";
-import { parseSignature } from "../../../dsl/signature.js";
+import { paramsOf } from "../../../dsl/signature.js";
 import { textOf } from "../../../dsl/source.js";
 import { listNames, nearest } from "../../../dsl/suggest.js";
 import { members, rangeText, type Accepts, type CallFamily, type MemberRule } from "../../../dsl/vocabulary.js";
@@ -32,15 +32,14 @@ const recipeCalls = (): readonly (readonly [CallFamily, CallRecord])[] =>
   (Object.keys(CALLS) as CallFamily[]).flatMap( // a record's keys are what its type says
     (family) => [...CALLS[family].values()].map((record) => [family, record] as const));
 
-const paramsOf = ({ signature }: CallRecord): readonly ast.Param[] => parseSignature(`${signature} -> []`).params;
-
 /** All that a name means. @throws CommandError for one that means nothing */
 export function explainName(name: string, library: Library = new Library()): string {
   const example = library.use(name);
   const calls = recipeCalls();
   const [op, builtin] = [OPS.get(name), FUNCTIONS.get(name)];
   const member = Object.hasOwn(members, name) ? members[name] : undefined;
-  const owners = calls.map(([, record]) => record).filter((one) => paramsOf(one).some((p) => p.name.text === name));
+  const owners = calls.map(([, record]) => record).filter(
+    ({ signature }) => paramsOf(signature).some((param) => param.name.text === name));
   const texts = [
     ...(op ? [explainOp(op, example)] : []),
     ...(builtin ? [explainFunction(builtin, example)] : []),
@@ -123,7 +122,7 @@ function kindOf({ type, initial }: ast.Param): string {
 
 function explainCall(family: CallFamily, record: CallRecord, example: string | undefined): string {
   const { name, signature, doc, about } = record;
-  const rows = paramsOf(record).map((param) => [param.name.text, kindOf(param), about[param.name.text] ?? ""]);
+  const rows = paramsOf(signature).map((param) => [param.name.text, kindOf(param), about[param.name.text] ?? ""]);
   const written = example ?? Object.values(members).find((rule) => rule.example.includes(`${name}(`))?.example;
   const title = `${name}${signature}: ${FAMILIES[family]}`;
   return section(title, doc, rows) + (written === undefined ? "" : `\n${table(exampleRow(written))}`);
@@ -131,7 +130,7 @@ function explainCall(family: CallFamily, record: CallRecord, example: string | u
 
 function explainArgument(name: string, owners: readonly CallRecord[]): string {
   const rows = owners.map((owner) => {
-    const param = paramsOf(owner).find((one) => one.name.text === name);
+    const param = paramsOf(owner.signature).find((one) => one.name.text === name);
     return [owner.name, param ? kindOf(param) : "", owner.about[name] ?? ""];
   });
   return section(`${name}: an argument of ${listNames(owners.map((owner) => owner.name))}`, "", rows);

@@ -4,13 +4,13 @@ import { membersOf } from "../../../dsl/recipe.js";
 import type { FamilyName, Size } from "../../../runtime/manifest.js";
 import type { Argument, CallSetting, Count, TrainingManifest } from "../../../runtime/training.js";
 import type { CompiledArtifact } from "../../artifact.js";
-import { pathOf } from "../../fuse/fusion.js";
+import { evalDim } from "../../ir/dim.js";
 import type { CompiledGraph } from "../../pipeline.js";
 import type { CompiledRecipe } from "../../train/compile.js";
 import { printJsonValue } from "../command.js";
-import { compiledOf, graphsOf, type Explained, type ExplainOptions } from "../explained.js";
+import { compiledOf, graphsOf, kernelsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { MEMORY_KINDS, passImages, RecipeMemory, sumOf, type ActivationSlot } from "../recipe_memory.js";
-import { decisionsText } from "../summary.js";
+import { decisionsJson, decisionsText } from "../summary.js";
 import { showAffine, showBytes, showCount, showNumber, table } from "../table.js";
 
 /** Slots listed by `--memory`, and names told of each. */
@@ -174,7 +174,7 @@ function memoryText(recipe: CompiledRecipe, name: FamilyName): string {
   const columns = ["B", ...used, "peak"];
   const { batch, accumulate } = manifest.settings;
   const passes = accumulate === 1 ? "" : ` (a batch of ${batch} is ${accumulate} passes)`;
-  const slots = memory.slots.toSorted((x, y) => atBatch(y.bytes, images) - atBatch(x.bytes, images))
+  const slots = memory.slots.toSorted((x, y) => evalDim(y.bytes, images) - evalDim(x.bytes, images))
     .slice(0, SLOTS_SHOWN);
   const saved = memory.slots.filter(({ kept }) => kept !== undefined).length;
   return [
@@ -187,26 +187,15 @@ function memoryText(recipe: CompiledRecipe, name: FamilyName): string {
   ].join("\n");
 }
 
-const atBatch = ({ b, c }: Size, images: number): number => b * images + c;
-
 function slotRow({ index, bytes, kept, tensors }: ActivationSlot, images: number): string[] {
   const more = tensors.length - NAMES_SHOWN;
   const names = `${tensors.slice(0, NAMES_SHOWN).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
   const fills = kept?.bytes.b === bytes.b && kept.bytes.c === bytes.c;
   const tensor = kept === undefined ? "–" : `${kept.path}${fills ? "" : ` (${showAffine(kept.bytes)})`}`;
-  return [String(index), showAffine(bytes), showBytes(atBatch(bytes, images)), tensor, names];
+  return [String(index), showAffine(bytes), showBytes(evalDim(bytes, images)), tensor, names];
 }
 
 // ---- JSON ----
-
-/** Kernels as `GRAPH/FAMILY/KERNEL`, and the paths of what they compute. */
-function kernelsOf(manifest: TrainingManifest): { id: string; family: string; paths: string[] }[] {
-  return graphsOf(manifest).flatMap(([graph, made]) => Object.entries(made.families)
-    .flatMap(([family, { kernels, programs }]) => kernels.map(({ name }, i) => ({
-      id: `${graph}/${family}/${name}`, family,
-      paths: [...programs.prepare, ...programs.run].filter(({ kernel }) => kernel === i).map(({ path }) => path),
-    }))));
-}
 
 function forJson(recipe: CompiledRecipe, loss: string, families: readonly FamilyName[]): unknown {
   const { manifest } = recipe;
@@ -224,12 +213,9 @@ function forJson(recipe: CompiledRecipe, loss: string, families: readonly Family
   return {
     recipe: manifest.name, doc: manifest.doc, models: manifest.models, settings: manifest.settings, loss,
     data: manifest.data, decayed: paths(true), undecayed: paths(false), dispatches: dispatchesOf(manifest),
-    graphs: Object.fromEntries(trainingGraphs(recipe).map(([name, { fusion, firings, refusals }]) => [name, {
-      kernels: fusion.kernels.map(
-        (kernel) => ({ kind: kernel.kind, path: pathOf(kernel), ops: kernel.members.map((node) => node.op) })),
-      stored: fusion.refusals.map(({ node, reason }) => ({ op: node.op, path: node.origin.path, reason })),
-      held: refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
-      rules: Object.fromEntries(firings),
+    graphs: Object.fromEntries(trainingGraphs(recipe).map(([name, graph]) => [name, {
+      ...decisionsJson(graph),
+      held: graph.refusals.map(({ rule, reason, origin }) => ({ rule, reason, path: origin.path })),
     }])),
     kernels: kernelsOf(manifest).filter(({ family }) => families.some((name) => name === family))
       .map(({ id, paths: computed }) => ({ id, paths: computed })),

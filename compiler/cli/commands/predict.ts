@@ -8,10 +8,10 @@ import { printable } from "../../../runtime/text.js";
 import { parameterCount } from "../../emit/facts.js";
 import { examples, noteLines, printJsonValue, TRUST, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, UsageError } from "../exit.js";
-import { openModel } from "../artifact.js";
+import { openModel, readArtifact } from "../artifact.js";
 import { LABELS, readLabels } from "../labels.js";
 import { loadOptions, weightsWords, withRunOptions, type RunOptions } from "../model.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
+import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
 import { showCount, table } from "../table.js";
 
 interface Options extends RunOptions {
@@ -79,16 +79,17 @@ async function predict(path: string, images: readonly string[], options: Options
   }
   const notes: string[] = [];
   const how = loadOptions(options, notes);
-  const { definition, seconds: compiling } = await openModel(path, options);
+  const { definition, seconds: compiling } = await openModel(await readArtifact(path, options));
   const { manifest } = definition;
   const { preprocess, output, classes } = imageModel(manifest);
-  const labels = options.labels === undefined ? {} : { labels: readLabels(options.labels, classes) };
+  const labels = options.labels === undefined ? {} : { labels: await readLabels(options.labels, classes) };
   const decoded = await timed(() => withStatus("decoding", () => decode(images, options, preprocess)));
   const batch = options.batch ?? Math.min(decoded.value.names.length, MOST_AT_ONCE);
   const [{ load }, { adapterName }] = await Promise.all([
     import("../../../runtime/node/module.js"), import("../../../runtime/device.js"),
   ]);
-  const loaded = await timed(() => withStatus("loading", () => load(definition, { ...how, ...labels, batch })));
+  const loaded = await timed(() => withLoading("loading", (onProgress) =>
+    load(definition, { ...how, ...labels, batch, onProgress })));
   const session = loaded.value;
   try {
     const { topK } = await import("../../../runtime/labels.js");

@@ -7,10 +7,9 @@ import { jsonText, printableLines } from "../../../runtime/text.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
 import { amount, examples, noteLines, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
-import { Progress, showSeconds, withStatus } from "../progress.js";
+import { showSeconds, withLoading, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
-import { openTraining, resumeCommand } from "../resumption.js";
 import { table } from "../table.js";
 
 interface TrainOptions extends RecipeOptions {
@@ -53,6 +52,7 @@ export const trainCommand = (finish: Finish): Command =>
     });
 
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
+  const { openTraining, resumeCommand } = await import("../resumption.js");
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
   if (options.checkData) {
     const [{ openData }, { checkData }] = await Promise.all([
@@ -61,21 +61,25 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     const { training, evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
     return checkData([training, evaluation], options.json);
   }
-  const { onInterrupt } = await import("../../../runtime/node/train/interrupt.js");
+  const [{ onInterrupt }, { Trainer }] = await Promise.all([
+    import("../../../runtime/node/train/interrupt.js"), import("../../../runtime/node/train/trainer.js"),
+  ]);
+  const stop = new AbortController();
+  const notes: string[] = [];
+  const trainer = await withLoading("loading", (onProgress, onCheck) => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), selection, onProgress, onCheck, signal: stop.signal,
+    onNote: (note) => void notes.push(note),
+  }));
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   // On a terminal the line holds what it shows of Ctrl-C.
   const anew = redraws(process.stderr) ? "\r\x1b[K" : "\n";
+  // Until there are steps to stop after, a signal ends the process as it ends any other command.
   using interrupt = onInterrupt(({ text, exitCode }) => {
     process.exitCode = exitCode;
+    stop.abort();
     const again = text === "Ctrl-C" ? "; press Ctrl-C again to quit immediately" : "";
     say(`${anew}${text}: stopping after this step, then a checkpoint is saved${again}`);
   });
-  const { Trainer } = await import("../../../runtime/node/train/trainer.js");
-  const notes: string[] = [];
-  const trainer = await withStatus("loading", () => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), selection, signal: interrupt.signal, onNote: (note) => void notes.push(note),
-    onCheck: checkProgress(),
-  }));
   try {
     if (!options.json) head(trainer, recipe, notes);
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
@@ -110,16 +114,6 @@ export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): T
     ...given, base,
     ...(resume === undefined ? {} : { resume }),
     ...(saveEvery === undefined ? {} : { saveEvery: { seconds: saveEvery } }),
-  };
-}
-
-/** Shows how many images were checked; the bar goes with the last of them. */
-export function checkProgress(): (done: number, total: number) => void {
-  let progress: Progress | undefined;
-  return (done, total) => {
-    progress ??= new Progress("checking", total, "images");
-    progress.update(done);
-    if (done === total) progress.end();
   };
 }
 

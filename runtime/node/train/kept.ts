@@ -91,7 +91,7 @@ const indexCheck = and(
   ({ files }) => (Object.hasOwn(files, STATE) ? undefined : fault("an index of a state", files)),
 );
 
-/** The files of an index by name; undefined for a text that is none. */
+/** The files of an index by name; undefined if the text is not an index. */
 function filesOf(content: string): Index["files"] | undefined {
   try {
     const value: unknown = JSON.parse(content);

@@ -5,7 +5,7 @@ import type { Device } from "../../device.js";
 import type { StopSignal } from "../../lifetime.js";
 import { InputError } from "../../errors.js";
 import type { FamilyName } from "../../manifest.js";
-import type { LoadProgress } from "../../program.js";
+import type { LoadProgress } from "../../pipelines.js";
 import type { TrainingPlan } from "../../train/loop.js";
 import type { RecipeSelection, RunOptions } from "../../train/run_facts.js";
 import type { DataOptions } from "./datasets.js";
@@ -63,8 +63,9 @@ export interface TrainerOptions extends DataOptions {
   /** Number of checkpoints kept, and the folder for checkpoints if `out` cannot be written. */
   readonly keep?: number;
   readonly fallback?: string;
-  /** Abort it to stop after the current step. */
+  /** Abort it to stop after the current step. `open` ends at once, and rejects with its reason. */
   readonly signal?: StopSignal;
+  /** Called as kernels are compiled. */
   readonly onProgress?: (progress: LoadProgress) => void;
   /** Called with a sentence for each note before training. */
   readonly onNote?: (note: string) => void;

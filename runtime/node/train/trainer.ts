@@ -5,6 +5,7 @@ import { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
 import { adapterName, type Device } from "../../device.js";
 import { DeitcError, InputError } from "../../errors.js";
 import { showBytes, showCount } from "../../memory.js";
+import type { StopSignal } from "../../lifetime.js";
 import { DeviceEngine } from "../../train/engine.js";
 import {
   train, type TrainingEvent, type TrainingOutcome, type TrainingPlan,
@@ -33,7 +34,6 @@ import { openWeights, type InitialWeights } from "./weights.js";
 interface Parts {
   readonly options: Places;
   readonly engine: DeviceEngine;
-  readonly ownsDevice: boolean;
   readonly training: TrainingLoader;
   readonly evaluation: EvaluationLoader | undefined;
   readonly plan: TrainingPlan;
@@ -61,30 +61,41 @@ export class Trainer {
   }
 
   /**
-   * Opens data, checkpoints, folder and device, in this order, and compiles the kernels.
-   * @throws InputError, FileError, WeightsError, AdapterError, OutOfMemoryError
+   * Opens data, checkpoints and folder, and the device, whose kernels are compiled meanwhile. What is wrong is told in
+   * this order.
+   * @throws InputError, FileError, WeightsError, AdapterError, OutOfMemoryError, and the signal's reason
    */
   static async open(definition: TrainingDefinition, given: TrainerOptions = {}): Promise<Trainer> {
     const { manifest } = definition;
     const out = outOf(given, manifest.name);
     const from = await resumedFrom(given, out);
     const options = { ...await withSavedOptions(given, from), out, from };
-    preparationOf(manifest).notes.forEach((note) => options.onNote?.(note));
-    const data = await openData(manifest, options);
-    const saved = from === undefined ? {} : { saved: { path: from, names: (await stateHeader(from))?.classes } };
-    const weights = await openWeights(manifest, data.training, { ...options, ...saved });
+    const stop = new AbortController();
+    const opening = openEngine(definition, options, stop.signal);
+    // A failure is awaited only when the rest is there.
+    opening.catch(() => undefined);
+    let weights: InitialWeights | undefined;
     try {
-      return await Trainer.#with(definition, options, data, weights);
+      preparationOf(manifest).notes.forEach((note) => options.onNote?.(note));
+      const data = await openData(manifest, options);
+      const saved = from === undefined ? {} : { saved: { path: from, names: (await stateHeader(from))?.classes } };
+      weights = await openWeights(manifest, data.training, { ...options, ...saved });
+      return await Trainer.#with(manifest, options, data, weights, opening);
+    } catch (error) {
+      // Whoever made a mistake does not wait for kernels that are being compiled.
+      stop.abort();
+      void opening.then((engine) => closeEngine(engine, options), () => undefined);
+      throw error;
     } finally {
-      await weights.close();
+      await weights?.close();
     }
   }
 
   /** @param found the data, whose labels are not yet the classes of the weights */
   static async #with(
-    definition: TrainingDefinition, options: Places, found: RecipeData, weights: InitialWeights,
+    manifest: TrainingManifest, options: Places, found: RecipeData, weights: InitialWeights,
+    opening: Promise<DeviceEngine>,
   ): Promise<Trainer> {
-    const { manifest } = definition;
     const { settings } = manifest;
     const { batch = settings.batch, onNote = () => undefined } = options;
     const { data: usable, keep } = await usableData(found, options);
@@ -101,11 +112,10 @@ export class Trainer {
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
     const { store, resumed } = await openRunFolder(manifest, options, plan);
-    const ownsDevice = options.device === undefined;
-    let engine: DeviceEngine | undefined;
     try {
       if (store !== undefined) await keep(store.path);
-      engine = await openEngine(definition, options, weights);
+      const engine = await opening;
+      await engine.initialize((state) => weights.load(state));
       const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
         batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
       });
@@ -113,12 +123,10 @@ export class Trainer {
         onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
       }
       return new Trainer(manifest, {
-        options, engine, ownsDevice, training, evaluation, plan, store, resumed, data,
+        options, engine, training, evaluation, plan, store, resumed, data,
       });
     } catch (error) {
       store?.close();
-      engine?.destroy();
-      if (ownsDevice) engine?.device.destroy();
       throw error;
     }
   }
@@ -267,10 +275,9 @@ export class Trainer {
    * this.
    */
   destroy(): void {
-    const { engine, ownsDevice, store } = this.#parts;
+    const { engine, options, store } = this.#parts;
     store?.close();
-    engine.destroy();
-    if (ownsDevice) engine.device.destroy();
+    closeEngine(engine, options);
   }
 
   /** Destroys, and waits until everything is freed. */
@@ -317,22 +324,29 @@ function planOf(
   };
 }
 
-/** The device, its kernels, and the weights to start from. */
-async function openEngine(
-  definition: TrainingDefinition, options: Places, weights: InitialWeights,
-): Promise<DeviceEngine> {
-  const { batch, passes, family, poison, onProgress } = options;
+/** The device and its kernels. @param stop ends it as the signal of the options does */
+async function openEngine(definition: TrainingDefinition, options: Places, stop: StopSignal): Promise<DeviceEngine> {
+  const { batch, passes, family, poison, onProgress, signal: asked } = options;
+  const { checked = definition.checked ?? false } = options;
+  const signal: StopSignal = {
+    get aborted() { return stop.aborted || asked?.aborted === true; },
+    throwIfAborted() {
+      asked?.throwIfAborted();
+      stop.throwIfAborted();
+    },
+  };
   let opened: Device | undefined;
-  let engine: DeviceEngine | undefined;
   try {
-    const { checked = definition.checked ?? false } = options;
     const device = options.device ?? (opened = await openDevice({ ...options, checked }));
-    engine = await DeviceEngine.open(definition, { device, batch, passes, family, poison, onProgress });
-    await engine.initialize((state) => weights.load(state));
-    return engine;
+    return await DeviceEngine.open(definition, { device, batch, passes, family, poison, onProgress, signal });
   } catch (error) {
-    engine?.destroy();
     opened?.destroy();
     throw error;
   }
+}
+
+/** Frees an engine, and its device if it was opened for it. */
+function closeEngine(engine: DeviceEngine, { device }: Pick<TrainerOptions, "device">): void {
+  engine.destroy();
+  if (device === undefined) engine.device.destroy();
 }
