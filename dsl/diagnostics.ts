@@ -124,14 +124,14 @@ function frame(span: Span, label: string | undefined, paint: Paint): readonly st
 /** The text form of one diagnostic, without a final newline. A span of an empty source names the file only. */
 export function renderDiagnostic(d: Diagnostic, paint: Paint = plain): string {
   const lines = [`${paint("error", `error[${d.code}]`)}: ${paint("message", printable(d.message))}`];
-  if (d.span.source.text === "") lines.push(`  ${paint("place", d.span.source.path)}`);
-  else lines.push(`  ${paint("place", showPlace(d.span))}`, ...frame(d.span, d.label, paint));
+  if (d.span.source.text === "") lines.push(`  ${paint("place", printable(d.span.source.path))}`);
+  else lines.push(`  ${paint("place", printable(showPlace(d.span)))}`, ...frame(d.span, d.label, paint));
   for (const note of d.notes) {
-    lines.push(`  ${paint("note", `note: ${printable(note.text)} (${showPlace(note.span)})`)}`);
+    lines.push(`  ${paint("note", `note: ${printable(note.text)} (${printable(showPlace(note.span))})`)}`);
   }
   if (d.chain.length > 0) {
     const links = d.chain.map((link) => `${link.what} (${showLine(link.span)})`).join(", ");
-    lines.push(`  ${paint("note", `in ${links}`)}`);
+    lines.push(`  ${paint("note", printable(`in ${links}`))}`);
   }
   if (d.help !== undefined) lines.push(`  ${paint("help", `help: ${printable(d.help)}`)}`);
   return lines.join("\n");

@@ -66,10 +66,11 @@ export const members: Readonly<Record<string, MemberRule>> = {
     required: true,
   },
   accumulate: {
-    doc: "Passes per optimizer step; their gradients are summed.",
+    doc: "Passes per optimizer step; their gradients are summed. Where a pass does not fit the device, there are " +
+      "more of them, unless batch norm takes its statistics over a pass.",
     accepts: { is: "quantity", units: ["steps"] },
     example: "accumulate = 4 steps",
-    without: "1 step, or as many as the device's memory makes necessary",
+    without: "1 step, and a batch that does not fit the device is an error",
   },
   length: {
     doc: "Length of the training, in epochs or optimizer steps.",

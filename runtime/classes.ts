@@ -4,7 +4,7 @@
  */
 import type { Dataset } from "./data/loader.js";
 import { InputError } from "./errors.js";
-import { printable } from "./labels.js";
+import { counted, printable, someNames } from "./text.js";
 
 /** The classes of a model, in the order of its logits. */
 export interface ModelClasses {
@@ -19,6 +19,9 @@ export interface ModelClasses {
    */
   readonly stated?: boolean;
 }
+
+/** The classes of data, which are folders where it has files. */
+type DataClasses = Pick<Dataset, "name" | "classes" | "files">;
 
 /** What to do about classes that do not fit. */
 export interface MatchOptions {
@@ -38,20 +41,14 @@ export interface MatchedClasses {
   readonly notes: readonly string[];
 }
 
-/** Names of a list that a message shows. */
-const SHOWN = 10;
+/** Names of a list that a message shows: enough to find one that should not be there. */
+const SHOWN = 12;
 
 /** Equal for names that look alike: file systems differ in how they store accents. */
 const key = (name: string): string => printable(name).normalize("NFC");
 
 /** Names that only count, which data without names has. */
 const onlyCounts = (names: readonly string[]): boolean => names.every((name, i) => name === String(i));
-
-/** `'ant', 'bee'`, and how many more. */
-function listed(names: readonly string[]): string {
-  const more = names.length > SHOWN ? `, … and ${names.length - SHOWN} more` : "";
-  return names.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ") + more;
-}
 
 /** The positions of names; a name that several classes have stands for none of them. */
 function positions(names: readonly string[]): ReadonlyMap<string, number> {
@@ -75,50 +72,53 @@ const sameClasses = (a: readonly string[], b: readonly string[]): boolean =>
  * @throws InputError with both lists where names do not fit, or with both numbers where there are no names
  */
 export function matchClasses(
-  model: ModelClasses, data: Pick<Dataset, "name" | "classes">, { help, force = false }: MatchOptions = {},
+  given: ModelClasses, found: DataClasses, { help, force = false }: MatchOptions = {},
 ): MatchedClasses {
+  const [model, data] = [{ ...given, owner: printable(given.owner) }, { ...found, name: printable(found.name) }];
   const { owner, count, names, stated = false } = model;
   const { classes } = data;
   const inOrder = [...classes.keys()];
   if (names === undefined) return byNumber(model, data, inOrder);
   if (sameClasses(names, classes)) return { places: inOrder, names, notes: [] };
   const known = positions(names);
-  const found = classes.map((name) => known.get(key(name)));
-  const missing = classes.filter((_, label) => found[label] === undefined);
-  if (missing.length === 0 && new Set(found).size === classes.length) {
+  const places = classes.map((name) => known.get(key(name)));
+  const missing = classes.filter((_, label) => places[label] === undefined);
+  if (missing.length === 0 && new Set(places).size === classes.length) {
     const part = `${data.name} has ${classes.length} of the ${count} classes of ${owner}`;
-    return { places: found.flatMap((at) => at ?? []), names, notes: classes.length < count ? [part] : [] };
+    return { places: places.flatMap((at) => at ?? []), names, notes: classes.length < count ? [part] : [] };
   }
   if (onlyCounts(names) || onlyCounts(classes)) return byNumber(model, data, inOrder);
   if (stated && missing.length === classes.length && classes.length === count) {
     const note = `${data.name} names none of its classes as ${owner} does: they are taken in their order`;
     return { places: inOrder, names: classes, notes: [note] };
   }
-  if (force && classes.length <= count) return filled(model, data, found);
+  if (force && classes.length <= count) return filled(model, data, places);
   const here = new Set(classes.map(key));
   const lacking = names.filter((name) => !here.has(key(name)));
   throw new InputError([
     `the classes of ${data.name} are not those of ${owner}`,
-    `  ${data.name} (${classes.length}): ${listed(classes)}`,
-    `  ${owner} (${count}): ${listed(names)}`,
-    `  only in ${data.name} (${missing.length}): ${listed(missing)}`,
-    ...(lacking.length === 0 ? [] : [`  only in ${owner} (${lacking.length}): ${listed(lacking)}`]),
+    `  ${data.name} (${classes.length}): ${someNames(classes, SHOWN)}`,
+    `  ${owner} (${count}): ${someNames(names, SHOWN)}`,
+    `  only in ${data.name} (${missing.length}): ${someNames(missing, SHOWN)}`,
+    ...(lacking.length === 0 ? [] : [`  only in ${owner} (${lacking.length}): ${someNames(lacking, SHOWN)}`]),
   ].join("\n"), { help: `name the classes of the data as ${owner} does${help === undefined ? "" : `; ${help}`}` });
 }
 
 /** Where names say nothing: the same number of classes, in the same order. */
 function byNumber(
-  { owner, count }: ModelClasses, { name, classes }: Pick<Dataset, "name" | "classes">, places: readonly number[],
+  { owner, count }: ModelClasses, { name, classes, files }: DataClasses, places: readonly number[],
 ): MatchedClasses {
   if (classes.length === count) return { places, names: classes, notes: [] };
-  throw new InputError(`${name} has ${classes.length} classes, but ${owner} predicts ${count}`, {
-    help: `give the model ${classes.length} classes, or the data those that the model knows`,
+  const number = counted(classes.length, "class", "classes");
+  throw new InputError(`${name} has ${number} (${someNames(classes, SHOWN)}), but ${owner} predicts ${count}`, {
+    help: `give the model ${number}, or the data those that the model knows` +
+      (files !== undefined && classes.length > count ? ": remove the folders that are none" : ""),
   });
 }
 
 /** By force: what fits by name, and the others at the places that are left, in order. */
 function filled(
-  { owner, names = [] }: ModelClasses, { name, classes }: Pick<Dataset, "name" | "classes">,
+  { owner, names = [] }: ModelClasses, { name, classes }: DataClasses,
   found: readonly (number | undefined)[],
 ): MatchedClasses {
   const taken = new Set(found);
@@ -137,12 +137,12 @@ function filled(
   ] };
 }
 
-/** A data set whose labels are the positions of a model's logits. */
+/** A data set whose labels, those of images that cannot be read too, are the positions of a model's logits. */
 export function relabelled(dataset: Dataset, { places, names }: Pick<MatchedClasses, "places" | "names">): Dataset {
   return {
     ...dataset, classes: names,
     read: async (indices) => (await dataset.read(indices)).map((sample) =>
-      (sample.kind === "image" ? { ...sample, label: places[sample.label] ?? sample.label } : sample)),
+      ({ ...sample, label: places[sample.label] ?? sample.label })),
   };
 }
 

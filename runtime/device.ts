@@ -210,7 +210,7 @@ function typed(error: GPUError, what: string): DeitcError {
     case "GPUOutOfMemoryError":
       return new OutOfMemoryError(`${what}: the device is out of memory`, {
         cause: error,
-        help: "use a smaller batch, or an adapter with more memory",
+        help: "use a smaller batch, `accumulate` in a recipe, or an adapter with more memory",
       });
     case "GPUValidationError":
       return new DeitcError("validation", "device", text, { cause: error, help: "this is a bug in deitc: report it" });

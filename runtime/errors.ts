@@ -1,5 +1,7 @@
 /** @file Every run-time error that is not a bug in deitc: typed, with a fix. */
 
+import { printable, printableLines } from "./text.js";
+
 /** Who has to act: the user, on the input (exit code 1), or the machine's owner (exit code 3). */
 export type ExitKind = "input" | "device";
 
@@ -29,10 +31,11 @@ export class DeitcError extends Error {
   readonly help: string | undefined;
 
   constructor(code: RuntimeCode, exitKind: ExitKind, message: string, detail: ErrorDetail = {}) {
-    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    // Names in files that were read are in it: what acts on a terminal is not passed on.
+    super(printableLines(message), detail.cause === undefined ? undefined : { cause: detail.cause });
     this.code = code;
     this.exitKind = exitKind;
-    this.help = detail.help;
+    this.help = detail.help === undefined ? undefined : printableLines(detail.help);
   }
 }
 
@@ -57,7 +60,7 @@ export class FileError extends DeitcError {
   readonly file: string;
   readonly fault: FileFault;
   constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
-    super(`file_${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    super(`file_${detail.fault}`, "input", `${printable(detail.file)}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
   }
@@ -71,7 +74,8 @@ export class WeightsError extends DeitcError {
   /** The tensor at fault, when it is one. */
   readonly tensor: string | undefined;
   constructor(message: string, detail: FileErrorDetail & { readonly tensor?: string }) {
-    const where = detail.tensor === undefined ? detail.file : `${detail.file}: tensor '${detail.tensor}'`;
+    const file = printable(detail.file);
+    const where = detail.tensor === undefined ? file : `${file}: tensor '${printable(detail.tensor)}'`;
     super(`weights_${detail.fault}`, "input", `${where}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
@@ -85,7 +89,7 @@ export class ImageError extends DeitcError {
   readonly file: string;
   readonly fault: FileFault;
   constructor(message: string, detail: ErrorDetail & { readonly file: string; readonly fault: FileFault }) {
-    super(`image_${detail.fault}`, "input", `${detail.file}: ${message}`, detail);
+    super(`image_${detail.fault}`, "input", `${printable(detail.file)}: ${message}`, detail);
     this.file = detail.file;
     this.fault = detail.fault;
   }

@@ -2,7 +2,7 @@
  * @file Models on labelled images: how often each head is right, and how alike two tokens are, all models in one pass
  * over the data. Images are decoded and prepared while the device runs.
  */
-import { BrokenImages, type BrokenImage, type Dataset, type Sample } from "./data/loader.js";
+import { readImages, type Dataset, type ImageSample } from "./data/loader.js";
 import { InputError } from "./errors.js";
 import { evaluationPixels, normalize } from "./image/transform.js";
 import type { Preprocess } from "./manifest.js";
@@ -44,7 +44,7 @@ export interface HeadFigures {
   readonly top1: number;
   readonly top5: number;
   readonly loss: number;
-  /** Class of every image, as in `Subject.classes`; -1 for one that is broken. */
+  /** Class of every image, as in `Subject.classes`. */
   readonly predicted: Int32Array;
 }
 
@@ -58,7 +58,7 @@ interface Similarity {
 export interface Figures {
   /** Images that were evaluated. */
   readonly count: number;
-  /** Class of every image; -1 for one that is broken. */
+  /** Class of every image. */
   readonly labels: Int32Array;
   /** In the order of the subjects and of their heads. */
   readonly heads: readonly HeadFigures[];
@@ -70,13 +70,10 @@ export interface EvaluateOptions {
   readonly batch: number;
   /** Images done, of how many. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called for each image that cannot be read; more than 1 % of them are an error. */
-  readonly onBroken?: (broken: BrokenImage) => void;
 }
 
 /** Batches whose images are decoded ahead of the device. */
 const PREFETCH = 3;
-const BROKEN_SHARE = 0.01;
 /** Models of so few pixels have no border to crop: official code drops resize and crop for them. */
 const SMALL = 32;
 
@@ -93,12 +90,12 @@ export function spread(dataset: Dataset, count: number): Dataset {
 
 /**
  * Runs all models over all images.
- * @throws InputError for logits that are not finite or too many broken images; whatever the sessions throw
+ * @throws InputError for logits that are not finite, ImageError for an image that cannot be read; whatever the sessions
+ * throw
  */
 export async function evaluate(
-  dataset: Dataset, subjects: readonly Subject[], { batch, onProgress, onBroken }: EvaluateOptions,
+  dataset: Dataset, subjects: readonly Subject[], { batch, onProgress }: EvaluateOptions,
 ): Promise<Figures> {
-  const broken = new BrokenImages(dataset, BROKEN_SHARE, onBroken ?? (() => undefined));
   const tally = new Tally(dataset, subjects);
   const inputs = new Inputs(dataset, subjects, batch);
   let running: Promise<readonly Outputs[]> | undefined;
@@ -109,58 +106,46 @@ export async function evaluate(
     for (const [i, outputs] of results.entries()) tally.add(i, shown, outputs);
     onProgress?.(Math.min(shown.first + batch, dataset.length), dataset.length);
   };
-  for await (const { first, samples } of chunks(dataset, batch)) {
-    const read: ChunkImage[] = [];
-    samples.forEach((sample, i) => {
-      if (sample.kind === "broken") broken.add(first + i, sample);
-      else read.push({ index: first + i, sample });
-    });
+  for await (const chunk of chunks(dataset, batch)) {
     // Prepared while the device runs the batch before; it gets this one before that one's results are looked at.
-    const tensors = inputs.prepare(read);
+    const tensors = inputs.prepare(chunk.images);
     const before = running;
     await before;
-    const next = read.length === 0 ? Promise.resolve([]) : launch(subjects, tensors);
+    const next = launch(subjects, tensors);
     next.catch(() => undefined);
     await settle();
-    [running, shown] = [next, { first, images: read }];
+    [running, shown] = [next, chunk];
   }
   await settle();
   return tally.figures();
 }
 
 type Outputs = Readonly<Record<string, Float32Array>>;
-type Image = Sample & { readonly kind: "image" };
 
-interface ChunkImage {
-  /** In the data set. */
-  readonly index: number;
-  readonly sample: Image;
-}
-
+/** Images that follow each other in the data set. */
 interface Chunk {
+  /** Index of the first. */
   readonly first: number;
-  readonly images: readonly ChunkImage[];
+  readonly images: readonly ImageSample[];
 }
 
 /** Decoded images in order, a batch at a time, some batches ahead. */
-async function* chunks(
-  dataset: Dataset, batch: number,
-): AsyncGenerator<{ readonly first: number; readonly samples: readonly Sample[] }, void, undefined> {
-  const queue: { readonly first: number; readonly samples: Promise<readonly Sample[]> }[] = [];
+async function* chunks(dataset: Dataset, batch: number): AsyncGenerator<Chunk, void, undefined> {
+  const queue: { readonly first: number; readonly images: Promise<readonly ImageSample[]> }[] = [];
   let next = 0;
   const fill = (): void => {
     while (queue.length <= PREFETCH && next < dataset.length) {
       const first = next;
       next = Math.min(first + batch, dataset.length);
-      const samples = dataset.read(Array.from({ length: next - first }, (_, i) => first + i));
+      const images = readImages(dataset, Array.from({ length: next - first }, (_, i) => first + i));
       // Awaited later; until then a failure must not count as unhandled.
-      samples.catch(() => undefined);
-      queue.push({ first, samples });
+      images.catch(() => undefined);
+      queue.push({ first, images });
     }
   };
   for (fill(); queue.length > 0; fill()) {
     const head = queue.shift();
-    if (head !== undefined) yield { first: head.first, samples: await head.samples };
+    if (head !== undefined) yield { first: head.first, images: await head.images };
   }
 }
 
@@ -189,7 +174,7 @@ class Inputs {
     this.#arrays = texts.map((text) => made[texts.indexOf(text)] ?? [new Float32Array(), new Float32Array()]);
   }
 
-  prepare(images: readonly ChunkImage[]): readonly Float32Array[] {
+  prepare(images: readonly ImageSample[]): readonly Float32Array[] {
     const turn = this.#turn;
     this.#turn = turn === 0 ? 1 : 0;
     const done = new Set<Float32Array>();
@@ -199,7 +184,7 @@ class Inputs {
       const used = array.subarray(0, images.length * plane);
       if (done.has(array)) return used;
       done.add(array);
-      images.forEach(({ sample: { pixels } }, i) => {
+      images.forEach(({ pixels }, i) => {
         const { width, height } = pixels;
         const exact = width === how.size && height === how.size;
         const whole = how.resize === how.size || how.size <= SMALL || this.#dataset.image.size === how.size;
@@ -246,17 +231,18 @@ class Tally {
   }
 
   /** @param subject its position  @param outputs of the images of `chunk`, in their order */
-  add(subject: number, { images }: Chunk, outputs: Outputs): void {
+  add(subject: number, { first, images }: Chunk, outputs: Outputs): void {
     if (subject === 0) {
       this.#count += images.length;
-      for (const { index, sample } of images) this.#labels[index] = sample.label;
+      images.forEach(({ label }, i) => { this.#labels[first + i] = label; });
     }
     const { name = "", tokens = [] } = this.#subjects[subject] ?? {};
     const scores = this.#scores[subject] ?? new Float64Array();
     const classes = scores.length;
     for (const sums of this.#sums[subject] ?? []) {
       const logits = sums.head.outputs.map((output) => outputs[output] ?? new Float32Array());
-      images.forEach(({ index, sample: { label } }, i) => {
+      images.forEach(({ label }, i) => {
+        const index = first + i;
         const rows = logits.map((all) => all.subarray(i * classes, (i + 1) * classes));
         if (!logProbabilities(rows, sums.head.fusion, scores)) {
           const file = this.#dataset.files?.[index] ?? `image ${index}`;
@@ -353,13 +339,9 @@ function sumOfCosines(pairs: Float32Array, images: number): number {
   return sum;
 }
 
-/** Share of images that two predictors classify differently; broken ones (-1 in `labels`) do not count. */
-export function disagreement(a: Int32Array, b: Int32Array, labels: Int32Array): number {
-  let [differing, count] = [0, 0];
-  for (let i = 0; i < labels.length; i++) {
-    if ((labels[i] ?? -1) < 0) continue;
-    count++;
-    if (a[i] !== b[i]) differing++;
-  }
-  return differing / count;
+/** Share of images that two predictors classify differently. */
+export function disagreement(a: Int32Array, b: Int32Array): number {
+  let differing = 0;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) differing++;
+  return differing / a.length;
 }

@@ -3,6 +3,7 @@
 import { imagenetNames } from "./data/imagenet.js";
 import { InputError } from "./errors.js";
 import type { LabelSet, Manifest } from "./manifest.js";
+import { printable } from "./text.js";
 
 /** In the order of the logits. Source: Krizhevsky 2009. */
 const cifar10: readonly string[] = [
@@ -56,9 +57,6 @@ export function labelsIn(
   const names = classesOf(metadata);
   return names?.length === predictedClasses(manifest) ? names : undefined;
 }
-
-/** A name without control characters, which could act on a terminal. */
-export const printable = (name: string): string => name.replace(/\p{Cc}/gu, "\ufffd");
 
 /** One class of a prediction. */
 export interface ScoredClass {

@@ -110,6 +110,11 @@ test("a write that fails keeps what was there, in the folder or in the fallback"
   t.true(saved.path.startsWith(other));
   t.regex(saved.notes.join(), /instead/u);
   t.is((await loadState(other, { recipe: "r" })).state.step, 3);
+  // Both folders are lost: both are told.
+  await rm(other, { recursive: true });
+  await writeFile(other, "another file");
+  const error = await t.throwsAsync(store.save(stateOf(4), undefined), { instanceOf: FileError, code: "file_unwritable" });
+  t.true(error.message.startsWith(`${path}: `) && error.message.includes(`the fallback failed too: ${other}: `), error.message);
 });
 
 /** Kills a process that writes a line a checkpoint some way into one after the first `count`. */
@@ -199,10 +204,9 @@ function loader(): TrainingLoader {
 }
 
 async function run(
-  store: CheckpointStore | undefined, options: CpuEngineOptions = {}, stopAfter = Infinity,
+  store: CheckpointStore | undefined, options: CpuEngineOptions = {}, stopAfter = Infinity, events: TrainingEvent[] = [],
 ): Promise<{ events: TrainingEvent[]; outcome: TrainingOutcome }> {
   const controller = new AbortController();
-  const events: TrainingEvent[] = [];
   const engine = new CpuEngine(8, 3072, options);
   const course = train(plan, {
     engine, training: loader(), signal: controller.signal, ...(store === undefined ? {} : { store }),
@@ -235,7 +239,7 @@ test("a run that diverges says where and keeps the last good checkpoint", async 
   t.regex(none.message, /step 1: .* no checkpoint was kept/u);
 });
 
-test("a checkpoint that fails inside a run is a warning, at its end an error", async (t) => {
+test("a checkpoint that fails inside a run is a warning, the next one too or one at its end an error", async (t) => {
   const saved: number[] = [];
   const fails = (steps: readonly number[]): CheckpointStore => ({
     save(state) {
@@ -246,13 +250,19 @@ test("a checkpoint that fails inside a run is a warning, at its end an error", a
       return Promise.resolve({ path: `run/${state.step}`, notes: [] });
     },
   });
+  const warnings = (events: readonly TrainingEvent[]): string[] =>
+    events.flatMap((event) => (event.kind === "warning" ? [event.text] : []));
   const { events, outcome } = await run(fails([4]));
   t.true(outcome.finished);
   t.deepEqual(saved, [8, 12]);
-  const warnings = events.flatMap((event) => (event.kind === "warning" ? [event.text] : []));
-  t.is(warnings.length, 1);
-  t.regex(warnings[0] ?? "", /step 4: run: no space .* training goes on/u);
+  t.is(warnings(events).length, 1);
+  t.regex(warnings(events)[0] ?? "", /step 4: run: no space .* training goes on, and stops if the next one cannot be kept either$/u);
   await t.throwsAsync(run(fails([12])), { instanceOf: FileError });
+  const until: TrainingEvent[] = [];
+  const stopped = run(fails([4, 8]), {}, Infinity, until);
+  await t.throwsAsync(stopped, { instanceOf: FileError, message: "run: no space is left on the disk" });
+  t.is(until.filter(({ kind }) => kind === "step").length, 8);
+  t.deepEqual(warnings(until).slice(1), ["training stops at step 8: two checkpoints in a row were not kept"]);
   let calls = 0;
   const closed: CheckpointStore = {
     save: (state) => (calls++ === 0 ? Promise.reject(new DestroyedError("the run was closed")) : fails([]).save(state, undefined)),

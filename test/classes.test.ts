@@ -48,19 +48,25 @@ test("names that do not fit are an error with both lists", (t) => {
   ].join("\n"));
   t.is(error.help, "name the classes of the data as a.safetensors does; or rest");
   t.is(error.code, "input");
+  const forged = t.throws(() => match(["ant"], { owner: "a\nerror: forged" }, { ...DATA, name: "b\nerror: forged" }));
+  t.notRegex(forged.message, /^error/mu, "a name begins no line of its own");
   t.throws(() => match(["ant", "bee", "cat", "cat"]), { instanceOf: InputError }, "one name for two classes");
   t.throws(() => match(["ant", "bee"]), { message: /only in photos \(1\): 'cat'$/u });
   const many = Array.from({ length: 1000 }, (_, i) => `class ${i} of many`);
   const long = t.throws(() => match(many, {}, { name: "photos", classes: many.map((name) => `${name}!`) }));
   t.true(long.message.length < 1500, `${long.message.length} characters`);
-  t.regex(long.message, /photos \(1000\): 'class 0 of many!', .*'class 9 of many!', … and 990 more$/mu);
+  t.regex(long.message, /photos \(1000\): 'class 0 of many!', .*'class 11 of many!' and 988 more$/mu);
 });
 
 test("without names the numbers have to be equal", (t) => {
   t.deepEqual(match(undefined), { places: [0, 1, 2], names: DATA.classes, notes: [] });
   t.throws(() => match(undefined, { count: 4 }), {
-    instanceOf: InputError, message: "photos has 3 classes, but a.safetensors predicts 4",
+    instanceOf: InputError, message: "photos has 3 classes ('ant', 'bee', 'cat'), but a.safetensors predicts 4",
   });
+  const folders = { ...DATA, files: ["photos/ant/0.png"] };
+  const help = (count: number): string => t.throws(() => match(undefined, { count }, folders), { instanceOf: InputError }).help ?? "";
+  t.is(help(2), "give the model 3 classes, or the data those that the model knows: remove the folders that are none");
+  t.is(help(4), "give the model 3 classes, or the data those that the model knows");
   t.deepEqual(match(["0", "1", "2"]).names, DATA.classes, "numbers are no names");
   t.deepEqual(match(["ant", "bee", "dog"], {}, { name: "x", classes: ["0", "1", "2"] }).places, [0, 1, 2]);
   t.deepEqual(match(["0", "1", "2"], {}, { name: "x", classes: ["2", "1"] }).places, [2, 1], "numbers that are names");
@@ -210,7 +216,37 @@ test.serial("eval: --labels names the model's classes as the data does; a checkp
   t.is((JSON.parse(plain.out) as { top1: number }).top1, 1, plain.err);
   const few = await run("eval", "m.deit:plain", "nameless.safetensors", "--data", "part");
   t.is(few.code, 1);
-  t.regex(few.err, /part has 2 classes, but plain predicts 4/u);
+  t.regex(few.err, /part has 2 classes \('cat', 'dog'\), but plain predicts 4/u);
+});
+
+test.serial("images that cannot be read are left out, a class without images keeps its place, all by name", async (t) => {
+  cpSync(join(home, "part"), join(home, "worn"), { recursive: true });
+  mkdirSync(join(home, "worn/ant"));
+  writeFileSync(join(home, "worn/cat/0.png"), "no image");
+  const SKIP = ["--on-bad-image", "skip"] as const;
+  for (const file of ["run/best", "moved"]) {
+    const found = await run("eval", "m.deit:plain", `${file}.safetensors`, "--data", "worn", ...SKIP, "--json");
+    t.is(found.code, 0, found.err);
+    t.like(JSON.parse(found.out) as object, {
+      top1: 1, count: 39, classes: ["ant", "cat", "dog", "bee"], notes: [
+        "worn has no images of 'ant'", `plain: worn has 3 of the 4 classes of ${file}.safetensors`,
+      ],
+      skipped: [{ file: "worn/cat/0.png", reason: "not an image, or of an unsupported format" }],
+    });
+    const held = await run("eval", "m.deit:base", `${file}.safetensors`, "--eval-data", "worn", ...SKIP);
+    t.regex(held.out, /^note: worn, train has 3 of the 4 classes of data, train$/mu, held.err);
+    t.regex(held.out, /100\.00 % of 39 images correct/u);
+  }
+  const tuned = await run("train", "m.deit:base", "--out", "worn-run", "--eval-data", "worn", "--steps", "9", "--weights",
+    "student=moved.safetensors", ...SKIP, "--json");
+  t.like(firstEpoch(tuned), { top1: 1, count: 39 }, tuned.err);
+  t.deepEqual(await namesIn("worn-run/last.safetensors"), MOVED.map((at) => NAMES[at] ?? ""));
+  const resumed = await run("train", "m.deit:base", "--out", "worn-run", "--resume", "--steps", "18", "--json");
+  t.like(firstEpoch(resumed), { top1: 1, count: 39 }, resumed.err);
+  // The class that has lost its images is told by its name, though the labels are those of the training data.
+  for (let i = 0; i < 20; i++) writeFileSync(join(home, `worn/cat/${i}.png`), "");
+  const checked = await run("train", "m.deit:base", "--eval-data", "worn", "--check-data");
+  t.regex(checked.out, /^worn, train: no image of 'cat' can be read$/mu);
 });
 
 /** The accuracies of a run's first epoch, and its notes. */
@@ -259,7 +295,7 @@ test.serial("fine-tuning: names that fit are matched, others an error unless the
 test.serial("training from nothing has the data's classes, as many as the model predicts", async (t) => {
   const part = await run("train", "m.deit:base", "--data", "part");
   t.is(part.code, 1);
-  t.regex(part.err, /part, train has 2 classes, but the model of base predicts 4[^]*give the model 2 classes/u);
+  t.regex(part.err, /part, train has 2 classes \('cat', 'dog'\), but the model of base predicts 4[^]*give the model 2 classes/u);
 });
 
 test.serial("teachers: the student has the teacher's order; other names and two orders are errors", async (t) => {

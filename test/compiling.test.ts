@@ -309,6 +309,16 @@ test.serial("a terminal shows which kernels are compiled; a pipe is told once, w
   t.is(await withLoading("loading", work), "loaded");
   t.is(said, ["loading …", "compiling 0/82 kernels …", "compiling 31/82 kernels …", "loading …", ""]
     .map((text) => `\r\x1b[K${text}`).join(""));
+  said = "";
+  await withLoading("loading", (onProgress, onCheck) => {
+    onCheck(1, 2);
+    onProgress({ phase: "kernels", done: 1, total: 82 });
+    onCheck(2, 2);
+    onProgress({ phase: "kernels", done: 2, total: 82 });
+    return Promise.resolve();
+  });
+  t.regex(said, /compiling 2\/82 kernels/u);
+  t.notRegex(said, /compiling 1\/82 kernels/u, "nothing is drawn over the bar of the images that are checked");
   Object.assign(stderr, { isTTY: false });
   said = "";
   await withLoading("loading", work);

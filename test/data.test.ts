@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { cifar10, cifar100 } from "../runtime/data/cifar.js";
 import { fashionMnist, mnist } from "../runtime/data/idx.js";
 import { imageFolder } from "../runtime/data/folder.js";
 import {
-  EvaluationLoader, TrainingLoader, type Batch, type BrokenImage, type Dataset, type TrainingOptions,
+  EvaluationLoader, TrainingLoader, type Batch, type Dataset, type TrainingOptions,
 } from "../runtime/data/loader.js";
 import { SHAPE_NAMES, shapes } from "../runtime/data/shapes.js";
 import { FileError, InputError } from "../runtime/errors.js";
@@ -256,42 +255,6 @@ test("a picture that is smaller than a crop ends the run by its name", async (t)
   t.regex(error?.help ?? "", /random_resized_crop/u);
   const { files: _, ...nameless } = data;
   await t.throwsAsync(batches(nameless), { message: /^image 3 of .+: a crop of 32 pixels does not fit/u });
-});
-
-test("a broken image is named and skipped up to 1 %, then it is an error", async (t) => {
-  const root = await folder();
-  await classFolders(root, ["a", "b"], 110);
-  const break_ = async (name: string): Promise<void> => {
-    const path = join(root, name);
-    const bytes = readFileSync(path);
-    await writeFile(path, bytes.subarray(0, bytes.length / 2));
-  };
-  await break_("a/004.jpg");
-  await writeFile(join(root, "b/007.jpg"), "");
-  const data = await imageFolder(files, root, { valShare: 0 });
-  const seen: BrokenImage[] = [];
-  const onBroken = (one: BrokenImage): void => { seen.push(one); };
-  const how = { batch: 20, preprocess: { size: 32, resize: 36, ...half }, onBroken };
-  let count = 0;
-  for await (const batch of new EvaluationLoader(data, how).batches()) count += batch.count;
-  t.is(count, 218);
-  t.deepEqual(seen.map(({ name }) => name.slice(root.length + 1)), ["a/004.jpg", "b/007.jpg"]);
-  t.regex(seen[1]?.reason ?? "", /empty/u);
-  seen.length = 0;
-  const training: TrainingOptions = {
-    ...how, seed: 0, augment: [
-      { kind: "random_resized_crop", size: 32, scale: [0.5, 1], ratio: [0.75, 1.3], interpolation: "bicubic" },
-    ],
-  };
-  let real = 0;
-  for await (const batch of new TrainingLoader(data, training).batches(0, 11)) real += batch.count;
-  t.is(real, 220);
-  t.is(seen.length, 2);
-  await break_("b/100.jpg");
-  const worse = await imageFolder(files, root, { valShare: 0 });
-  await t.throwsAsync(collect(new EvaluationLoader(worse, how).batches()), {
-    instanceOf: InputError, message: /3 of 220 images cannot be read, more than 1 %/u,
-  });
 });
 
 test("CIFAR's binary batches, of ten classes and of a hundred", async (t) => {

@@ -163,7 +163,7 @@ test("images and classes that are added, removed or renamed are named", async (t
   t.deepEqual(dataDifferences(drawn, await split()), ["class 'ant' was renamed to 'zebra'"]);
   await rename(join(root, "zebra"), join(root, "ant"));
   for (let i = 4; i < 9; i++) await writeFile(join(root, "cat", `cat${i}.png`), "");
-  t.is(await told(), "training data: 5 images added: 'cat/cat4.png', 'cat/cat5.png', 'cat/cat6.png' and others");
+  t.is(await told(), "training data: 5 images added: 'cat/cat4.png', 'cat/cat5.png', 'cat/cat6.png' and 2 more");
 });
 
 test("a disk without room is told before the first step; where the state does not fit, the weights are kept", async (t) => {

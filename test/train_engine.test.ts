@@ -2,10 +2,11 @@
 import test from "ava";
 import { EvaluationLoader, TrainingLoader, type Batch } from "../runtime/data/loader.js";
 import { shapes } from "../runtime/data/shapes.js";
-import { InputError } from "../runtime/errors.js";
+import { InputError, OutOfMemoryError } from "../runtime/errors.js";
 import { streamOf, uniformAt } from "../runtime/random.js";
 import { DeviceEngine } from "../runtime/train/engine.js";
 import type { EngineOptions } from "../runtime/train/programs.js";
+import { movesBuffers } from "../runtime/train/states.js";
 import { CpuEngine } from "./cpu_engine.js";
 import { openTestDevice } from "./harness.js";
 import { CLASSES, FEATURES, tinyManifest, tinyRecipe } from "./tiny_recipe.js";
@@ -71,6 +72,31 @@ test.serial("random numbers are functions of seed, stream and step; passes draw 
     t.deepEqual(seen, Float32Array.of(3 * passes, uniformAt(key, first), uniformAt(key, 15)));
     engine.destroy();
   }
+});
+
+test.serial("a pass that does not fit is split where that is the same step, else the error says what to write", async (t) => {
+  const small = await openTestDevice();
+  t.teardown(() => small.destroy());
+  // Eight images of 12 KiB are the most that a tensor may take.
+  const limits = { ...small.limits, maxBufferSize: 110_000, maxStorageBufferBindingSize: 110_000 };
+  Object.defineProperty(small, "limits", { value: limits });
+  const definition = tinyRecipe();
+  const { manifest } = definition;
+  const { train, evaluate, infer, gather, apply } = manifest.graphs;
+  /** Without the buffer that each pass moves. */
+  const still = manifest.states.map((state) => (state.role === "buffer" ? { ...state, role: "optimizer" as const } : state));
+  t.deepEqual([movesBuffers(manifest), movesBuffers({ ...manifest, states: still })], [true, false]);
+  const opened = (changes: Partial<typeof manifest>): Promise<DeviceEngine> =>
+    DeviceEngine.open({ ...definition, manifest: { ...manifest, ...changes } }, { device: small });
+  const engine = await opened({ states: still });
+  t.is(engine.passes, 2);
+  engine.destroy();
+  if (!train || !gather || !apply) return t.fail("the recipe has all graphs");
+  for (const changes of [{}, { states: still, graphs: { train, evaluate, infer } }]) {
+    const error = await t.throwsAsync(opened(changes), { instanceOf: OutOfMemoryError, message: /a pass of 16 images does not fit/u });
+    t.regex(error.help ?? "", /write `accumulate = 2 steps` in the recipe: a pass then has 8 images, and at most 8 fit/u);
+  }
+  return undefined;
 });
 
 test.serial("states come back bit for bit and go on so; what does not fit is refused", async (t) => {

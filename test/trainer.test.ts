@@ -238,8 +238,10 @@ test("image folders: parts, a folder each, and classes that do not fit", async (
   await pictures(join(root, "both/val"), Object.fromEntries(Object.keys(eight).map((name) => [name, 2])));
   await pictures(join(root, "seven"), seven);
   const data = (path: string): CallSetting => call("image_folder", { path, workers: 2 });
+  let noted: readonly string[] = [];
   const sizes = async (changes: Partial<TrainingSettings>): Promise<number[]> => {
     const { training, evaluation } = await openData(tinyManifest(changes), { base: root });
+    noted = evaluation.notes ?? [];
     return [training.length, evaluation.length];
   };
   t.deepEqual(await sizes({ data: data("plain") }), [72, 8]);
@@ -247,11 +249,12 @@ test("image folders: parts, a folder each, and classes that do not fit", async (
   t.deepEqual(await sizes({ data: data("both/train"), eval: data("both/val") }), [80, 16]);
   t.deepEqual(await sizes({ data: data("both"), eval: data("plain") }), [80, 80]);
   t.deepEqual(await sizes({ data: data("plain"), eval: data("seven") }), [80, 70]);
+  t.regex(noted.join(), /seven, train has 7 of the 8 classes of \S+plain, train$/u);
   await t.throwsAsync(sizes({ data: data("seven"), eval: data("plain") }), {
     instanceOf: InputError, message: /the classes of \S+plain, train are not those of \S+seven, train\n.*only in \S+plain, train \(1\): 'c7'/su,
   });
   await t.throwsAsync(open({ base: root, out: false }, { data: data("seven") }), {
-    instanceOf: InputError, message: /has 7 classes, but the model of linear predicts 8/u,
+    instanceOf: InputError, message: /has 7 classes \('c0', .*, 'c6'\), but the model of linear predicts 8/u,
   });
   await t.throwsAsync(sizes({ data: data("nowhere") }), { instanceOf: FileError });
   await t.throwsAsync(sizes({ data: call("shards", { path: "x", workers: 4 }) }), { message: /`shards`/u });

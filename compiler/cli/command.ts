@@ -1,6 +1,7 @@
 /** @file What all commands share: how one is made, and the parsers of their options. */
 import { InvalidArgumentError, type Command } from "commander";
 import type { Precision } from "../../runtime/manifest.js";
+import { jsonText, printable } from "../../runtime/text.js";
 import type { Plain } from "../elaborate/index.js";
 import type { TokenChoice } from "../inspect/tokens.js";
 import { OPTIMIZATIONS, type Optimization } from "../optimizations.js";
@@ -99,8 +100,11 @@ export function tokenChoice(text: string): TokenChoice {
 }
 
 /** Prints a value for programs to read. */
-export const printJsonValue = (value: unknown): void =>
-  void process.stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+export const printJsonValue = (value: unknown): void => void process.stdout.write(`${jsonText(value, 2)}\n`);
+
+/** Notes, one a line. */
+export const noteLines = (notes: readonly string[]): string =>
+  notes.map((note) => `note: ${printable(note)}\n`).join("");
 
 /** Option parser, called once a use: `depth=6`, `distilled=true`, `widths=[1,2]` as header parameters. */
 function collectOverride(text: string, before: Readonly<Record<string, Plain>> = {}): Record<string, Plain> {

@@ -1,7 +1,9 @@
 /** @file The outcome of an evaluation as tables: accuracies, who disagrees with whom, how alike two tokens are. */
-import type { BrokenImage, Dataset } from "../../runtime/data/loader.js";
+import type { BadImage } from "../../runtime/data/check.js";
+import type { Dataset } from "../../runtime/data/loader.js";
 import { disagreement, type Figures, type HeadFigures } from "../../runtime/evaluate.js";
 import type { FamilyName } from "../../runtime/manifest.js";
+import { printable } from "../../runtime/text.js";
 import { mainHead } from "./heads.js";
 import { showSeconds } from "./progress.js";
 import { table } from "./table.js";
@@ -16,7 +18,8 @@ export interface Outcome {
   readonly batch: number;
   readonly seconds: number;
   readonly notes: readonly string[];
-  readonly broken: readonly BrokenImage[];
+  /** Images that were left out. */
+  readonly skipped: readonly BadImage[];
   readonly models: readonly {
     readonly name: string; readonly model: string; readonly checkpoint: string; readonly family: FamilyName;
   }[];
@@ -55,11 +58,11 @@ export function comparisonOf({ figures, models }: Outcome, { name, classes }: Da
   });
   const all = [labels, ...heads.map(({ predicted }) => predicted)];
   return {
-    title: `${count} images of ${name}, ${classes.length} classes`,
+    title: `${count} images of ${printable(name)}, ${classes.length} classes`,
     predictors,
     main: mainHead(predictors.filter(({ model }) => model === predictors[0]?.model)),
     names: ["truth", ...predictors.map(({ label }) => label)],
-    fractions: all.map((a) => all.map((b) => disagreement(a, b, labels))),
+    fractions: all.map((a) => all.map((b) => disagreement(a, b))),
     tokens: models.flatMap(({ name: model }): TokenCourse[] => {
       const layers = similarities.filter((one) => one.model === model);
       return layers.length === 0 ? [] : [{ model, layers: layers.map(({ layer, cosine }) => ({ layer, cosine })) }];
@@ -76,7 +79,7 @@ const speed = ({ figures: { count }, seconds }: Outcome): string =>
 export function oneLine({ main }: Comparison, outcome: Outcome): string {
   const [{ name = "", checkpoint = "", family = "" } = {}] = outcome.models;
   const { top1 = NaN, top5 = NaN, loss = NaN } = main ?? {};
-  return `${name}, ${checkpoint}: ${percent(top1)} of ${outcome.figures.count} images correct, ` +
+  return `${name}, ${printable(checkpoint)}: ${percent(top1)} of ${outcome.figures.count} images correct, ` +
     `${percent(top5)} in the top five, loss ${loss.toFixed(4)}\n` +
     `${outcome.adapter}, ${family} kernels, batch ${outcome.batch}: ${speed(outcome)}\n`;
 }

@@ -4,6 +4,7 @@
  */
 import { renderDiagnostics, type Diagnostic } from "../../dsl/diagnostics.js";
 import { DeitcError, describeError } from "../../runtime/errors.js";
+import { printable, printableLines } from "../../runtime/text.js";
 import { CompilerBug, UserError } from "../ir/invariant.js";
 import { paintFor } from "./colour.js";
 
@@ -57,7 +58,7 @@ function systemFault(x: unknown): string | undefined {
   if (!(x instanceof Error) || !("code" in x) || typeof x.code !== "string" || !("syscall" in x)) return undefined;
   // Node's own words stand between code and call: `EXDEV: cross-device link not permitted, rename 'a' -> 'b'`.
   const text = SYSTEM_FAULTS[x.code] ?? /^[A-Z0-9]+: ([^,]+)/.exec(x.message)?.[1] ?? x.code;
-  return "path" in x && typeof x.path === "string" ? `${x.path}: ${text}` : text;
+  return "path" in x && typeof x.path === "string" ? `${printable(x.path)}: ${text}` : text;
 }
 
 const write = (text: string): void => void process.stderr.write(text);
@@ -66,8 +67,8 @@ const write = (text: string): void => void process.stderr.write(text);
 function tell(title: string, message: string, help?: string): void {
   const paint = paintFor(process.stderr);
   // Names in files that were read are in it: what acts on a terminal is not passed on.
-  const shown = message.replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
-  write(`${paint("error", title)}: ${shown}\n${help === undefined ? "" : `  ${paint("help", `help: ${help}`)}\n`}`);
+  const [shown, advice] = [printableLines(message), printableLines(help ?? "")];
+  write(`${paint("error", title)}: ${shown}\n${help === undefined ? "" : `  ${paint("help", `help: ${advice}`)}\n`}`);
 }
 
 /** Prints what went wrong to standard error and gives the exit code. */

@@ -1,4 +1,5 @@
 /** @file The option `--labels`: class names from a file, one a line or as a JSON list. */
+import { printable } from "../../runtime/text.js";
 import { CommandError } from "./exit.js";
 
 /** The option's words, for the commands that have it. */
@@ -12,9 +13,7 @@ export const LABELS = [
  * @throws FileError for a file that cannot be read, CommandError for a line without a name, or another number of names
  */
 export async function readLabels(file: string, classes: number): Promise<readonly string[]> {
-  const [{ readFileBytes }, { printable }] = await Promise.all([
-    import("../../runtime/node/files.js"), import("../../runtime/labels.js"),
-  ]);
+  const { readFileBytes } = await import("../../runtime/node/files.js");
   const text = new TextDecoder().decode(await readFileBytes(file));
   const names = text.trimStart().startsWith("[") ? listIn(text, file) : text.trimEnd().split(/\r?\n/u);
   const empty = names.findIndex((name) => name.trim() === "");

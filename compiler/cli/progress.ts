@@ -67,10 +67,26 @@ export async function withStatus<T>(
   return work((now) => { said = now; }).finally(() => clearTimeout(timer));
 }
 
-/** Shows how far a load is that compiles kernels. @param text says what is loaded */
-export const withLoading = <T>(
-  text: string, work: (onProgress: (progress: LoadProgress) => void) => Promise<T>,
-): Promise<T> =>
-  withStatus(text, (say) => work(({ phase, done, total }) => {
-    if (phase === "kernels") say(done < total ? `compiling ${done}/${total} kernels` : text);
-  }));
+/**
+ * Shows how far a load is that compiles kernels, and meanwhile may check images: those have a bar, and nothing else is
+ * drawn beside it.
+ * @param text says what is loaded
+ * @param work takes what to call with the progress, and with images that were checked, of how many
+ */
+export function withLoading<T>(
+  text: string,
+  work: (onProgress: (progress: LoadProgress) => void, onCheck: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let checking: Progress | undefined;
+  const end = (): void => {
+    checking?.end();
+    checking = undefined;
+  };
+  return withStatus(text, (say) => work(({ phase, done, total }) => {
+    if (phase === "kernels" && checking === undefined) say(done < total ? `compiling ${done}/${total} kernels` : text);
+  }, (done, total) => {
+    checking ??= new Progress("checking", total, "images");
+    checking.update(done);
+    if (done === total) end();
+  }).finally(end));
+}

@@ -1,5 +1,6 @@
 /** @file What `deitc explain FILE` prints of a model: its header, its kernels, and every fusion taken and refused. */
 import type { FamilyName, Manifest, Step } from "../../runtime/manifest.js";
+import { printableLines } from "../../runtime/text.js";
 import { pathOf } from "../fuse/fusion.js";
 import { showShape } from "../ir/dim.js";
 import { parameterCount } from "../emit/facts.js";
@@ -30,7 +31,7 @@ function headText(manifest: Manifest, model: Compiled["model"] | undefined): str
     ...[...model?.header ?? []].map(([name, value]) => ["", name, headerValue(value)]),
     ...tensors.map(([kind, t]) => [kind, t.name, `${t.dtype} ${showShape(t.shape)}`]),
   ];
-  const doc = manifest.doc === undefined ? "" : `${manifest.doc}\n`;
+  const doc = manifest.doc === undefined ? "" : `${printableLines(manifest.doc)}\n`;
   const count = showCount(parameterCount(manifest));
   return `${manifest.name}: ${count} parameters in ${trained.length} tensors\n${doc}${table(rows)}`;
 }

@@ -1,10 +1,13 @@
 /** @file Plain text tables and numbers for people. */
 import { showCount } from "../../runtime/memory.js";
+import { printable } from "../../runtime/text.js";
 
 export { showCount };
 
 /** Columns padded to their widest cell; those named in `right` are flush right. One line a row, no trailing blanks. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+export function table(cells: readonly (readonly string[])[], right: readonly number[] = []): string {
+  // Names of classes and folders are among them.
+  const rows = cells.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, [...cell].length)));
   const pad = (cell: string, i: number): string => {

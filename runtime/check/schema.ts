@@ -3,6 +3,8 @@
  * returns the first fault, with its path inside the value, and never throws.
  */
 
+import { printable } from "../text.js";
+
 /** What is wrong, and where: `graphs.infer.outputs[0].shape`. The path of the value itself is empty. */
 export interface Fault {
   readonly path: string;
@@ -33,7 +35,7 @@ const SHOWN = 60;
 export function show(value: unknown): string {
   if (value === undefined) return "nothing";
   if (Array.isArray(value) && value.length > 8) return `a list of ${value.length}`;
-  const text = (typeof value === "number" ? String(value) : JSON.stringify(value)).replace(/\p{Cc}/gu, "\ufffd");
+  const text = printable(typeof value === "number" ? String(value) : JSON.stringify(value));
   return text.length <= SHOWN ? text : `${text.slice(0, SHOWN)}…`;
 }
 
@@ -73,6 +75,9 @@ export const whole = (least: number, most = Number.MAX_SAFE_INTEGER): Check<numb
 /** A text on one line without control characters, which could act on a terminal. */
 export const text = check<string>("a text without control characters",
   (value) => typeof value === "string" && !/\p{Cc}/u.test(value));
+
+/** A text with any characters, such as a file's name; `printable` makes it fit for messages. */
+export const anyText = check<string>("a text", (value) => typeof value === "string");
 
 /** A text that may have several lines. */
 export const lines = check<string>("a text without control characters",

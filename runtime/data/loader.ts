@@ -3,7 +3,7 @@
  * sees the same pixels. A few batches are prepared ahead, so that the device does not wait.
  */
 
-import { InputError } from "../errors.js";
+import { ImageError, InputError, type FileFault } from "../errors.js";
 import type { Pixels } from "../image/resize.js";
 import { normalize, preprocess } from "../image/transform.js";
 import type { Preprocess } from "../manifest.js";
@@ -15,7 +15,13 @@ import { drawMix, mixImages, softTargets } from "../train/mix.js";
 /** One image of a data set, or why it cannot be had. */
 export type Sample =
   | { readonly kind: "image"; readonly pixels: Pixels; readonly label: number }
-  | { readonly kind: "broken"; readonly name: string; readonly reason: string };
+  | {
+    readonly kind: "broken"; readonly name: string; readonly reason: string; readonly fault: FileFault;
+    readonly label: number;
+  };
+
+/** An image that was read. */
+export type ImageSample = Sample & { readonly kind: "image" };
 
 /** Labelled images, each by its index. */
 export interface Dataset {
@@ -31,6 +37,20 @@ export interface Dataset {
   readonly image: { readonly size: number | undefined; readonly channels: 3 };
   /** The images at `indices`, decoded, in that order. */
   read(indices: readonly number[]): Promise<readonly Sample[]>;
+  /** Sentences about what was found where it lies. */
+  readonly notes?: readonly string[];
+}
+
+/** The images at `indices`. Throws `ImageError` for the first that cannot be read. */
+export async function readImages(dataset: Dataset, indices: readonly number[]): Promise<readonly ImageSample[]> {
+  return (await dataset.read(indices)).map((sample) => {
+    if (sample.kind === "image") return sample;
+    throw new ImageError(sample.reason, {
+      file: sample.name, fault: sample.fault,
+      help: "repair or remove the file, or leave out all that cannot be read with --on-bad-image skip (in a program " +
+        "`onBadImage: \"skip\"`); --check-data lists them",
+    });
+  });
 }
 
 /** Images and labels of one step. The arrays are used again once the next batch is asked for. */
@@ -41,41 +61,12 @@ export interface Batch {
   readonly labels: Int32Array;
   /** [B, classes], smoothed and mixed: a one-hot row where neither is asked for. */
   readonly targets: Float32Array;
-  /** [B]: 1 for an image, 0 for padding or an image that is broken. */
+  /** [B]: 1 for an image, 0 for padding. */
   readonly mask: Float32Array;
   /** Images that are not padding. */
   readonly count: number;
   /** Whatever else the data brings for a loss, by the name of its parameter: [B, …]. */
   readonly others?: ReadonlyMap<string, Float32Array | Int32Array>;
-}
-
-/** A broken image, as it is met for the first time. */
-export type BrokenImage = Sample & { readonly kind: "broken" };
-
-/** Counts broken images and gives up on too many. */
-export class BrokenImages {
-  readonly #dataset: Dataset;
-  readonly #share: number;
-  readonly #tell: (broken: BrokenImage) => void;
-  readonly #known = new Set<number>();
-
-  constructor(dataset: Dataset, share: number, tell: (broken: BrokenImage) => void) {
-    this.#dataset = dataset;
-    this.#share = share;
-    this.#tell = tell;
-  }
-
-  add(index: number, broken: BrokenImage): void {
-    if (this.#known.has(index)) return;
-    this.#known.add(index);
-    this.#tell(broken);
-    const { length, name } = this.#dataset;
-    if (this.#known.size <= this.#share * length) return;
-    const share = `${this.#known.size} of ${length} images cannot be read, more than ${100 * this.#share} %`;
-    throw new InputError(`${name}: ${share}; the last is ${broken.name}: ${broken.reason}`, {
-      help: "repair or remove them",
-    });
-  }
 }
 
 /** Options of both kinds of loaders. */
@@ -84,10 +75,6 @@ interface CommonOptions {
   readonly batch: number;
   /** Batches prepared ahead. */
   readonly prefetch?: number;
-  /** Share of the data set that may be broken: 0.01 unless given. */
-  readonly brokenShare?: number;
-  /** Called once for each broken image. */
-  readonly onBroken?: (broken: BrokenImage) => void;
 }
 
 export interface TrainingOptions extends CommonOptions {
@@ -156,7 +143,6 @@ export class TrainingLoader {
   readonly stepsPerEpoch: number;
   readonly #options: TrainingOptions;
   readonly #how: Augmentations;
-  readonly #broken: BrokenImages;
   readonly #arrays: Arrays;
   #order: { readonly epoch: number; readonly indices: Uint32Array } | undefined;
 
@@ -166,7 +152,6 @@ export class TrainingLoader {
     this.dataset = dataset;
     this.#options = options;
     this.#how = sortAugmentations(options.augment ?? []);
-    this.#broken = new BrokenImages(dataset, options.brokenShare ?? 0.01, options.onBroken ?? (() => undefined));
     this.#arrays = new Arrays(options.batch, options.preprocess.size, dataset.classes.length);
     if (this.#how.mix !== undefined && options.batch % 2 !== 0) {
       throw new InputError(`mixup and cutmix need an even batch, got ${options.batch}`);
@@ -187,39 +172,25 @@ export class TrainingLoader {
     return this.#order.indices;
   }
 
-  /** The image at `index`, or in its place the next one that can be read. */
-  async #read(indices: readonly number[]): Promise<(Sample & { readonly kind: "image"; readonly index: number })[]> {
-    const samples = await this.dataset.read(indices);
-    return Promise.all(samples.map(async (sample, i) => {
-      let [found, index] = [sample, indices[i] ?? 0];
-      while (found.kind === "broken") {
-        this.#broken.add(index, found);
-        index = (index + 1) % this.dataset.length;
-        const [other] = await this.dataset.read([index]);
-        if (other === undefined) throw new InputError(`${this.dataset.name} has no image ${index}`);
-        found = other;
-      }
-      return { ...found, index };
-    }));
-  }
-
   /** The batch of optimizer step `step`, counted from 0 over all epochs. */
   async #make(step: number): Promise<Batch> {
     const { seed, batch, preprocess: wanted } = this.#options;
     const epoch = Math.floor(step / this.stepsPerEpoch);
     const start = (step % this.stepsPerEpoch) * batch;
-    const samples = await this.#read([...this.#orderOf(epoch).subarray(start, start + batch)]);
+    const indices = [...this.#orderOf(epoch).subarray(start, start + batch)];
+    const samples = await readImages(this.dataset, indices);
     const { size } = wanted;
     const { mean, std } = this.#how.normalize ?? wanted;
     const made = this.#arrays.take();
     const plane = 3 * size * size;
-    samples.forEach(({ pixels, label, index }, i) => {
+    samples.forEach(({ pixels, label }, i) => {
       const draws = new Draws({ seed, stream: streamOf("augment"), step: epoch }, start + i);
       const target = made.images.subarray(i * plane, (i + 1) * plane);
       try {
         augment(pixels, { pixels: this.#how.pixels, numbers: this.#how.numbers, mean, std, size }, draws, target);
       } catch (cause) {
         if (!(cause instanceof InputError)) throw cause;
+        const index = indices[i] ?? 0;
         const name = this.dataset.files?.[index] ?? `image ${index} of ${this.dataset.name}`;
         throw new InputError(`${name}: ${cause.message}`, { cause, help: cause.help });
       }
@@ -250,14 +221,12 @@ export class EvaluationLoader {
   /** Batches of one pass. */
   readonly steps: number;
   readonly #options: EvaluationOptions;
-  readonly #broken: BrokenImages;
   readonly #arrays: Arrays;
 
   constructor(dataset: Dataset, options: EvaluationOptions) {
     checkBatch(options.batch);
     this.dataset = dataset;
     this.#options = options;
-    this.#broken = new BrokenImages(dataset, options.brokenShare ?? 0.01, options.onBroken ?? (() => undefined));
     this.#arrays = new Arrays(options.batch, options.preprocess.size, dataset.classes.length);
     this.steps = Math.ceil(dataset.length / options.batch);
   }
@@ -266,15 +235,13 @@ export class EvaluationLoader {
     const { batch, preprocess: how } = this.#options;
     const first = step * batch;
     const count = Math.min(batch, this.dataset.length - first);
-    const samples = await this.dataset.read(Array.from({ length: count }, (_, i) => first + i));
+    const samples = await readImages(this.dataset, Array.from({ length: count }, (_, i) => first + i));
     const made = this.#arrays.take();
     const plane = 3 * how.size * how.size;
     made.images.fill(0);
     made.labels.fill(0);
     made.mask.fill(0);
-    let read = 0;
     samples.forEach((sample, i) => {
-      if (sample.kind === "broken") return this.#broken.add(first + i, sample);
       const target = made.images.subarray(i * plane, (i + 1) * plane);
       // Data sets of small images have no border to cut off: official code drops resize and crop for them too.
       const fits = this.dataset.image.size === how.size;
@@ -282,11 +249,9 @@ export class EvaluationLoader {
       else preprocess(sample.pixels, how, target);
       made.labels[i] = sample.label;
       made.mask[i] = 1;
-      read++;
-      return undefined;
     });
     softTargets(made.labels, this.dataset.classes.length, 0, 1, made.targets);
-    return { ...made, count: read };
+    return { ...made, count };
   }
 
   /** One pass over the data set, prepared ahead. */

@@ -1,6 +1,7 @@
 /** @file Checkpoints by their paths, and the moving averages that a training run keeps in files beside the weights. */
 import { dirname, join } from "node:path";
 import { DeitcError, WeightsError } from "../errors.js";
+import { printable } from "../text.js";
 import { openCheckpoint, type Checkpoint, type CheckpointOptions } from "../weights/checkpoint.js";
 import { openFile, type OpenFile } from "./files.js";
 import { HOME, keptIn } from "./train/kept.js";
@@ -55,7 +56,8 @@ async function averageBeside({ file: path, metadata }: Checkpoint, files: OpenFi
   const [what, home] = step === undefined ? ["", ""]
     : [`, of step ${step}`, ` and for a checkpoint of step ${step} in ${join(folder, HOME)}`];
   const looked = `looked for ${places.join(", ")}${kept.length > 0 ? "" : home}`;
-  throw new WeightsError(`the moving average was asked for, but the file has only the weights${what}; ${looked}`, {
+  const message = `the moving average was asked for, but the file has only the weights${what}; ${looked}`;
+  throw new WeightsError(printable(message), {
     file: path, fault: "not_recognized",
     help: "name weights whose checkpoint the run still keeps, such as its last.safetensors; " +
       "a recipe without `ema` has no average",

@@ -1,9 +1,10 @@
 /** @file Files on disk: random access for the weight readers, and writes that are whole or not there. */
 
-import { mkdir, open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
+import { mkdir, open, readlink, rename, stat, unlink, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { FileError } from "../errors.js";
+import { printable } from "../text.js";
 import type { RandomAccess } from "../weights/access.js";
 
 /** A `file:` URL, as Node's `URL` is; not every program's libraries declare that. */
@@ -80,7 +81,13 @@ export async function openFile(path: string): Promise<OpenFile> {
     return accessTo(path, handle, size);
   } catch (error) {
     await handle?.close();
-    throw error instanceof FileError ? error : fileError(path, error, "unreadable");
+    if (error instanceof FileError) throw error;
+    const target = systemCode(error) === "ENOENT" ? await readlink(path).catch(() => undefined) : undefined;
+    if (target === undefined) throw fileError(path, error, "unreadable");
+    const help = "repair the link or remove it";
+    throw new FileError(`this is a link to '${printable(target)}', which does not exist`, {
+      file: path, fault: "missing", cause: error, help,
+    });
   }
 }
 

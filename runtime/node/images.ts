@@ -92,7 +92,8 @@ const notRecognized = (name: string, cause?: unknown): ImageError =>
 function decodeError(error: unknown, name: string): ImageError {
   const text = error instanceof Error ? error.message : String(error);
   // It repeats itself, for every strip of a broken file.
-  const lines = new Set(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""));
+  const all = text.split("\n").map((line) => line.replace(/[\s:]+$/u, "").trim());
+  const lines = new Set(all.filter((line) => line !== ""));
   const cause = [...lines].join("; ").slice(0, MOST_TOLD);
   if (/unsupported image format/iu.test(cause)) {
     return notRecognized(name, error);

@@ -1,6 +1,7 @@
 /** @file How far long work is: a bar on a terminal, a line per interval elsewhere. */
 
 import { SingleBar } from "cli-progress";
+import { printable, printableLines } from "../text.js";
 import { clearedOnSignal, redraws } from "./last_line.js";
 
 /** Seconds before a bar is drawn or drawn again, and between lines where there is no terminal. */
@@ -75,10 +76,10 @@ export class ProgressLine {
     // A bar that is on the screen redraws itself, as often as the eye wants it.
     if (this.#bar === undefined && now - this.#shown < (terminal ? REDRAW : INTERVAL)) return;
     const parts = [this.#count(done, this.#total), ...facts, this.#left(done, now), note];
-    const text = parts.filter((part) => part !== "").join("  ");
+    const text = printable(parts.filter((part) => part !== "").join("  "));
     if (this.#bar !== undefined) return this.#bar.update(done, { text });
     this.#shown = now;
-    const label = this.#label === "" ? "" : `${this.#label} `;
+    const label = this.#label === "" ? "" : `${printable(this.#label)} `;
     if (!terminal) return void this.#stream.write(`${label}${text}\n`);
     this.#bar = new Bar({
       // The label is no part of the format: it may hold braces.
@@ -94,7 +95,7 @@ export class ProgressLine {
   /** Prints a line above the bar. */
   line(text: string): void {
     this.end();
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${printableLines(text)}\n`);
   }
 
   /** Clears the bar; an update brings it back. */

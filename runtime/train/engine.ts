@@ -15,7 +15,7 @@ import { StepInputs, tensorOf } from "./inputs.js";
 import { buildPrograms, type EngineOptions, type Programs, type TrainingDefinition } from "./programs.js";
 import type { EvaluationSums, StepEngine, StepMetrics, StepScalars } from "./step_engine.js";
 import type { EngineState } from "./state.js";
-import { firstNonFinite, modelOf, readStates, writeInitial, writeStates } from "./states.js";
+import { firstNonFinite, modelOf, movesBuffers, readStates, writeInitial, writeStates } from "./states.js";
 import { traceStep } from "./trace.js";
 
 /** Steps that may be under way at a time on a device that holds one in a submit. */
@@ -59,7 +59,8 @@ export class DeviceEngine implements StepEngine {
 
   /**
    * Allocates and compiles; the states are zeros until `initialize` or `writeState`. Where a pass does not fit the
-   * device, a step takes more passes.
+   * device, a step takes more passes, if the recipe was compiled for passes and they add up to the same step: running
+   * statistics, as of batch norm, would be those of fewer images.
    * @throws InputError, AdapterError, OutOfMemoryError, DestroyedError, and the signal's reason
    */
   static async open(definition: TrainingDefinition, options: EngineOptions): Promise<DeviceEngine> {
@@ -71,10 +72,12 @@ export class DeviceEngine implements StepEngine {
     }
     const splits = graphs.gather !== undefined && graphs.apply !== undefined;
     if (!splits && (graphs.train === undefined || least > 1)) {
-      throw new InputError(`${name} was compiled for steps of one pass`, { help: "set `accumulate` in the recipe" });
+      throw new InputError(`${name} was compiled for steps of one pass`, {
+        help: `add \`accumulate = ${least} steps\` to the recipe, and compile it again`,
+      });
     }
     let failure: unknown;
-    for (let passes = least; passes <= (splits ? batch : 1); passes++) {
+    for (let passes = least; passes <= (splits && !movesBuffers(definition.manifest) ? batch : least); passes++) {
       if (batch % passes !== 0) continue;
       try {
         return await options.device.lifetime.use(() =>

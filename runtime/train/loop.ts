@@ -258,8 +258,11 @@ class Run {
       for (const text of notes) yield { kind: "warning", text };
       yield { kind: "saved", path, step: this.#step, best: best !== undefined };
     } catch (error) {
-      const ends = last || !(error instanceof DeitcError) || error instanceof DestroyedError;
-      if (ends || ++this.#failures > 1) throw error;
+      if (last || !(error instanceof DeitcError) || error instanceof DestroyedError) throw error;
+      if (++this.#failures > 1) {
+        yield { kind: "warning", text: `training stops at step ${this.#step}: two checkpoints in a row were not kept` };
+        throw error;
+      }
       const before = this.#checkpoint === undefined ? "none was kept before" : `the last one is ${this.#checkpoint}`;
       const text = `no checkpoint at step ${this.#step}: ${error.message}; ${before}; training goes on, and stops if ` +
         "the next one cannot be kept either";

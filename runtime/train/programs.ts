@@ -70,7 +70,7 @@ export async function buildPrograms(
     ...(whole || apply === undefined ? [] : [["apply", userOf(apply), 1] as const]),
     ["evaluate", userOf(evaluate), images],
   ];
-  checkFits(parts, device);
+  checkFits(parts, passes, device);
   const made: { destroy(): void }[] = [];
   const destroy = (): void => { for (const one of made) one.destroy(); };
   try {
@@ -115,13 +115,22 @@ export async function buildPrograms(
 }
 
 /** @throws OutOfMemoryError for the first graph whose batch does not fit the device, before anything is allocated. */
-function checkFits(parts: readonly (readonly [GraphName, StateUser, number])[], device: Device): void {
+function checkFits(
+  parts: readonly (readonly [GraphName, StateUser, number])[], passes: number, device: Device,
+): void {
   for (const [name, { manifest, family }, batch] of parts) {
     const largest = largestBatch(manifest, family, device.limits);
     if (largest >= batch) continue;
     throw new OutOfMemoryError(`a pass of ${batch} images does not fit this adapter (${name})`, {
-      help: largest === 0 ? "use a smaller model or another adapter"
-        : `set \`accumulate\` in the recipe, so that a pass has at most ${largest} images`,
+      help: largest === 0 ? "use a smaller model or another adapter" : splitHelp(passes * batch, largest),
     });
   }
+}
+
+/** How a batch is split so that a pass has at most `largest` images. */
+function splitHelp(batch: number, largest: number): string {
+  let passes = Math.ceil(batch / largest);
+  while (batch % passes !== 0) passes++;
+  return `write \`accumulate = ${passes} steps\` in the recipe: a pass then has ${batch / passes} images, and at ` +
+    `most ${largest} fit; batch norm then takes its statistics over a pass`;
 }

@@ -1,5 +1,6 @@
 /** @file What a state remembers of its run besides numbers: settings, options and data, to compare and to repeat. */
-import { check, finite, isObject, object, optional, record, text, whole } from "../check/schema.js";
+import { check, finite, isObject, object, optional, record, text, whole, word } from "../check/schema.js";
+import type { BadImagePolicy } from "../data/check.js";
 
 /** The options that a run was started with and that it goes on with; paths are absolute. */
 export interface RunOptions {
@@ -12,6 +13,7 @@ export interface RunOptions {
   readonly fallback?: string;
   readonly data?: string;
   readonly evalData?: string;
+  readonly onBadImage?: BadImagePolicy;
   readonly weights?: Readonly<Record<string, string>>;
   /** Which declaration of the recipe's file was compiled, and with which values in the header of its model. */
   readonly selection?: RecipeSelection;
@@ -42,7 +44,7 @@ const optionsCheck = object<RunOptions>({
     steps: optional(whole(1)), seconds: optional(finite),
   })),
   keep: optional(whole(1)), fallback: optional(text), data: optional(text), evalData: optional(text),
-  weights: optional(record(text, text)),
+  onBadImage: optional(word({ error: true, skip: true })), weights: optional(record(text, text)),
   selection: optional(object<RecipeSelection>({ target: optional(text), set: optional(setCheck) })),
 });
 

@@ -1,5 +1,6 @@
 /** @file Tensors of a recipe that live from step to step: where they lie, what they start from, how they are kept. */
 import { InputError } from "../errors.js";
+import { familyNamed } from "../families.js";
 import type { FamilyName, Manifest, ParameterInfo } from "../manifest.js";
 import { writtenParameters, type StoredTensor } from "../memory.js";
 import type { ParameterStore } from "../store.js";
@@ -34,6 +35,20 @@ export function modelOf(manifest: TrainingManifest, { of }: StateInfo): ModelInf
 
 /** Whether a state never changes: it belongs to a frozen model. */
 const isFixed = (manifest: TrainingManifest, state: StateInfo): boolean => modelOf(manifest, state)?.frozen === true;
+
+/**
+ * Whether a pass moves buffers, as batch norm does its running statistics: then several passes are another step than
+ * one on all their images.
+ */
+export function movesBuffers(manifest: TrainingManifest): boolean {
+  const { gather } = manifest.graphs;
+  if (gather === undefined) return false;
+  // What is written is the same in every family.
+  const [family = ""] = Object.keys(gather.families);
+  const copied = familyNamed(gather, family).copies.flatMap(({ to }) => (to.kind === "parameter" ? [to.index] : []));
+  const written = new Set([...writtenParameters(gather, family), ...copied].map((i) => gather.parameters[i]?.path));
+  return manifest.states.some(({ role, path }) => role === "buffer" && written.has(path));
+}
 
 /** Parameters and buffers of a model, their paths as its own checkpoints have them. */
 export function parametersOf(

@@ -1,6 +1,7 @@
 /** @file Bytes at random places: all that the weight readers know of a file, so that they work in a browser too. */
 
 import { WeightsError } from "../errors.js";
+import { printable } from "../text.js";
 
 /** A file, a Blob or a block of memory that can be read in pieces. */
 export interface RandomAccess {
@@ -30,7 +31,7 @@ export async function readRange(
   const inside = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   const bytes = inside && offset + length <= file.size ? await file.read(offset, length) : undefined;
   if (bytes?.byteLength === length) return bytes;
-  const message = `${what} lies at bytes ${offset} to ${offset + length}, but the file has ${file.size}`;
+  const message = `${printable(what)} lies at bytes ${offset} to ${offset + length}, but the file has ${file.size}`;
   throw new WeightsError(message, {
     file: file.name, fault: "truncated", tensor, help: "download or copy the file again",
   });

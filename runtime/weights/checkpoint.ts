@@ -1,6 +1,7 @@
 /** @file Opens a weights file of any kind, recognized by its content, and finds the state dict in it. */
 
 import { WeightsError, type FileFault } from "../errors.js";
+import { printable } from "../text.js";
 import { readRange, type RandomAccess } from "./access.js";
 import type { StoredTensor } from "./dtype.js";
 import { averageKeys, stripPrefixes, wrapperKeys } from "./names.js";
@@ -54,7 +55,7 @@ const otherFormats: readonly { readonly prefix: readonly number[]; readonly what
 ];
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(message, { file: file.name, fault: kind, help });
+  return new WeightsError(printable(message), { file: file.name, fault: kind, help });
 }
 
 /** A pickle of protocol 2 to 5 begins so. */

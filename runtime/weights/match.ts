@@ -2,6 +2,7 @@
 
 import { WeightsError } from "../errors.js";
 import type { ParameterInfo } from "../manifest.js";
+import { printable } from "../text.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { elementCount, toFloat32, type StoredTensor } from "./dtype.js";
 import { initialize } from "./initialize.js";
@@ -75,8 +76,8 @@ function assign(
     const target: Target = rule ?? { path: name };
     if (!wanted.has(target.path)) {
       const dropped = options.allowHeadMismatch === true && isClassifier(target.path);
-      if (dropped) notes.push(`'${name}' is ignored: the model has no such classifier`);
-      else if (!isIgnored(name)) problems.extra.push(name);
+      if (dropped) notes.push(`'${printable(name)}' is ignored: the model has no such classifier`);
+      else if (!isIgnored(name)) problems.extra.push(printable(name));
       continue;
     }
     if (rule !== undefined) translated.set(rule.convention, (translated.get(rule.convention) ?? 0) + 1);
@@ -113,7 +114,7 @@ function sourceOf(
       notes.push(`'${path}' is not in the file: left at its initial values`);
       return initial;
     }
-    const found = tensors.map(({ name }) => name).join(", ");
+    const found = tensors.map(({ name }) => printable(name)).join(", ");
     problems.missing.push(found === "" ? path : `${path} (only ${found})`);
     return initial;
   }

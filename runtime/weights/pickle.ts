@@ -4,6 +4,7 @@
  */
 
 import { WeightsError, type FileFault } from "../errors.js";
+import { printable } from "../text.js";
 import { opcodeName } from "./opcodes.js";
 
 /** Values that a pickle builds but this machine does not know: the table's builders make them. */
@@ -82,7 +83,8 @@ class Machine {
     const help = fault === "refused"
       ? "checkpoints of tensors do not need it; save only the state_dict, preferably as safetensors" : undefined;
     const detail = { file: this.context.file, fault };
-    return new WeightsError(`${message} (pickle byte ${this.at})`, help === undefined ? detail : { ...detail, help });
+    const text = `${printable(message)} (pickle byte ${this.at})`;
+    return new WeightsError(text, help === undefined ? detail : { ...detail, help });
   }
 
   private take(count: number): number {

@@ -4,6 +4,7 @@
  */
 
 import { WeightsError, type FileFault } from "../errors.js";
+import { printable } from "../text.js";
 import { readRange, type RandomAccess } from "./access.js";
 import { elementBytes, elementCount, type ElementType, type StoredTensor } from "./dtype.js";
 import { Foreign, Global, Inert, Tuple, readPickle, type PickleContext, type PickleValue } from "./pickle.js";
@@ -124,7 +125,7 @@ function knownGlobals(file: RandomAccess): ReadonlyMap<string, Global> {
 }
 
 function fault(file: RandomAccess, kind: FileFault, message: string): WeightsError {
-  return new WeightsError(message, { file: file.name, fault: kind });
+  return new WeightsError(printable(message), { file: file.name, fault: kind });
 }
 
 function orderedDict(file: RandomAccess, [pairs]: readonly PickleValue[]): Map<PickleValue, PickleValue> {

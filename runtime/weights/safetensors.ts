@@ -2,6 +2,7 @@
 
 import { isObject, show } from "../check/schema.js";
 import { InputError, WeightsError } from "../errors.js";
+import { printable } from "../text.js";
 import { readRange, type RandomAccess } from "./access.js";
 import { elementBytes, elementCount, isElementType, type ElementType, type StoredTensor } from "./dtype.js";
 
@@ -28,7 +29,7 @@ interface Placed {
 }
 
 /** A name in a message. */
-const quoted = (name: string): string => `'${name.length <= 60 ? name : `${name.slice(0, 60)}…`}'`;
+const quoted = (name: string): string => `'${printable(name.length <= 60 ? name : `${name.slice(0, 60)}…`)}'`;
 
 function malformed(file: RandomAccess, message: string, tensor?: string): WeightsError {
   return new WeightsError(message, { file: file.name, fault: "malformed", tensor });
@@ -173,9 +174,11 @@ export function encodeSafetensors(
       ? { dtype: "F32" as const, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) } : data;
     const expected = elementCount(shape) * elementBytes[dtype];
     if (bytes.byteLength !== expected) {
-      throw new InputError(`tensor '${name}' has ${bytes.byteLength} bytes, its shape takes ${expected}`);
+      throw new InputError(`tensor ${quoted(name)} has ${bytes.byteLength} bytes, its shape takes ${expected}`);
     }
-    if (name === "__metadata__" || entries.has(name)) throw new InputError(`tensor name '${name}' is given twice`);
+    if (name === "__metadata__" || entries.has(name)) {
+      throw new InputError(`tensor name ${quoted(name)} is given twice`);
+    }
     entries.set(name, { dtype, shape, data_offsets: [begin, begin + expected] });
     chunks.push(bytes);
     begin += expected;

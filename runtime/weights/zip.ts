@@ -4,6 +4,7 @@
  */
 
 import { WeightsError, type FileFault } from "../errors.js";
+import { printable } from "../text.js";
 import { readRange, type RandomAccess } from "./access.js";
 
 /** A stored entry. */
@@ -25,7 +26,7 @@ const TAIL = 22 + 65535;
 const DIRECTORY_LIMIT = 64 * 2 ** 20;
 
 function fault(file: RandomAccess, kind: FileFault, message: string, help?: string): WeightsError {
-  return new WeightsError(message, { file: file.name, fault: kind, help });
+  return new WeightsError(printable(message), { file: file.name, fault: kind, help });
 }
 
 function dataView(bytes: Uint8Array): DataView {

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { Diagnostic, Paint } from "../../../dsl/diagnostics.js";
 import type { Program } from "../../../dsl/program.js";
 import type { Loaded } from "../../../dsl/resolve.js";
+import { printable } from "../../../runtime/text.js";
 import type { ElaboratedRecipe } from "../../train/recipe.js";
 import { sizeOf } from "../../ir/dim.js";
 import type { Graph } from "../../ir/graph.js";
@@ -66,7 +67,7 @@ async function check(paths: readonly string[], options: Options): Promise<ExitCo
     declarations.push(...found.declarations);
     if (!options.json) {
       const paint = paintFor(process.stdout);
-      process.stdout.write(linesOf(found, paint).map((line) => `${file}: ${line}\n`).join(""));
+      process.stdout.write(linesOf(found, paint).map((line) => `${printable(file)}: ${line}\n`).join(""));
       if (found.diagnostics.length > 0) {
         if (diagnostics.length > 0) process.stderr.write("\n");
         reportFault(new DiagnosticsError(found.diagnostics));

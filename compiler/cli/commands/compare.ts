@@ -1,12 +1,14 @@
 /** @file What `deitc eval` does with models: one or several, all heads of each, on the same images. */
 import { EvaluatedClasses } from "../../../runtime/classes.js";
 import type { EvaluateOptions, Figures, Subject, TokenPair } from "../../../runtime/evaluate.js";
-import type { BrokenImage, Dataset } from "../../../runtime/data/loader.js";
+import type { BadImage, BadImagePolicy } from "../../../runtime/data/check.js";
+import type { Dataset } from "../../../runtime/data/loader.js";
 import type { Device } from "../../../runtime/device.js";
 import type { FamilyName, Manifest } from "../../../runtime/manifest.js";
 import type { ModuleDefinition } from "../../../runtime/artifact.js";
 import type { Session } from "../../../runtime/session.js";
-import { printJsonValue } from "../command.js";
+import { jsonText, printable } from "../../../runtime/text.js";
+import { noteLines, printJsonValue } from "../command.js";
 import { comparisonOf, comparisonText, oneLine, type Comparison, type Outcome } from "../comparison.js";
 import { CommandError, UsageError } from "../exit.js";
 import { headsOf, selectHeads } from "../heads.js";
@@ -30,6 +32,7 @@ interface CompareOptions extends Selection {
   /** See `openDataset`. */
   readonly data: string;
   readonly limit?: number;
+  readonly onBadImage?: BadImagePolicy;
   /** A file of class names. */
   readonly labels?: string;
   readonly batch?: number;
@@ -70,7 +73,9 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
       "name each as FILE.deit:NAME; for other values in a header, write a model that extends it");
   }
   const whole = await openDataset(options.data);
-  const dataset = options.limit === undefined ? whole : spread(whole, options.limit);
+  const { dataset, skipped } = await usable(
+    options.limit === undefined ? whole : spread(whole, options.limit), options.onBadImage,
+  );
   if (options.predictions !== undefined && dataset.files === undefined) {
     throw new UsageError("--predictions lists files: it needs a folder of images as --data");
   }
@@ -79,10 +84,23 @@ export async function compareModels(given: readonly ModelArgument[], options: Co
   const checked = candidates.some(({ definition }) => definition.checked === true);
   const device = await openDevice({ checked, ...(options.adapter === undefined ? {} : { adapter: options.adapter }) });
   try {
-    await present(await run(candidates, dataset, device, options), dataset, options);
+    await present({ ...await run(candidates, dataset, device, options), skipped }, dataset, options);
   } finally {
     device.destroy();
   }
+}
+
+/** The images that are evaluated on: all, or those that can be read. */
+async function usable(
+  dataset: Dataset, policy: BadImagePolicy | undefined,
+): Promise<{ readonly dataset: Dataset; readonly skipped: readonly BadImage[] }> {
+  if (policy !== "skip") return { dataset, skipped: [] };
+  const [{ without }, { checkWithProgress }] = await Promise.all([
+    import("../../../runtime/data/check.js"), import("../check_data.js"),
+  ]);
+  const { bad } = await checkWithProgress(dataset);
+  if (bad.length === dataset.length) throw new CommandError(`no image of ${dataset.name} can be read`);
+  return { dataset: without(dataset, bad.map(({ index }) => index)), skipped: bad };
 }
 
 /** Compiles the models, and chooses heads and tokens. */
@@ -116,14 +134,13 @@ async function compileAll(
 
 async function run(
   candidates: readonly Candidate[], dataset: Dataset, device: Device, options: CompareOptions,
-): Promise<Outcome> {
+): Promise<Omit<Outcome, "skipped">> {
   const [{ evaluate }, { load }, { adapterName, chooseFamily }] = await Promise.all([
     import("../../../runtime/evaluate.js"), import("../../../runtime/node/module.js"),
     import("../../../runtime/device.js"),
   ]);
   const classes = new EvaluatedClasses(dataset);
-  const notes: string[] = [];
-  const broken: BrokenImage[] = [];
+  const notes: string[] = [...dataset.notes ?? []];
   const subjects: Subject[] = [];
   const sessions: Session[] = [];
   try {
@@ -149,13 +166,11 @@ async function run(
     }
     const start = performance.now();
     const progress = new Progress("evaluating", dataset.length, "images");
-    const how: EvaluateOptions = {
-      batch, onProgress: (done) => progress.update(done), onBroken: (image) => void broken.push(image),
-    };
+    const how: EvaluateOptions = { batch, onProgress: (done) => progress.update(done) };
     const figures = await evaluate(dataset, subjects, how).finally(() => progress.end());
     return {
       figures, classes: classes.names, adapter: adapterName(device.info), software: device.software, batch, notes,
-      broken, seconds: (performance.now() - start) / 1000,
+      seconds: (performance.now() - start) / 1000,
       models: candidates.map(({ name, argument: { model, weights: checkpoint } }, i) =>
         ({ name, model, checkpoint, family: families[i] ?? "scalar" })),
     };
@@ -190,14 +205,16 @@ async function present(outcome: Outcome, dataset: Dataset, options: CompareOptio
     await writeText(options.svg, drawComparison(comparison));
   }
   if (options.json) return printJsonValue(forJson(comparison, outcome, dataset));
-  for (const note of outcome.notes) process.stdout.write(`note: ${note}\n`);
-  for (const { name, reason } of outcome.broken) process.stdout.write(`skipped: ${name}: ${reason}\n`);
+  process.stdout.write(noteLines(outcome.notes));
+  for (const { file, reason } of outcome.skipped) {
+    process.stdout.write(`skipped: ${printable(file)}: ${printable(reason)}\n`);
+  }
   process.stdout.write(comparison.predictors.length === 1 && comparison.tokens.length === 0
     ? oneLine(comparison, outcome) : comparisonText(comparison, outcome));
 }
 
 function forJson(comparison: Comparison, outcome: Outcome, dataset: Dataset): unknown {
-  const { adapter, software, batch, seconds, models, notes, broken, classes, figures: { count } } = outcome;
+  const { adapter, software, batch, seconds, models, notes, skipped, classes, figures: { count } } = outcome;
   const { main, predictors, names, fractions, tokens } = comparison;
   const [only, more] = models;
   const figures = only && !more && main
@@ -205,7 +222,8 @@ function forJson(comparison: Comparison, outcome: Outcome, dataset: Dataset): un
   return {
     ...figures, count, data: dataset.name, classes, adapter, software, batch, seconds, models,
     heads: predictors.map(({ model, head, top1, top5, loss }) => ({ model, head, top1, top5, loss })),
-    disagreement: { names, fractions }, tokens, notes, broken: broken.map(({ name, reason }) => ({ name, reason })),
+    disagreement: { names, fractions }, tokens, notes,
+    skipped: skipped.map(({ file, reason }) => ({ file, reason })),
   };
 }
 
@@ -217,11 +235,10 @@ async function writeText(path: string, text: string): Promise<void> {
 /** A line an image: its file, its class, and the class that was predicted, by head where there are several. */
 async function writePredictions(path: string, { heads, labels }: Figures, { files = [] }: Dataset): Promise<void> {
   const [only, more] = heads;
-  const lines = files.flatMap((file, i) => {
-    if ((labels[i] ?? -1) < 0) return [];
+  const lines = files.map((file, i) => {
     const predicted = only && !more ? only.predicted[i]
       : Object.fromEntries(heads.map(({ model, head, predicted: all }) => [`${model}.${head}`, all[i]]));
-    return [`${JSON.stringify({ file, label: labels[i], predicted })}\n`];
+    return `${jsonText({ file, label: labels[i], predicted })}\n`;
   });
   await writeText(path, lines.join(""));
 }

@@ -1,9 +1,10 @@
 /** @file `deitc convert`: a checkpoint of any kind to safetensors with timm's names. */
 import { Command } from "commander";
+import { printable } from "../../../runtime/text.js";
 import type { Checkpoint } from "../../../runtime/weights/checkpoint.js";
 import type { ElementType, StoredTensor } from "../../../runtime/weights/dtype.js";
 import type { TensorToWrite } from "../../../runtime/weights/safetensors.js";
-import { examples, printJsonValue, type Finish } from "../command.js";
+import { examples, noteLines, printJsonValue, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
 import { EMA } from "../model.js";
 import { Progress } from "../progress.js";
@@ -49,7 +50,7 @@ async function convert(from: string, to: string, options: Options): Promise<void
     );
     if (options.json) printJsonValue({ from, to, format: checkpoint.format, tensors: tensors.length, bytes, notes });
     else {
-      for (const note of notes) process.stdout.write(`note: ${note}\n`);
+      process.stdout.write(noteLines(notes));
       process.stdout.write(
         `${to}: ${showCount(tensors.length)} tensors, ${showBytes(bytes)}, from ${checkpoint.format}\n`,
       );
@@ -77,7 +78,8 @@ async function renamedTensors(checkpoint: Checkpoint): Promise<{ tensors: Tensor
     const { index, count } = rule?.part ?? { index: 0, count: 1 };
     const entry = gathered.get(path) ?? { parts: Array.from({ length: count }, () => undefined) };
     if (entry.parts.length !== count || entry.parts[index] !== undefined) {
-      throw new CommandError(`${checkpoint.file}: two tensors map to '${path}', one of them '${name}'`);
+      const both = `two tensors map to '${printable(path)}', one of them '${printable(name)}'`;
+      throw new CommandError(`${checkpoint.file}: ${both}`);
     }
     entry.parts[index] = tensor;
     gathered.set(path, entry);
@@ -100,8 +102,8 @@ async function stacked(
   const [first] = present;
   if (first === undefined || present.length < parts.length) {
     throw new CommandError(
-      `${file}: '${path}' consists of ${parts.length} tensors, but only ` +
-        `${present.map((p) => p.name).join(", ")} is present`,
+      `${file}: '${printable(path)}' consists of ${parts.length} tensors, but only ` +
+        `${present.map((p) => printable(p.name)).join(", ")} is present`,
     );
   }
   if (present.length === 1) {
@@ -109,7 +111,7 @@ async function stacked(
   }
   const rest = (tensor: StoredTensor): string => `${tensor.dtype} ${tensor.shape.slice(1).join("×")}`;
   if (present.some((part) => rest(part) !== rest(first))) {
-    throw new CommandError(`${file}: the parts of '${path}' do not fit together`);
+    throw new CommandError(`${file}: the parts of '${printable(path)}' do not fit together`);
   }
   const shape = [present.reduce((n, part) => n + (part.shape[0] ?? 0), 0), ...first.shape.slice(1)];
   return { name: path, shape, data: { dtype: first.dtype, bytes: await joined(present) } };

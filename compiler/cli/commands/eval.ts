@@ -1,12 +1,15 @@
 /** @file `deitc eval`: a recipe's checkpoint on the recipe's data, or models on any, alone or against each other. */
 import { Command, InvalidArgumentError } from "commander";
-import { examples, named, PRECISION, printJsonValue, tokenChoice, wholeNumber, type Finish } from "../command.js";
+import {
+  examples, named, noteLines, PRECISION, printJsonValue, tokenChoice, wholeNumber, type Finish,
+} from "../command.js";
 import type { ModelArgument } from "./compare.js";
-import { Exit, UsageError } from "../exit.js";
+import { Exit, UsageError, type ExitCode } from "../exit.js";
 import { LABELS } from "../labels.js";
 import { EMA } from "../model.js";
 import { Progress, showSeconds, withLoading, withStatus } from "../progress.js";
 import { isRecipe, openRecipe, readArtifact, type ReadArtifact } from "../artifact.js";
+import { printable } from "../../../runtime/text.js";
 import { withRecipeOptions, type RecipeOptions } from "../recipe.js";
 import type { TokenChoice } from "../../inspect/tokens.js";
 
@@ -25,6 +28,8 @@ interface Options extends RecipeOptions {
 const MODEL_OPTIONS = ["compare", "limit", "labels", "heads", "predictions", "svg", "precision"] as const;
 /** Of recipes only. */
 const RECIPE_OPTIONS = [["evalData", "--eval-data"], ["weights", "--weights"]] as const;
+
+const NO_IMAGES = ["no images given", "name a folder with one subfolder of images per class: --data DIR"] as const;
 
 export const evalCommand = (finish: Finish): Command =>
   withRecipeOptions(new Command("eval")
@@ -52,10 +57,10 @@ export const evalCommand = (finish: Finish): Command =>
       "deitc eval models/cifar_resnet.deit:cifar_resnet20 resnet20-12fca82f.th --data cifar/test",
       "deitc eval --data cifar/test --compare teacher=models/cifar_resnet.deit:cifar_resnet20,resnet20-12fca82f.th " +
       "--compare plain=mine.deit:plain,runs/plain/best.safetensors --svg compared.svg",
+      "deitc eval --data cifar/test --check-data",
     ))
     .action(async (model: string | undefined, checkpoint: string | undefined, options: Options) => {
-      await evaluate(model, checkpoint, options);
-      finish(Exit.done);
+      finish(await evaluate(model, checkpoint, options));
     });
 
 /** Option parser, called once a use: `name=FILE.deit:NAME,weights.th`, the name optional. */
@@ -74,24 +79,48 @@ function headNames(text: string): readonly string[] {
   return names;
 }
 
-async function evaluate(path: string | undefined, checkpoint: string | undefined, options: Options): Promise<void> {
+async function evaluate(
+  path: string | undefined, checkpoint: string | undefined, options: Options,
+): Promise<ExitCode> {
+  if (options.checkData) return checkOnly(path, options);
   const compared = [...options.compare ?? []];
   if (path === undefined && compared.length === 0) throw new UsageError("name a model or a recipe, and a checkpoint");
   if (path !== undefined && checkpoint === undefined) throw new UsageError(`name a checkpoint for ${path}`);
   if (path !== undefined && checkpoint !== undefined) {
     const read = await readArtifact(path, options);
-    if (await isRecipe(read)) return evaluateRecipe(path, read, checkpoint, options);
+    if (await isRecipe(read)) {
+      await evaluateRecipe(path, read, checkpoint, options);
+      return Exit.done;
+    }
     compared.unshift({ model: path, read, weights: checkpoint });
   }
   const foreign = RECIPE_OPTIONS.find(([name]) => options[name] !== undefined);
   if (foreign) throw new UsageError(`${foreign[1]} is for recipes; a model takes its images from --data`);
   if (options.data === undefined) {
-    throw new UsageError("no images given", "name a folder with one subfolder of images per class: --data DIR");
+    throw new UsageError(...NO_IMAGES);
   }
   const { tokens, data } = options;
   const { compareModels } = await import("./compare.js");
   // `--no-tokens` is false, and its absence true.
   await compareModels(compared, { ...options, data, tokens: tokens === true ? undefined : tokens });
+  return Exit.done;
+}
+
+/** Checks the images that would be evaluated on: of a recipe its evaluation data, else those of `--data`. */
+async function checkOnly(path: string | undefined, options: Options): Promise<ExitCode> {
+  const { data, json } = options;
+  const [{ openData, openDataset }, { checkData }] = await Promise.all([
+    import("../../../runtime/node/train/datasets.js"), import("../check_data.js"),
+  ]);
+  const read = path === undefined ? undefined : await readArtifact(path, options);
+  if (read !== undefined && await isRecipe(read)) {
+    const recipe = await withStatus("compiling", () => openRecipe(read), true);
+    const { trainerOptions } = await import("./train.js");
+    const { evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
+    return checkData([evaluation], json);
+  }
+  if (data === undefined) throw new UsageError(...NO_IMAGES);
+  return checkData([await openDataset(data)], json);
 }
 
 async function evaluateRecipe(
@@ -107,9 +136,10 @@ async function evaluateRecipe(
   ]);
   const notes: string[] = [];
   const model = recipe.definition.manifest.models.find(({ frozen }) => !frozen)?.name ?? "";
-  const trainer = await withLoading("loading", (onProgress) => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), out: false, onProgress, weights: { ...options.weights, [model]: checkpoint },
+  const trainer = await withLoading("loading", (onProgress, onCheck) => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), out: false, weights: { ...options.weights, [model]: checkpoint },
     ...(options.ema === undefined ? {} : { ema: options.ema }), onNote: (note) => void notes.push(note),
+    onProgress, onCheck, evaluateOnly: true,
   }));
   try {
     const start = performance.now();
@@ -119,10 +149,10 @@ async function evaluateRecipe(
     const seconds = (performance.now() - start) / 1000;
     const adapter = adapterName(trainer.engine.device.info);
     if (options.json) return printJsonValue({ checkpoint, adapter, seconds, ...found });
-    for (const note of notes) process.stdout.write(`note: ${note}\n`);
+    process.stdout.write(noteLines(notes));
     const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
     process.stdout.write(
-      `${checkpoint}: ${percent(found.top1)} of ${found.count} images correct, ` +
+      `${printable(checkpoint)}: ${percent(found.top1)} of ${found.count} images correct, ` +
       `${percent(found.top5)} in the top five, loss ${found.loss.toFixed(4)} (${adapter}, ${showSeconds(seconds)})\n`,
     );
   } finally {

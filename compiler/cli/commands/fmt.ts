@@ -1,6 +1,7 @@
 /** @file `deitc fmt`: the one layout of `.deit` text. */
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
+import { printable } from "../../../runtime/text.js";
 import { examples, type Finish } from "../command.js";
 import { CommandError, DiagnosticsError, Exit, reportFault, UsageError, type ExitCode } from "../exit.js";
 
@@ -30,7 +31,7 @@ async function fmt(files: readonly string[], options: Options): Promise<ExitCode
       const formatted = await layout(file, text);
       if (options.check) {
         if (formatted === text) continue;
-        process.stdout.write(`${file}\n`);
+        process.stdout.write(`${printable(file)}\n`);
         code = Exit.input;
       } else if (options.write && file !== "-") {
         if (formatted !== text) replace(file, formatted);

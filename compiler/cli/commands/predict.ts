@@ -4,8 +4,9 @@ import type { Pixels } from "../../../runtime/image/resize.js";
 import type { Manifest, Preprocess, TensorInfo } from "../../../runtime/manifest.js";
 import type { ScoredClass } from "../../../runtime/labels.js";
 import type { Session } from "../../../runtime/session.js";
+import { printable } from "../../../runtime/text.js";
 import { parameterCount } from "../../emit/facts.js";
-import { examples, printJsonValue, TRUST, wholeNumber, type Finish } from "../command.js";
+import { examples, noteLines, printJsonValue, TRUST, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, UsageError } from "../exit.js";
 import { openModel, readArtifact } from "../artifact.js";
 import { LABELS, readLabels } from "../labels.js";
@@ -192,7 +193,7 @@ function report(
   const percent = (score: number): string => `${(100 * score).toFixed(2)} %`;
   const tables = rows.filter(({ drawn }) => drawn === undefined).map(({ image, classes }) => {
     const lines = classes.map((c, i) => [`  ${i + 1}`, percent(c.score), String(c.index), c.label]);
-    return `\n${image}\n${table(lines, [1, 2])}`;
+    return `\n${printable(image)}\n${table(lines, [1, 2])}`;
   });
   const known = rows.filter(({ drawn }) => drawn !== undefined);
   if (known.length > 0) {
@@ -205,5 +206,5 @@ function report(
   const software = run.software ? " (software: no GPU is used)" : "";
   const adapter = `\n${run.adapter}${software}, ${run.family} kernels, batch ${run.batch}\n`;
   const times = `${Object.entries(seconds).map(([stage, s]) => `${stage} ${showSeconds(s)}`).join("   ")}\n`;
-  return `${head}${notes.map((note) => `note: ${note}\n`).join("")}${tables.join("")}${adapter}${times}`;
+  return `${head}${noteLines(notes)}${tables.join("")}${adapter}${times}`;
 }

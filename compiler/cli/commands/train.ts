@@ -3,8 +3,9 @@ import { Command } from "commander";
 import { redraws } from "../../../runtime/node/last_line.js";
 import type { TrainerOptions } from "../../../runtime/node/train/options.js";
 import type { Trainer } from "../../../runtime/node/train/trainer.js";
+import { jsonText, printableLines } from "../../../runtime/text.js";
 import type { TrainingEvent, TrainingOutcome } from "../../../runtime/train/loop.js";
-import { amount, examples, wholeNumber, type Finish } from "../command.js";
+import { amount, examples, noteLines, wholeNumber, type Finish } from "../command.js";
 import { CommandError, Exit, type ExitCode } from "../exit.js";
 import { showSeconds, withLoading, withStatus } from "../progress.js";
 import type { OpenedRecipe } from "../artifact.js";
@@ -53,13 +54,20 @@ export const trainCommand = (finish: Finish): Command =>
 async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCode> {
   const { openTraining, resumeCommand } = await import("../resumption.js");
   const { recipe, selection } = await withStatus("compiling", () => openTraining(path, options), true);
+  if (options.checkData) {
+    const [{ openData }, { checkData }] = await Promise.all([
+      import("../../../runtime/node/train/datasets.js"), import("../check_data.js"),
+    ]);
+    const { training, evaluation } = await openData(recipe.definition.manifest, trainerOptions(options, recipe));
+    return checkData([training, evaluation], options.json);
+  }
   const [{ onInterrupt }, { Trainer }] = await Promise.all([
     import("../../../runtime/node/train/interrupt.js"), import("../../../runtime/node/train/trainer.js"),
   ]);
   const stop = new AbortController();
   const notes: string[] = [];
-  const trainer = await withLoading("loading", (onProgress) => Trainer.open(recipe.definition, {
-    ...trainerOptions(options, recipe), selection, signal: stop.signal, onProgress,
+  const trainer = await withLoading("loading", (onProgress, onCheck) => Trainer.open(recipe.definition, {
+    ...trainerOptions(options, recipe), selection, onProgress, onCheck, signal: stop.signal,
     onNote: (note) => void notes.push(note),
   }));
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -77,8 +85,8 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
     const outcome = options.json ? await printEvents(trainer) : await showEvents(trainer);
     // What nobody reads on standard output goes where somebody may.
     const readable = interrupt.reason?.exitCode === Exit.input ? process.stderr : process.stdout;
-    const print = (text: string): void => void readable.write(`${text}\n`);
-    if (options.json) print(JSON.stringify(await outcomeOf(trainer, outcome)));
+    const print = (text: string): void => void readable.write(`${printableLines(text)}\n`);
+    if (options.json) print(jsonText(await outcomeOf(trainer, outcome)));
     else print(await summary(trainer, outcome));
     if (outcome.finished) return Exit.done;
     const reason = interrupt.reason;
@@ -97,8 +105,8 @@ async function trainRecipe(path: string, options: TrainOptions): Promise<ExitCod
 export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): TrainerOptions {
   const { resume, saveEvery } = options;
   const names = [
-    "out", "force", "data", "evalData", "weights", "adapter", "family", "batch", "passes", "steps", "logEvery", "keep",
-    "fallback", "allowHeadMismatch",
+    "out", "force", "data", "evalData", "onBadImage", "weights", "adapter", "family", "batch", "passes", "steps",
+    "logEvery", "keep", "fallback", "allowHeadMismatch",
   ] as const satisfies readonly (keyof TrainOptions)[];
   const given = Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])));
@@ -112,7 +120,7 @@ export function trainerOptions(options: TrainOptions, { base }: OpenedRecipe): T
 function head(trainer: Trainer, { seconds }: OpenedRecipe, notes: readonly string[]): void {
   process.stdout.write(table(trainer.facts.map((row) => [...row])));
   process.stdout.write(`compiled in ${showSeconds(seconds)}\n`);
-  for (const note of notes) process.stdout.write(`note: ${note}\n`);
+  process.stdout.write(noteLines(notes));
   if (trainer.engine.device.software) process.stdout.write("note: no GPU is used: the adapter computes on the CPU\n");
   if (trainer.startStep > 0) process.stdout.write(`resuming after step ${trainer.startStep}\n`);
 }
@@ -131,7 +139,7 @@ async function showEvents(trainer: Trainer): Promise<TrainingOutcome> {
 /** An event a line, for programs. Steps are left out: their records say more. */
 const printEvents = (trainer: Trainer): Promise<TrainingOutcome> =>
   eachEvent(trainer, (event) => {
-    if (event.kind !== "step") process.stdout.write(`${JSON.stringify(event)}\n`);
+    if (event.kind !== "step") process.stdout.write(`${jsonText(event)}\n`);
   });
 
 async function eachEvent(trainer: Trainer, take: (event: TrainingEvent) => void): Promise<TrainingOutcome> {

@@ -5,6 +5,7 @@
 import { matchClasses, type MatchedClasses } from "../../classes.js";
 import type { Dataset } from "../../data/loader.js";
 import { InputError } from "../../errors.js";
+import { printable } from "../../text.js";
 import type { ModelInfo, TrainingManifest } from "../../training.js";
 
 /** The classes of the state that a run goes on from. */
@@ -71,8 +72,9 @@ export class ClassOrder {
     const { places } = matchClasses(model, { name: before.owner, classes: others }, how);
     const moved = places.findIndex((at, i) => at !== i);
     if (moved < 0) return;
+    const [here, there] = [names[moved] ?? "", others[moved] ?? ""];
     throw new InputError(
-      `class ${moved} is '${names[moved] ?? ""}' in ${owner} and '${others[moved] ?? ""}' in ${before.owner}: ` +
+      printable(`class ${moved} is '${here}' in ${owner} and '${there}' in ${before.owner}: `) +
       "the models of a recipe are compared class by class",
       { help: "start them from weights that have their classes in one order" },
     );

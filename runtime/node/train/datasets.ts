@@ -65,7 +65,8 @@ export async function openData(
   const other = evalData ?? (settings.eval === undefined ? data : undefined);
   const found = await open(held, { split: "val", apart, seed, path: () => pathOf(held, base, other) });
   const own = { owner: training.name, count: training.classes.length, names: training.classes };
-  const evaluation = relabelled(found, matchClasses(own, found));
+  const matched = matchClasses(own, found);
+  const evaluation = { ...relabelled(found, matched), notes: [...found.notes ?? [], ...matched.notes] };
   if (evaluation.length === 0) throw new FileError("there are no images", { file: evaluation.name, fault: "missing" });
   return {
     training, evaluation,

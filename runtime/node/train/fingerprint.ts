@@ -4,9 +4,9 @@
  */
 import { stat } from "node:fs/promises";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { check, list, object, record, whole } from "../../check/schema.js";
+import { anyText, list, object, record, whole } from "../../check/schema.js";
 import type { Dataset } from "../../data/loader.js";
-import { printable } from "../../labels.js";
+import { counted, printable, someNames } from "../../text.js";
 
 /** A data set as it is compared. */
 interface Listing {
@@ -20,7 +20,6 @@ interface Listing {
 /** Both parts of the data. */
 type Parts = Readonly<Record<"training" | "evaluation", Listing>>;
 
-const anyText = check<string>("a text", (value) => typeof value === "string");
 const listing = object<Listing>({ classes: list(anyText), length: whole(0), files: record(anyText, whole(0)) });
 const partsCheck = object<Parts>({ training: listing, evaluation: listing });
 /** Bytes of an unpacked list, as many as a text may have. */
@@ -28,8 +27,6 @@ const MOST_BYTES = 2 ** 29 - 32;
 
 /** Files looked at at a time. */
 const AT_ONCE = 64;
-/** Names that a message quotes for each difference. */
-const SHOWN = 3;
 
 async function listingOf({ classes, length, files = [] }: Dataset): Promise<Listing> {
   const root = rootOf(files);
@@ -99,18 +96,18 @@ function listingDifferences(before: Listing, now: Listing): string[] {
     before.classes.filter((name) => !now.classes.includes(name) && !renamed.has(name)),
     now.classes.filter((name) => !before.classes.includes(name) && ![...renamed.values()].includes(name)),
   ];
-  if (gone.length > 0) found.push(`${count(gone, "class", "classes")} removed: ${names(gone)}`);
-  if (added.length > 0) found.push(`${count(added, "class", "classes")} added: ${names(added)}`);
+  if (gone.length > 0) found.push(`${counted(gone.length, "class", "classes")} removed: ${someNames(gone)}`);
+  if (added.length > 0) found.push(`${counted(added.length, "class", "classes")} added: ${someNames(added)}`);
   const moved = [...renamed].flatMap(([from, to]) => [`${from}/`, `${to}/`]);
   const own = (path: string): boolean => !moved.some((folder) => path.startsWith(folder));
   const [old, fresh] = [before.files, now.files];
   const lost = Object.keys(old).filter((path) => own(path) && !(path in fresh));
   const more = Object.keys(fresh).filter((path) => own(path) && !(path in old));
   const other = Object.keys(fresh).filter((path) => path in old && old[path] !== fresh[path]);
-  if (lost.length > 0) found.push(`${count(lost, "image", "images")} removed: ${names(lost)}`);
-  if (more.length > 0) found.push(`${count(more, "image", "images")} added: ${names(more)}`);
+  if (lost.length > 0) found.push(`${counted(lost.length, "image")} removed: ${someNames(lost)}`);
+  if (more.length > 0) found.push(`${counted(more.length, "image")} added: ${someNames(more)}`);
   if (other.length > 0) {
-    found.push(`${count(other, "image has another size", "images have other sizes")}: ${names(other)}`);
+    found.push(`${counted(other.length, "image has another size", "images have other sizes")}: ${someNames(other)}`);
   }
   if (found.length === 0 && before.length !== now.length) {
     found.push(`${before.length} images before, ${now.length} now`);
@@ -134,8 +131,3 @@ function renamedClasses(before: Listing, now: Listing): ReadonlyMap<string, stri
   }
   return renamed;
 }
-
-const count = (items: readonly string[], one: string, many: string): string =>
-  `${items.length} ${items.length === 1 ? one : many}`;
-const names = (items: readonly string[]): string =>
-  items.slice(0, SHOWN).map((name) => `'${printable(name)}'`).join(", ") + (items.length > SHOWN ? " and others" : "");

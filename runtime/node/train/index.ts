@@ -25,8 +25,10 @@ export { learningRate, schedule, scheduleValue, scheduleWarning, STEPPINGS } fro
 export type { Schedule, Stepping } from "../../train/schedule.js";
 export type { Augmentation } from "../../train/augment.js";
 export { EvaluationLoader, TrainingLoader } from "../../data/loader.js";
-export type { Batch, BrokenImage, Dataset, EvaluationOptions, Sample, TrainingOptions } from "../../data/loader.js";
+export type { Batch, Dataset, EvaluationOptions, Sample, TrainingOptions } from "../../data/loader.js";
+export { checkImages } from "../../data/check.js";
+export type { BadImage, BadImagePolicy, DataCheck } from "../../data/check.js";
 export { imageFolder } from "../../data/folder.js";
-export type { DataFiles, FolderOptions, Split } from "../../data/folder.js";
+export type { DataFiles, FolderEntry, FolderOptions, Split } from "../../data/folder.js";
 export { cifar10, cifar100 } from "../../data/cifar.js";
 export { SHAPE_NAMES, shapes } from "../../data/shapes.js";

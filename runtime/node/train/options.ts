@@ -1,5 +1,6 @@
 /** @file The options of a training run, and which of them it goes on with when it is resumed. */
 import { join, resolve } from "node:path";
+import type { BadImagePolicy } from "../../data/check.js";
 import type { Device } from "../../device.js";
 import type { StopSignal } from "../../lifetime.js";
 import { InputError } from "../../errors.js";
@@ -24,6 +25,15 @@ export interface TrainerOptions extends DataOptions {
   readonly force?: boolean;
   /** What the recipe was compiled with, so that the run can be resumed without stating it again. */
   readonly selection?: RecipeSelection;
+  /**
+   * What to do about images that cannot be read: `error` (default) ends with an error when one is needed; `skip` reads
+   * all images first and leaves those out, with a list of them in the run's folder.
+   */
+  readonly onBadImage?: BadImagePolicy;
+  /** Images that were read so, of how many. */
+  readonly onCheck?: (done: number, total: number) => void;
+  /** Only `evaluate` is going to be called: the training data is not read. */
+  readonly evaluateOnly?: boolean;
   /** Checkpoints to start from, by the model's name in the recipe (default: the recipe's). */
   readonly weights?: Readonly<Record<string, string>>;
   /** Use the moving average that was stored with those of models that are trained. */
@@ -85,11 +95,12 @@ export async function resumedFrom(
 /** What a state keeps of the options. Paths are made absolute: a run may be resumed from another folder. */
 export function savedOptions(options: TrainerOptions): RunOptions {
   const { batch, passes, steps, logEvery, saveEvery, keep, fallback, data, evalData, weights, selection } = options;
+  const { onBadImage } = options;
   const absolute = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(path));
   const files = weights && Object.fromEntries(Object.entries(weights).map(([name, path]) => [name, resolve(path)]));
   return {
     batch, passes, steps, logEvery, saveEvery, keep, fallback: absolute(fallback), data: absolute(data),
-    evalData: absolute(evalData), weights: files, selection,
+    evalData: absolute(evalData), onBadImage, weights: files, selection,
   };
 }
 

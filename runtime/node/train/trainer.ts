@@ -40,8 +40,6 @@ interface Parts {
   readonly store: CheckpointFolder | undefined;
   readonly resumed: LoadedState | undefined;
   readonly data: RecipeData;
-  /** Warnings that are reported with the next event. */
-  readonly said: string[];
 }
 
 /** Records an epoch. */
@@ -100,32 +98,32 @@ export class Trainer {
   ): Promise<Trainer> {
     const { settings } = manifest;
     const { batch = settings.batch, onNote = () => undefined } = options;
+    const { data: usable, keep } = await usableData(found, options);
     const data: RecipeData = {
-      ...found, training: relabelled(found.training, weights.classes),
-      evaluation: relabelled(found.evaluation, weights.classes),
+      ...usable, training: relabelled(usable.training, weights.classes),
+      evaluation: relabelled(usable.evaluation, weights.classes),
     };
-    const said: string[] = [];
     const preparation = preparationOf(manifest);
     const training = new TrainingLoader(data.training, {
       batch, seed: settings.seed, preprocess: preparation.preprocess, augment: preparation.augment,
-      prefetch: data.prefetch.training, onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
+      prefetch: data.prefetch.training,
     });
-    const plan = planOf(manifest, options, batch, training, await packData(found));
+    const plan = planOf(manifest, options, batch, training, await packData(usable));
     const odd = scheduleWarning(plan.schedule);
     if (odd !== undefined) onNote(odd);
     const { store, resumed } = await openRunFolder(manifest, options, plan);
     try {
+      if (store !== undefined) await keep(store.path);
       const engine = await opening;
       await engine.initialize((state) => weights.load(state));
       const evaluation = manifest.classes === undefined ? undefined : new EvaluationLoader(data.evaluation, {
         batch: engine.evaluationBatch, preprocess: preparation.preprocess, prefetch: data.prefetch.evaluation,
-        onBroken: ({ name, reason }) => { said.push(`${name}: ${reason}: skipped`); },
       });
       if (engine.passes > (options.passes ?? settings.accumulate)) {
         onNote(`a batch of ${batch} images does not fit the device: each step takes ${engine.passes} passes`);
       }
       return new Trainer(manifest, {
-        options, engine, training, evaluation, plan, store, resumed, data, said,
+        options, engine, training, evaluation, plan, store, resumed, data,
       });
     } catch (error) {
       store?.close();
@@ -198,14 +196,13 @@ export class Trainer {
     this.engine.check();
     if (this.#ran) throw new InputError("a trainer runs only once: open a new one, with `resume` to continue");
     this.#ran = true;
-    const { engine, training, evaluation, plan, store, resumed, options, said } = this.#parts;
+    const { engine, training, evaluation, plan, store, resumed, options } = this.#parts;
     const records: MetricsRecord[] = [...resumed?.state.records ?? []];
     const log = store && await MetricsLog.open(join(store.path, "metrics.jsonl"), records);
     const course = train(plan, { engine, training, evaluation, store, signal: options.signal }, resumed);
     try {
       for (;;) {
         const { value, done } = await course.next();
-        for (const text of said.splice(0)) yield { kind: "warning", text };
         if (done === true) return value;
         if (value.kind === "record") {
           records.push(value.record);
@@ -288,6 +285,20 @@ export class Trainer {
     this.destroy();
     await this.engine.ended;
   }
+}
+
+/** The data as the run takes it: whole, or without what cannot be read; and how to keep the list of that. */
+async function usableData(
+  all: RecipeData, options: Places,
+): Promise<{ readonly data: RecipeData; keep(folder: string): Promise<void> }> {
+  const { onBadImage = "error", onCheck, evaluateOnly = false, onNote = () => undefined } = options;
+  new Set([all.training, all.evaluation].flatMap(({ notes = [] }) => notes)).forEach((note) => onNote(note));
+  if (onBadImage === "error") return { data: all, keep: () => Promise.resolve() };
+  const { leaveOut } = await import("./skipped.js");
+  const parts = evaluateOnly ? ["evaluation"] as const : ["training", "evaluation"] as const;
+  const left = await leaveOut(all, parts, options.out, onCheck);
+  left.notes.forEach(onNote);
+  return left;
 }
 
 function planOf(

@@ -45,7 +45,7 @@ export async function openFolder(
   const names = new Set((await files.entries(root))?.filter((entry) => entry.folder).map(({ name }) => name));
   const divided = names.has("train") || names.has("training");
   if (!apart || divided) return imageFolder(files, root, { split, seed });
-  return imageFolder(files, root, { split: "train", valShare: 0 });
+  return imageFolder(files, root, { split: "train", valShare: 0, allowEmpty: split === "val" });
 }
 
 /** Seed of shapes that are drawn for an evaluation: a recipe's unless it says otherwise. */
@@ -69,8 +69,8 @@ const inFiles = (
 const SOURCE_RECORDS: readonly SourceRecord[] = [
   {
     name: "image_folder", signature: "(path, workers = 4)", check: workers("image_folder"),
-    doc: "Images in one folder per class, with or without folders for the splits above. Source: torchvision, " +
-      "ImageFolder.",
+    doc: "Images in one folder per class, with or without folders for the splits above. Hidden folders are no " +
+      "classes. Source: torchvision, ImageFolder.",
     about: { ...PATH, ...WORKERS },
     open: (request) => openFolder(request.files, request.path(), request),
   },
