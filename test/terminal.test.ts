@@ -53,7 +53,7 @@ test.serial("carets and help stand out from the code, which is left alone; witho
   t.notRegex(plain.out + plain.err, ESCAPE);
   t.deepEqual([painted.out.replace(ESCAPE, ""), painted.err.replace(ESCAPE, "")], [plain.out, plain.err]);
   t.regex(painted.out, /good: \x1b\[32mOK\x1b\[39m/u);
-  t.regex(painted.out, /bad: \x1b\[1m\x1b\[31mwrong\x1b/u);
+  t.regex(painted.out, /bad: \x1b\[1m\x1b\[31mhas errors\x1b/u);
   t.regex(painted.err, /^\x1b\[1m\x1b\[31merror\[shape_mismatch\]\x1b\[39m\x1b\[22m: /u);
   t.regex(painted.err, /\x1b\[34m2 \|\x1b\[39m model bad\(\) \{ input x: \[B, 4\] output y = matmul\(x, x\) \}\n/u);
   t.regex(painted.err, / \x1b\[1m\x1b\[31m\^+ \[B, 4\] by \[B, 4\]\x1b/u);
