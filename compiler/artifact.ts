@@ -29,7 +29,9 @@ export interface CompiledArtifact {
   /** Shader text by `GRAPH/FAMILY/KERNEL`. */
   readonly wgsl: ReadonlyMap<string, string>;
   /** By name. */
-  readonly graphs: Readonly<Record<string, CompiledGraph>> & { readonly infer: Compiled; readonly infer_f16?: Compiled };
+  readonly graphs: Readonly<Record<string, CompiledGraph>> & {
+    readonly infer: Compiled; readonly infer_f16?: Compiled;
+  };
   /** Where it is a recipe. */
   readonly recipe?: CompiledRecipe["recipe"];
 }

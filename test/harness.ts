@@ -17,7 +17,6 @@ import {
 } from "../compiler/pipeline.js";
 import { chooseFamily, type Device } from "../runtime/device.js";
 import type { FamilyName, Manifest } from "../runtime/manifest.js";
-import { TARGET_NAMES } from "../compiler/targets/index.js";
 import { load, openDevice } from "../runtime/node/index.js";
 import type { ModuleDefinition } from "../runtime/artifact.js";
 import type { Session } from "../runtime/session.js";
@@ -111,7 +110,7 @@ export function obstacleOf(device: Device, module: Module, family: FamilyName): 
 
 /** The families that `device` runs `module` with. */
 export const familiesOn = (device: Device, module: Module): readonly FamilyName[] =>
-  TARGET_NAMES.filter((family) => obstacleOf(device, module, family) === undefined);
+  Object.keys(module.manifest.families).filter((family) => obstacleOf(device, module, family) === undefined);
 
 /** A module on the test's device. Destroy it. */
 export function openSession(

@@ -8,7 +8,7 @@ import { OPS } from "../compiler/ops/index.js";
 import type { CompileOptions } from "../compiler/pipeline.js";
 import { adapterName, chooseFamily, isSoftware, type Device } from "../runtime/device.js";
 import type { FamilyName } from "../runtime/manifest.js";
-import { TARGET_NAMES } from "../compiler/targets/index.js";
+import { namesFor } from "../compiler/targets/index.js";
 import { FUSION_CASES, textOf } from "./fusion_cases.js";
 import {
   compileText, familiesOn, disagreements, expected, feedsOf, moduleOf, obstacleOf, openTestDevice, openUncheckedDevice, runModule,
@@ -77,7 +77,7 @@ for (const kind of KINDS) {
     const cases = kind.cases.filter(group.has);
     let others: readonly OpCase[] | undefined;
     for (const fuse of [true, false]) {
-      for (const family of TARGET_NAMES) {
+      for (const family of namesFor("f32")) {
         test.serial(`${kind.name} of ${group.name}${fuse ? "" : ", not fused"}: ${family}`, async (t) => {
           const chosen = fuse ? cases : others ??= fusible(cases, kind.make);
           if (group.name === "contractions" && isSpared(family, fuse)) return void t.pass("on a software adapter");
@@ -105,7 +105,7 @@ for (const c of FUSION_CASES) {
       const module = compileText(textOf(c), undefined, optimized(fuse));
       const { graph } = module.model;
       const anchored = module.fusion.kernels.some((k) => k.anchor !== undefined);
-      for (const family of TARGET_NAMES) {
+      for (const family of namesFor("f32")) {
         if (anchored && isSpared(family, fuse)) continue;
         const on = family === "tiled" ? unchecked : device;
         const wrong = await wrongOn(family, fuse, module, graph, (batch) => feedsOf(graph, batch, c.ranges), on);

@@ -2,10 +2,15 @@
  * f16 products: models against PyTorch's float64 numbers, and what the precision pass makes of a graph. Kernels run on
  * an adapter with `shader-f16`, which every adapter with subgroup matrices has.
  */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "ava";
+import type { Artifact } from "../runtime/artifact.js";
 import { roundToHalf } from "../compiler/ir/half.js";
 import { topological, rootsOf } from "../compiler/ir/graph.js";
 import type { Device } from "../runtime/device.js";
+import { inside } from "./cli_process.js";
 import { forwardGoldens, FORWARD_MODELS, nearness, runForward } from "./forward.js";
 import { FULL, goldenFile } from "./golden.js";
 import { compileFile, compileText, openUncheckedDevice } from "./harness.js";
@@ -60,6 +65,49 @@ test("views stay views of what is rounded", (t) => {
     output y = matmul(reshape(x, shape = [B, 3, 2, 8])[:, 1:, 0], transpose(x))
   }`, "m", { precision: "f16", verify: true });
   t.deepEqual(fusion.kernels.map(({ root }) => `${root.op} ${root.dtype}`), ["half f16", "matmul f32"]);
+});
+
+const home = mkdtempSync(join(tmpdir(), "deitc-precision-"));
+test.after.always(() => rmSync(home, { recursive: true, force: true }));
+writeFileSync(join(home, "tiny.deit"), `import { vit } from "deitc/vit.deit"
+model tiny extends vit { image = 32  patch = 8  dim = 32  depth = 1  heads = 2  classes = 8 }
+`);
+const RANDOM = ["--random-weights", "--generated-shapes", "3"];
+
+test.serial("a folder holds inference in f16 where it was compiled for it, and says so where it was not", async (t) => {
+  const compiled = await inside(home, ["compile", "tiny.deit", "--precision", "f32,f16", "--out", "both"]);
+  t.is(compiled.code, 0, compiled.err);
+  const { graphs } = JSON.parse(readFileSync(join(home, "both/manifest.json"), "utf8")) as Artifact;
+  t.deepEqual(Object.keys(graphs), ["infer", "infer_f16"]);
+  t.deepEqual(Object.keys(graphs.infer_f16?.families ?? {}), ["tensor", "tensor_small", "tiled", "wide"]);
+  t.is((await inside(home, ["compile", "tiny.deit", "--out", "plain"])).code, 0);
+  const refused = await inside(home, ["predict", "plain", ...RANDOM, "--precision", "f16"]);
+  t.is(refused.code, 1);
+  t.regex(refused.err, /tiny was not compiled for f16\n  help: compile it again with `--precision f32,f16`/u);
+  t.regex((await inside(home, ["predict", "plain", ...RANDOM, "--precision", "f8"])).err, /The precisions are f32 and f16/u);
+});
+
+test.serial("an adapter without f16 is named with the feature that it lacks", async (t) => {
+  for (const what of ["tiny.deit", "both"]) {
+    const { code, err } = await inside(home, ["predict", what, ...RANDOM, "--precision", "f16", "--adapter", "swiftshader"]);
+    t.is(code, 3);
+    t.regex(err, /SwiftShader driver .* cannot run tiny: .*it needs the feature shader-f16/u);
+  }
+});
+
+matrixTest("predictions in f16 are those of f32, and verify finds every tensor as the interpreter does", async (t) => {
+  const scores = async (...more: readonly string[]): Promise<number[]> => {
+    const { code, out, err } = await inside(home, ["predict", "both", ...RANDOM, "--json", ...more]);
+    t.is(code, 0, err);
+    const { images } = JSON.parse(out) as { images: { classes: { score: number }[] }[] };
+    return images.flatMap(({ classes }) => classes.map(({ score }) => score));
+  };
+  const [full, half] = [await scores(), await scores("--precision", "f16")];
+  t.notDeepEqual(half, full);
+  half.forEach((score, i) => t.true(Math.abs(score - (full[i] ?? NaN)) < 1e-3));
+  const verified = await inside(home, ["verify", "tiny.deit", "--precision", "f16", "--family", "wide,tiled"]);
+  t.is(verified.code, 0, verified.out + verified.err);
+  t.regex(verified.out, /all \d+ tensors agree within 0\.005/u);
 });
 
 /** Models that CI runs; the others run in `npm run test:full`. */

@@ -15,7 +15,7 @@ import { trainingGraph } from "../compiler/train/step.js";
 import { renderDiagnostics } from "../dsl/diagnostics.js";
 import { loadProgram } from "../dsl/resolve.js";
 import type { Device } from "../runtime/device.js";
-import { TARGET_NAMES } from "../compiler/targets/index.js";
+import { namesFor } from "../compiler/targets/index.js";
 import { generated, integers, maxAbs, parameterValue, relativeL2 } from "./golden.js";
 import { obstacleOf, openTestDevice, openUncheckedDevice } from "./harness.js";
 import { advance, numberOf, numbersOf, type Tensors } from "./recipes.js";
@@ -104,7 +104,7 @@ test("running statistics are those of the batch, the variance without bias", (t)
   }
 });
 
-for (const family of TARGET_NAMES) {
+for (const family of namesFor("f32")) {
   test.serial(`three steps on the device are the interpreter's: ${family}`, async (t) => {
     const { compiled, diagnostics: wrong } = compileRecipe(program, undefined, { verify: true, others: OTHERS });
     if (!compiled) return void t.fail(renderDiagnostics(wrong));

@@ -9,7 +9,10 @@ import { drawGraph } from "../inspect/picture.js";
 import { drawPlan } from "../inspect/storage.js";
 import { passImages } from "./recipe_memory.js";
 
-/** `graph.svg` and `plan-FAMILY.svg`, of several graphs with the graph's name in front; those of the first family. */
+/**
+ * `graph.svg` and `plan-FAMILY.svg`, of several graphs with the graph's name in front; those of the
+ * first family that it was compiled for.
+ */
 export async function writePictures(
   folder: string, { manifest, graphs }: CompiledArtifact, families: readonly FamilyName[],
 ): Promise<void> {
@@ -19,10 +22,11 @@ export async function writePictures(
   for (const [graph, compiled] of all) {
     const [prefix, name] = all.length > 1 ? [`${graph}-`, `${manifest.name}, ${graph}`] : ["", manifest.name];
     const pictured = { ...compiled, name, images };
-    for (const first of families.slice(0, 1)) {
+    const own = families.filter((family) => compiled.families.has(family));
+    for (const first of own.slice(0, 1)) {
       writeFileSync(join(folder, `${prefix}graph.svg`), drawGraph(pictured, first));
     }
-    for (const family of families) {
+    for (const family of own) {
       writeFileSync(join(folder, `${prefix}plan-${family}.svg`), drawPlan(pictured, family));
     }
   }

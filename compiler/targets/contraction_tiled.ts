@@ -187,11 +187,12 @@ function main(spec: ContractionSpec, tile: Tile, a: Side, b: Side): string {
 function stores({ rows, cols, epilogueOfFour }: ContractionSpec, tile: Tile): string {
   const check = (name: string, extent: Extent, per: number): string =>
     isMultiple(extent, per) ? "{" : `if (${name} < ${extent.wgsl}) {`;
+  const parts = epilogueOfFour ? [""] : range(4).map((l) => `.${component(l)}`);
   return range(tile.fm).flatMap((i) => range(4).map((r) => [
     "{",
     `let row = a_start + (down + ${i * (tile.m / (4 * tile.fm))}) * 4 + ${r};`,
     check("row", rows, tile.m),
-    ...range(tile.fn).flatMap((j) => (epilogueOfFour ? [""] : range(4).map((l) => `.${component(l)}`)).map((part, l) => [
+    ...range(tile.fn).flatMap((j) => parts.map((part, l) => [
       "{",
       `let col = b_start + (across + ${j * (tile.n / (4 * tile.fn))}) * 4${part === "" ? "" : ` + ${l}`};`,
       `${check("col", cols, tile.n)} finish(row, col, batch, c${4 * i + r}_${j}${part}); }`,

@@ -1,4 +1,5 @@
 /** @file Every target that is compiled: the one list. */
+import type { Precision } from "../../runtime/manifest.js";
 import { invariant } from "../ir/invariant.js";
 import { scalar } from "./scalar.js";
 import type { Target, Templates } from "./target.js";
@@ -16,6 +17,9 @@ export const TARGET_NAMES: readonly TargetName[] = TARGETS.map(({ name }) => nam
 const ranked = (among: readonly Target[]): readonly Target[] => among.toSorted((x, y) => y.rank - x.rank);
 /** From the highest rank to the lowest. */
 export const RANKED_NAMES: readonly string[] = ranked(TARGETS).map(({ name }) => name);
+/** Those that are compiled in a precision, in that order. */
+export const namesFor = (wanted: Precision): readonly string[] =>
+  ranked(TARGETS).filter(({ precisions }) => precisions.includes(wanted)).map(({ name }) => name);
 
 /** The target of a name that is one. */
 export function targetNamed(name: string): Target {

@@ -8,7 +8,7 @@ import { CommandError, Exit } from "../exit.js";
 import { compiledOf, kernelsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { families, FAMILY_LIST } from "../model.js";
 import { readProgram } from "../source.js";
-import { RANKED_NAMES } from "../../targets/index.js";
+import { namesFor } from "../../targets/index.js";
 
 export const explainCommand = (finish: Finish): Command =>
   withSelection(new Command("explain")
@@ -17,7 +17,7 @@ export const explainCommand = (finish: Finish): Command =>
       "library), or a model or recipe of a file: its kernels, what was fused and what was not, its memory.",
     )
     .argument("<what>", "a name, FILE.deit, FILE.deit:NAME, or a compiled folder"))
-    .option("--family <list>", `kernel families to show: ${FAMILY_LIST}`, families, RANKED_NAMES.slice(0, 1))
+    .option("--family <list>", `kernel families to show: ${FAMILY_LIST}`, families, namesFor("f32").slice(0, 1))
     .option("--kernel <name>",
       "print the WGSL of kernels whose name or path contains this, or of GRAPH/FAMILY/KERNEL")
     .option("--memory",
