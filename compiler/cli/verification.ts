@@ -62,8 +62,8 @@ interface Setting extends Required<Pick<VerifyOptions, "batch" | "tolerance">> {
 export async function verifyOn(
   compiled: Compiled, compile: (without: readonly Optimization[]) => Promise<Compiled>, options: VerifyOptions,
 ): Promise<Verification> {
-  const [{ openDevice }, { adapterName, chooseFamily }] = await Promise.all([
-    import("../../runtime/node/adapters.js"), import("../../runtime/device.js"),
+  const [{ openDevice }, { adapterName, chooseFamily }, { familyNamed }] = await Promise.all([
+    import("../../runtime/node/adapters.js"), import("../../runtime/device.js"), import("../../runtime/families.js"),
   ]);
   const { batch = 1, tolerance = isHalved(options) ? HALF_TOLERANCE : TOLERANCE, seed = 0, adapter } = options;
   const device = await openDevice({ checked: true, ...(adapter === undefined ? {} : { adapter }) });
@@ -71,6 +71,7 @@ export async function verifyOn(
   try {
     const tensors: Compared[] = [];
     for (const family of options.family ?? [chooseFamily(device, compiled.manifest)]) {
+      familyNamed(compiled.manifest, family);
       tensors.push(...await verifyFamily(compiled, family, setting));
     }
     const wrong = tensors.filter((tensor) => tensor.wrong);
