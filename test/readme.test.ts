@@ -10,7 +10,8 @@ import { commandLine } from "../compiler/cli/program.js";
 import { inside } from "./cli_process.js";
 import { shapesPicture } from "./shapes_picture.js";
 
-const DOCUMENTS = ["README.md", "compiler/README.md", "dsl/README.md", "models/README.md", "runtime/README.md", "test/golden/README.md"];
+const DOCUMENTS = ["README.md", "compiler/README.md", "dsl/README.md", "models/README.md", "runtime/README.md", "runtime/PROMISES.md", "test/README.md",
+  "test/golden/README.md"];
 const text = (file: string): string => readFileSync(file, "utf8");
 
 /** Fenced blocks in a language; the empty one is the `.deit` sources and the drawings. */
@@ -38,6 +39,18 @@ test("every relative link leads to a file, and to a heading where it names one",
     }
   }
   t.true(count >= 10);
+});
+
+test("every promise names a test that there is", (t) => {
+  const escaped = (part: string): string => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const promises = text("runtime/PROMISES.md").split("\n").filter((line) => /^\| .* \| `/u.test(line));
+  t.true(promises.length > 30);
+  for (const line of promises) {
+    const [, file = "", title = ""] = /\| `([\w/]+)`: (.*) \|$/u.exec(line) ?? [];
+    const [path] = [`test/${file}.test.ts`, `test/${file}.ts`].filter((name) => existsSync(name));
+    const pattern = new RegExp(`[\`"]${title.split("…").map(escaped).join(".+")}[\`"]`, "u");
+    t.regex(path === undefined ? "" : text(path), pattern, line);
+  }
 });
 
 /** Words of a command line as a shell splits them, without the comment behind. */
