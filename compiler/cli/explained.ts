@@ -13,6 +13,11 @@ export interface ExplainOptions extends Selection {
   readonly parameters?: boolean;
   readonly svg?: string;
   readonly json?: boolean;
+  /** Name of a GPU whose least times are told, other peaks than its own in TFLOP/s and GB/s, and images at once. */
+  readonly gpu?: string;
+  readonly peak?: number;
+  readonly bandwidth?: number;
+  readonly batch: number;
 }
 
 /** What is explained: as it was just compiled, or a folder, of which less is known. */

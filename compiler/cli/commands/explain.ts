@@ -1,10 +1,11 @@
 /** @file `deitc explain`: a name, or everything that the compiler decided about a model or a recipe. */
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import type { FamilyName } from "../../../runtime/manifest.js";
 import { isTraining } from "../../../runtime/training.js";
 import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
-import { examples, withSelection, type Finish } from "../command.js";
+import { amount, examples, PRECISION, wholeNumber, withSelection, type Finish } from "../command.js";
 import { CommandError, Exit } from "../exit.js";
+import { GPU_NAMES } from "../../gpus.js";
 import { compiledOf, kernelsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { families, FAMILY_LIST } from "../model.js";
 import { readProgram } from "../source.js";
@@ -26,10 +27,15 @@ export const explainCommand = (finish: Finish): Command =>
       "every parameter with its shape; for a recipe, everything that is kept from step to step")
     .option("--svg <folder>",
       "write pictures: graph.svg of the kernels in their modules, and plan-FAMILY.svg of the storage over time")
+    .option("--gpu <name>", `the least time of each kernel on ${GPU_NAMES.join(", ")}`, gpuName)
+    .option("--peak <n>", "with --gpu: operations a second in TFLOP/s, instead of the GPU's own", amount)
+    .option("--bandwidth <n>", "with --gpu: bytes a second in GB/s, instead of the GPU's own", amount)
+    .option("--batch <n>", "with --gpu: images at once", wholeNumber(1), 64)
+    .option(...PRECISION)
     .option("--json", "print JSON")
     .addHelpText("after", examples(
       "deitc explain gelu", "deitc explain shape_mismatch", "deitc explain adamw", "deitc explain layer_norm",
-      "deitc explain models/deit_ti.deit --memory",
+      "deitc explain models/deit_ti.deit --memory", "deitc explain models/deit_s.deit --gpu h100 --precision f16",
       "deitc explain models/deit_ti.deit --kernel attn.qkv --family scalar,tiled",
       "deitc explain models/shapes.deit --memory", "deitc explain recipe.deit:hard --kernel train/tiled/matmul_head",
     ))
@@ -40,6 +46,12 @@ export const explainCommand = (finish: Finish): Command =>
       finish(Exit.done);
     });
 
+/** Option parser: a GPU that is known. */
+function gpuName(text: string): string {
+  if (GPU_NAMES.includes(text)) return text;
+  throw new InvalidArgumentError(`The GPUs are ${GPU_NAMES.join(", ")}; --peak and --bandwidth describe another.`);
+}
+
 async function explainFile(path: string, options: ExplainOptions): Promise<string> {
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
   if (options.svg !== undefined) {
@@ -47,6 +59,7 @@ async function explainFile(path: string, options: ExplainOptions): Promise<strin
     await writePictures(options.svg, compiledOf(explained, "--svg"), options.family);
   }
   if (options.kernel !== undefined) return kernelTexts(explained, options.kernel, options.family);
+  if (options.gpu !== undefined) return (await import("./explain_floor.js")).explainFloor(explained, options);
   if (isTraining(explained.manifest)) {
     const { explainRecipe } = await import("./explain_recipe.js");
     return explainRecipe(explained, explained.manifest, options);
@@ -58,7 +71,9 @@ async function explainFile(path: string, options: ExplainOptions): Promise<strin
 async function compileFile(path: string, options: ExplainOptions): Promise<Explained> {
   const { file, target } = pathParts(path, options.target);
   const program = await readProgram(file);
-  const compiled = await compileProgram(program, target === undefined ? options : { ...options, target });
+  const precisions = options.precision === undefined ? [] : [options.precision];
+  const compiled = await compileProgram(
+    program, target === undefined ? options : { ...options, target }, { precisions });
   const { lossText } = await import("./explain_recipe.js");
   return { ...definitionOf(compiled), compiled, loss: lossText(program, compiled.manifest.name) };
 }
