@@ -34,7 +34,7 @@ const KNOWN: readonly Mutation[] = [
   of("scalar", "runtime/transfer", "packed slots are not cleared",
     "(usage & BufferUsage.storage) !== 0 && buffers.length > 0", "buffers.length < 0"),
   of("tiled", "compiler/targets/tile_operand", "a guard is dropped in a tile",
-    "return guards[l] === undefined ? loaded : `select(0.0, ${loaded}, ${guards[l]})`;", "return loaded;"),
+    "return guards[l] === undefined ? element : `select(0.0, ${element}, ${guards[l]})`;", "return element;"),
   of("plan", "compiler/fuse/absorb", "an axis of one element is stored wherever it is read", "isOne(size) && isZero(index)", "isOne(size)"),
   of("plan", "compiler/ir/indices", "an offset by the batch in rows as long as the batch is lost",
     "constant: { b: i.constant.b, c: 0 }", "constant: { b: 0, c: 0 }"),
@@ -106,6 +106,10 @@ const TEXT: readonly Mutation[] = [
     "(slope${g} - delta${mine})", "(slope${g})"),
   of("tiled", "compiler/targets/tile_operand", "a depth too many is loaded", "`((${k}) < ${depth})", "`((${k}) <= ${depth})"),
   of("tiled", "compiler/targets/contraction_tiled", "one barrier is missing", '"workgroupBarrier();",\n        "if (stores) {",', '"if (stores) {",'),
+  of("tiled", "compiler/lower/fours", "four columns are taken together wherever they start",
+    "every(({ b, c }) => b % 4 === 0 && c % 4 === 0)", "every(() => true)"),
+  of("tiled", "compiler/lower/text", "all four columns get the first one's operand",
+    "return load(`${four}[${lane.lane}]`);", "return load(`${four}[0]`);"),
   of("tiled", "compiler/lower/row", "the last two threads are not added up", "half >= 1", "half > 1"),
 ];
 
