@@ -9,7 +9,7 @@ import { join } from "node:path";
 export const MATRICES = process.env["DEITC_MATRICES"];
 
 /** Test files that are started with the driver. */
-const FILES = ["tensor", "precision"];
+const FILES = ["tensor", "precision", "programs_half"];
 
 /** What a test file is started with: node, and its environment. */
 export function startedWith(name: string): { readonly node: string; readonly env: NodeJS.ProcessEnv } {

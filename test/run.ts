@@ -19,7 +19,7 @@ const AVA = join(HOME, "node_modules/ava/entrypoints/cli.mjs");
 const AT_ONCE = 2;
 /** Files that take longest, the longest first. A name that is missing here costs a little time, nothing else. */
 const LONG = [
-  "kernels", "programs_device", "programs_tiled", "cli", "programs", "train_cli", "templates", "train_device",
+  "kernels", "programs_device", "programs_tiled", "programs_half", "cli", "programs", "train_cli", "templates", "train_device",
   "templates_gradient", "models", "shapes", "unseen", "explain_recipe", "train_graph", "train_gradients", "eval_model", "cli_faults",
   "train_convnet", "divergence", "kernel_digests", "train_engine", "emit",
 ];

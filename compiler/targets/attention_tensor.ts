@@ -20,9 +20,8 @@ import { range } from "./tile_operand.js";
 const LEAST = "-1e30";
 /** Weights grow to 2 to this power before outputs are scaled: far below f16's 65504. */
 const SLACK = 8;
-/** Wider queries, keys or values are left to kernels without matrices, and fewer queries. */
+/** Wider queries, keys or values are left to kernels without matrices, and queries that fill a quarter of a tile. */
 const WIDEST = 128;
-const FEWEST = 16;
 
 /** Subgroups of a workgroup, and keys of a block. */
 export interface AttentionTile {
@@ -59,10 +58,9 @@ export const attentionTensor = (
 ): PartialTemplate<AttentionSpec> => (spec) => {
   const { q, k, v, queries: extent } = spec;
   if ([q, k, v].some(({ dtype }) => dtype !== "f16")) return undefined;
-  if (Math.max(spec.width, spec.valueWidth) > WIDEST || (isConstant(extent.dim) && atLeast(extent) <= FEWEST)) {
-    return undefined;
-  }
   const [queries, threads] = [shape.m * tile.subgroups, shape.lanes * tile.subgroups];
+  const isFew = isConstant(extent.dim) && atLeast(extent) <= queries / 4;
+  if (isFew || Math.max(spec.width, spec.valueWidth) > WIDEST) return undefined;
   const width = up(spec.width, Math.max(shape.k, 8));
   const valueWidth = up(spec.valueWidth, Math.max(shape.n, 8));
   const constant = (n: number): Extent => ({ dim: { b: 0, c: n }, wgsl: String(n) });

@@ -25,12 +25,10 @@ export type TensorTiles = readonly [TensorTile, TensorTile];
 export const TENSOR_TILES: TensorTiles = [
   { m: 128, n: 128, k: 32, down: 2, across: 4 }, { m: 64, n: 64, k: 32, down: 2, across: 2 },
 ];
-/** Fewer rows or columns are left to kernels without matrices. */
-const FEWEST = 16;
-
+/** Results that fill no more than a quarter of a tile's rows or columns are left to kernels without matrices. */
 function tileOf({ rows, cols }: ContractionSpec, [large, small]: TensorTiles): TensorTile | undefined {
   const size = ({ dim }: Extent): number => (isConstant(dim) ? dim.c : dim.b * 64 + dim.c); // of some large batch
-  if (atLeast(rows) <= FEWEST || size(cols) <= FEWEST) return undefined;
+  if (atLeast(rows) <= small.m / 4 || size(cols) <= small.n / 4) return undefined;
   return size(rows) >= 1024 && size(cols) >= 128 ? large : small;
 }
 

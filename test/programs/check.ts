@@ -189,7 +189,8 @@ const wrongIn = (
   return error <= (tolerance.get(name) ?? 0) ? [] : [`${name} is off by ${error.toExponential(1)}`];
 })];
 
-function planResults(
+/** The same by the plan on the CPU. */
+export function planResults(
   compiled: ReturnType<typeof compileGraph>, batch: number, feeds: Feeds,
 ): ReadonlyMap<string, ArrayLike<number>> {
   const { outputs, parameters } = runOnMachine(compiled, batch, feeds);

@@ -7,7 +7,8 @@
  */
 import { evalDim, type Shape } from "../../compiler/ir/dim.js";
 import { storedBy, type FusedKernel } from "../../compiler/fuse/fusion.js";
-import type { Graph, Node } from "../../compiler/ir/graph.js";
+import { ELEMENT_TYPES } from "../../compiler/ir/dtype.js";
+import type { DType, Graph, Node } from "../../compiler/ir/graph.js";
 import { linearize, variable, variablesOfValue } from "../../compiler/ir/indices.js";
 import { interpret } from "../../compiler/inspect/interpret.js";
 import { operandPullerOf, pullerOf, sidesOf, type LoweredKernel } from "../../compiler/lower/kernel.js";
@@ -30,12 +31,16 @@ interface Scope {
   readonly known: Map<Value, number>;
 }
 
-/** A tensor's elements inside a buffer. */
+/** A tensor's elements inside a buffer: where the first is, how many there are, and how far apart. */
 interface Place {
   readonly data: Float64Array;
   readonly offset: number;
   readonly length: number;
+  readonly step: number;
 }
+
+/** Slots hold tensors of several types in turn: they are counted in the bytes of the smallest. */
+const UNIT = 2;
 
 /** A place, an element of it, and its number. */
 type Store = readonly [Place, number, number];
@@ -66,7 +71,7 @@ class Machine {
     this.#stored = storedBy(compiled.fusion.kernels, OPS);
     const numbers = (tensor: Tensor | undefined): Float64Array => Float64Array.from(tensor?.data ?? []);
     this.#slots = this.#family.slots.map(({ kind, bytes }) =>
-      new Float64Array(sizeAt(bytes, batch) / 4).fill(kind === "packed" ? 0 : NaN));
+      new Float64Array(sizeAt(bytes, batch) / UNIT).fill(kind === "packed" ? 0 : NaN));
     this.#inputs = [...this.#graph.inputs.keys()].map((name) => numbers(feeds.inputs.get(name)));
     this.#parameters = [...this.#graph.parameters.keys()].map((path) => numbers(feeds.parameters.get(path)));
     this.#outputs = [...this.#graph.outputs.values()].map(({ shape }) =>
@@ -82,7 +87,9 @@ class Machine {
     [...prepare, ...run].forEach((step, i) => this.#step(step, kernels[i] as LoweredKernel)); // a step a kernel
     for (const { from, to, bytes } of this.#family.copies) {
       const [source, target] = [this.#resolve(from), this.#resolve(to)];
-      target.data.set(source.data.subarray(source.offset, source.offset + bytes / 4), target.offset);
+      for (let i = 0; i < bytes / 4; i++) {
+        target.data[target.offset + i * target.step] = source.data[source.offset + i * source.step] ?? NaN;
+      }
     }
     const names = [...this.#graph.outputs.keys()];
     const nodes = [...this.#graph.outputs.values()];
@@ -100,20 +107,22 @@ class Machine {
       && this.#family.slots[ref.index]?.kind === "derived";
   }
 
-  #resolve(ref: Ref): Place {
+  /** @param dtype of the tensor there */
+  #resolve(ref: Ref, dtype: DType = "f32"): Place {
     const of = { slot: this.#slots, input: this.#inputs, output: this.#outputs, parameter: this.#parameters }[ref.kind];
     const data = of[ref.index];
     if (!data) throw new Error(`there is no ${ref.kind} ${ref.index}`);
-    const offset = ref.kind === "slot" ? (ref.offset ?? 0) / 4 : 0;
-    const bytes = ref.kind === "slot" ? ref.bytes : undefined;
-    return { data, offset, length: bytes === undefined ? data.length - offset : bytes / 4 };
+    if (ref.kind !== "slot") return { data, offset: 0, length: data.length, step: 1 };
+    const [offset, step] = [(ref.offset ?? 0) / UNIT, ELEMENT_TYPES[dtype].bytes / UNIT];
+    const units = ref.bytes === undefined ? data.length - offset : ref.bytes / UNIT;
+    return { data, offset, length: Math.floor(units / step), step };
   }
 
   #step(step: Step, { fused, reads, writes }: LoweredKernel): void {
     if (step.bindings.length > MAX_BINDINGS) throw new Error(`${step.path} binds ${step.bindings.length} buffers`);
     const places = new Map<Node, Place>();
-    reads.forEach((node, i) => places.set(node, this.#resolve(step.bindings[i] as Ref))); // a binding a tensor
-    const targets = writes.map((_, i) => this.#resolve(step.bindings[reads.length + i] as Ref)); // as above
+    reads.forEach((node, i) => places.set(node, this.#resolve(step.bindings[i] as Ref, node.dtype))); // a binding a tensor
+    const targets = writes.map((node, i) => this.#resolve(step.bindings[reads.length + i] as Ref, node.dtype)); // as above
     const aliased = targets.find(({ data }) => [...places].some(([, place]) => place.data === data)
       && step.bindings.slice(0, reads.length).every((ref) => ref.kind === "slot"));
     if (aliased) throw new Error(`${step.path} reads and writes one buffer`);
@@ -128,7 +137,7 @@ class Machine {
     const index = [...this.#graph.parameters.keys()].indexOf(path);
     const data = this.#parameters[index];
     if (node.op === "parameter" && data && [...written.values()].some((place) => place.data === data)) {
-      places.set(node, { data, offset: 0, length: data.length });
+      places.set(node, { data, offset: 0, length: data.length, step: 1 });
     }
   }
 }
@@ -175,9 +184,9 @@ class KernelRun {
       if (!place && anchor) this.#storeResult(node, anchor.node, targets[writes.indexOf(node)] as Place);
     }
     // Threads see nothing of what others store.
-    for (const [{ data, offset, length }, index, number] of stores) {
+    for (const [{ data, offset, length, step }, index, number] of stores) {
       if (!(index >= 0 && index < length)) throw new Error(`${root.origin.path} stores element ${index} of ${length}`);
-      data[offset + index] = number;
+      data[offset + index * step] = number;
     }
   }
 
@@ -189,14 +198,14 @@ class KernelRun {
   /** A thread may read what it overwrites itself; whether others have overwritten theirs it cannot know. */
   #checkTouched(own: readonly Store[]): void {
     const stranger = this.#touched.find(({ data, at }) =>
-      !own.some(([place, index]) => place.data === data && place.offset + index === at));
+      !own.some(([place, index]) => place.data === data && place.offset + index * place.step === at));
     if (stranger) throw new Error(`${this.fused.root.origin.path || this.fused.root.op} reads element ${stranger.at} of what it overwrites`);
     this.#touched = [];
   }
 
-  #storeResult(node: Node, anchor: Node, { data, offset }: Place): void {
+  #storeResult(node: Node, anchor: Node, { data, offset, step }: Place): void {
     const result = this.#anchors.get(anchor)?.[Number(node.attrs["index"])];
-    if (result) data.set(result.data, offset);
+    result?.data.forEach((number, i) => (data[offset + i * step] = number));
   }
 
   /** All results of a contraction or attention, from its operands as the kernel reads them. */
@@ -321,8 +330,9 @@ class KernelRun {
     if (!(offset >= 0 && offset < limit)) {
       throw new Error(`${this.fused.root.origin.path} reads element ${offset} of ${limit} of ${node.op} %${node.id}`);
     }
-    if (this.#written.has(place.data)) this.#touched.push({ data: place.data, at: place.offset + offset });
-    return place.data[place.offset + offset] ?? NaN;
+    const at = place.offset + offset * place.step;
+    if (this.#written.has(place.data)) this.#touched.push({ data: place.data, at });
+    return place.data[at] ?? NaN;
   }
 
   #fold({ op, variables, body }: Extract<Value, { kind: "fold" }>): number {
