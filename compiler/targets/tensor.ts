@@ -24,7 +24,11 @@ export const tensorTarget = <const Name extends string>(
   templates: { contraction: contractionTensor(shape, tiles), attention: attentionTensor(shape, attention) },
 });
 
-export const tensor = tensorTarget("tensor", "GPUs with tensor cores and subgroups of 32 lanes, in f16: those of NVIDIA.", 50,
-  { m: 16, n: 16, k: 16, lanes: 32 });
-export const tensorSmall = tensorTarget("tensor_small", "GPUs with 8 × 8 matrices and subgroups of 32 lanes, in f16: those of Apple.", 40,
-  { m: 8, n: 8, k: 8, lanes: 32 });
+export const tensor = tensorTarget(
+  "tensor", "GPUs with tensor cores and subgroups of 32 lanes, in f16: those of NVIDIA.", 50,
+  { m: 16, n: 16, k: 16, lanes: 32 },
+);
+export const tensorSmall = tensorTarget(
+  "tensor_small", "GPUs with 8 × 8 matrices and subgroups of 32 lanes, in f16: those of Apple.", 40,
+  { m: 8, n: 8, k: 8, lanes: 32 },
+);
