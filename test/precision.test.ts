@@ -87,6 +87,19 @@ test.serial("a folder holds inference in f16 where it was compiled for it, and s
   t.regex((await inside(home, ["predict", "plain", ...RANDOM, "--precision", "f8"])).err, /The precisions are f32 and f16/u);
 });
 
+test.serial("explain shows the kernels of a precision, of a file and of a folder; a recipe trains in f32", async (t) => {
+  for (const what of ["tiny.deit", "both"]) {
+    const [full, half] = [await inside(home, ["explain", what]), await inside(home, ["explain", what, "--precision", "f16"])];
+    t.is(half.code, 0, half.err);
+    t.false(full.out.includes("map_images"));
+    t.regex(half.out, /\ninfer +images +map_images/u);
+    t.regex(half.out, /\nprepare +blocks\.0\.attn\.qkv +map_/u);
+  }
+  const recipe = await inside(".", ["explain", "models/shapes.deit", "--precision", "f16"]);
+  t.is(recipe.code, 2);
+  t.regex(recipe.err, /--precision is for inference; shapes is a recipe, which trains in f32/u);
+});
+
 test.serial("an adapter without f16 is named with the feature that it lacks", async (t) => {
   for (const what of ["tiny.deit", "both"]) {
     const { code, err } = await inside(home, ["predict", what, ...RANDOM, "--precision", "f16", "--adapter", "swiftshader"]);

@@ -4,7 +4,7 @@ import type { FamilyName } from "../../../runtime/manifest.js";
 import { isTraining } from "../../../runtime/training.js";
 import { compileProgram, definitionOf, isFolder, openFolder, pathParts } from "../artifact.js";
 import { amount, examples, PRECISION, wholeNumber, withSelection, type Finish } from "../command.js";
-import { CommandError, Exit } from "../exit.js";
+import { CommandError, Exit, UsageError } from "../exit.js";
 import { GPU_NAMES } from "../../gpus.js";
 import { compiledOf, kernelsOf, type Explained, type ExplainOptions } from "../explained.js";
 import { families, FAMILY_LIST } from "../model.js";
@@ -54,6 +54,10 @@ function gpuName(text: string): string {
 
 async function explainFile(path: string, options: ExplainOptions): Promise<string> {
   const explained = isFolder(path) ? await openFolder(path, options) : await compileFile(path, options);
+  if (options.precision !== undefined && isTraining(explained.manifest)) {
+    throw new UsageError(`--precision is for inference; ${explained.manifest.name} is a recipe, which trains in f32`,
+      "name its model as FILE.deit:RECIPE.MODEL");
+  }
   if (options.svg !== undefined) {
     const { writePictures } = await import("../pictures.js");
     await writePictures(options.svg, compiledOf(explained, "--svg"), options.family);

@@ -1,6 +1,7 @@
 /** @file `deitc explain` of a model: its header, its kernels, what was fused and what was not, its memory. */
 import { familyNamed } from "../../../runtime/families.js";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
+import { inferenceOf } from "../../../runtime/artifact.js";
 import { parameterBytes } from "../../../runtime/memory.js";
 import { dim, sizeOf } from "../../ir/dim.js";
 import type { Compiled } from "../../pipeline.js";
@@ -12,14 +13,17 @@ import { compiledOf, type Explained, type ExplainOptions } from "../explained.js
 
 /** The text, or nothing where it was printed as JSON. */
 export function explainModel(explained: Explained, options: ExplainOptions): string {
-  const { compiled, manifest: { graphs: { infer } } } = explained;
+  const { compiled } = explained;
+  const { manifest: infer } = inferenceOf(explained, options.precision);
+  const graph = options.precision === "f16" ? "infer_f16" : "infer";
   if (options.json) {
-    printJsonValue(forJson(compiledOf(explained, "--json").graphs.infer));
+    const { graphs } = compiledOf(explained, "--json");
+    printJsonValue(forJson(graphs[graph] ?? graphs.infer));
     return "";
   }
   if (options.memory) return options.family.map((name) => memoryText(infer, name)).join("\n");
   if (options.parameters) return parametersText(infer);
-  return summaryText(infer, options.family, compiled?.graphs.infer);
+  return summaryText(infer, options.family, compiled?.graphs[graph]);
 }
 
 const add = (sizes: readonly Size[]): Size => sizes.reduce((x, y) => ({ b: x.b + y.b, c: x.c + y.c }), { b: 0, c: 0 });
