@@ -48,21 +48,27 @@ export interface Definition<A extends Artifact = Artifact> {
 /** One graph with its kernels' text: what a session runs. */
 export interface ModuleDefinition {
   readonly manifest: Manifest;
+  /** What its products are computed in; f32 unless it says otherwise. */
+  readonly precision?: Precision;
   /** As that of the artifact. */
   readonly checked?: boolean;
   /** Text of the kernel in the family. */
   readonly wgsl: (family: FamilyName, kernel: string) => Promise<string>;
 }
 
+/** Name of the graph of inference in a precision. */
+export const inferenceGraph = (precision: Precision = "f32"): "infer" | "infer_f16" =>
+  (precision === "f32" ? "infer" : "infer_f16");
+
 /** The model that an artifact infers with. @throws InputError for a precision that it was not compiled for */
 export function inferenceOf(definition: Definition, precision: Precision = "f32"): ModuleDefinition {
   const { checked, manifest: { name, graphs } } = definition;
-  const graph = precision === "f32" ? "infer" : "infer_f16";
+  const graph = inferenceGraph(precision);
   const manifest = graphs[graph];
   if (!manifest) {
     throw new InputError(`${name} was not compiled for ${precision}`, {
       help: `compile it again with \`--precision f32,${precision}\``,
     });
   }
-  return { manifest, checked, wgsl: (family, kernel) => definition.wgsl(graph, family, kernel) };
+  return { manifest, precision, checked, wgsl: (family, kernel) => definition.wgsl(graph, family, kernel) };
 }

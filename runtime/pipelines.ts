@@ -41,7 +41,7 @@ export interface CompileOptions {
 interface PipelineOptions extends CompileOptions {
   readonly batch: number;
   readonly source: KernelSource;
-  /** Bindings of some dispatch of the kernel at this position; undefined if there is none. */
+  /** Bindings of any dispatch of the kernel at this position; undefined if it is never dispatched. */
   readonly bindGroup: (kernel: number) => GPUBindGroup | undefined;
 }
 

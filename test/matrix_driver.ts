@@ -8,6 +8,9 @@ import { join } from "node:path";
 /** The folder, if there is one. */
 export const MATRICES = process.env["DEITC_MATRICES"];
 
+/** Whether a driver in front of lavapipe lists more sizes of matrices than its own 8 × 8 × 8. */
+export const HAS_LARGE_MATRICES = MATRICES !== undefined && existsSync(join(MATRICES, "libcoopmat.so"));
+
 /** Test files that are started with the driver. */
 const FILES = ["tensor", "precision", "programs_half"];
 

@@ -6,10 +6,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import type { Artifact } from "../runtime/artifact.js";
+import { inferenceOf, type Artifact } from "../runtime/artifact.js";
 import { roundToHalf } from "../compiler/ir/half.js";
 import { topological, rootsOf } from "../compiler/ir/graph.js";
 import type { Device } from "../runtime/device.js";
+import { InputError } from "../runtime/errors.js";
+import { load, openArtifact } from "../runtime/node/index.js";
 import { inside } from "./cli_process.js";
 import { forwardGoldens, FORWARD_MODELS, nearness, runForward } from "./forward.js";
 import { FULL, goldenFile } from "./golden.js";
@@ -81,6 +83,10 @@ test.serial("a folder holds inference in f16 where it was compiled for it, and s
   t.deepEqual(Object.keys(graphs), ["infer", "infer_f16"]);
   t.deepEqual(Object.keys(graphs.infer_f16?.families ?? {}), ["tensor", "tensor_small", "tiled", "wide"]);
   t.is((await inside(home, ["compile", "tiny.deit", "--out", "plain"])).code, 0);
+  const opened = await openArtifact(join(home, "both"));
+  await t.throwsAsync(load(inferenceOf(opened), { randomWeights: { seed: 0 }, precision: "f16" }), {
+    instanceOf: InputError, message: "the precision f16 is asked for, but tiny was opened in f32",
+  });
   const refused = await inside(home, ["predict", "plain", ...RANDOM, "--precision", "f16"]);
   t.is(refused.code, 1);
   t.regex(refused.err, /tiny was not compiled for f16\n  help: compile it again with `--precision f32,f16`/u);

@@ -1,6 +1,6 @@
 /** Targets are records: one list, a choice by rank and requirements, templates that fall back. */
 import test from "ava";
-import { RANKED_NAMES, TARGET_NAMES, TARGETS, templateOf, TEMPLATE_KINDS, type Target } from "../compiler/targets/index.js";
+import { RANKED_NAMES, TARGET_NAMES, TARGETS, templatesOf, TEMPLATE_KINDS, type Target } from "../compiler/targets/index.js";
 import { familiesByRank, familyNamed } from "../runtime/families.js";
 import { InputError } from "../runtime/errors.js";
 import { listAdapters } from "../runtime/node/index.js";
@@ -14,19 +14,31 @@ test("names and ranks are told apart", (t) => {
   t.is(new Set(TARGETS.map(({ rank }) => rank)).size, TARGETS.length);
 });
 
-test("a target without a template takes that of the next lower rank", (t) => {
+test("a target's kernels are by its own template, else by that of the next lower rank that is made for them", (t) => {
   if (!TOP) return t.fail("there are targets");
   t.true(TEMPLATE_KINDS.length >= 3);
   const stub: Target = { ...TOP, name: "stub", rank: TOP.rank + 10, templates: {} };
   for (const kind of TEMPLATE_KINDS) {
-    const { template, from } = templateOf(kind, stub, [...TARGETS, stub]);
-    t.true(from === templateOf(kind, TOP).from && template === from.templates[kind], kind);
-    // The nearest that has one, none between.
-    t.false(ALL.some((other) => other.templates[kind] && other.rank > from.rank && other.rank <= TOP.rank), kind);
+    const found = templatesOf(kind, stub);
+    // The adapter of one target may lack the matrices of another.
+    const having = ALL.filter(({ templates, requires }) => templates[kind] && !requires.matrix).toSorted((x, y) => y.rank - x.rank);
+    t.deepEqual(found.map(({ from }) => from.name), having.map(({ name }) => name), kind);
+    t.true(found.every(({ template, from }) => template === from.templates[kind]));
   }
-  const partial: Target = { ...stub, templates: { attention: templateOf("attention", TOP).template } };
-  t.is(templateOf("attention", partial, [...TARGETS, partial]).from, partial);
-  t.is(templateOf("contraction", partial, [...TARGETS, partial]).from, templateOf("contraction", TOP).from);
+  const partial: Target = { ...stub, templates: { attention: templatesOf("attention", TOP)[0]?.template } };
+  t.is(templatesOf("attention", partial)[0]?.from, partial);
+  t.is(templatesOf("contraction", partial)[0]?.from.name, "tiled");
+});
+
+test("kernels for matrices of one shape are never those of another, whatever they are left with", (t) => {
+  // Nine queries: too few for tiles of 64, enough for those of 32.
+  const { wgsl } = compileText(`model m() {
+    input q: [B, 4, 9, 32] input k: [B, 4, 40, 32] input v: [B, 4, 40, 32]
+    output y = matmul(softmax(matmul(q, transpose(k)), axis = -1), v)
+  }`, "m", { precision: "f16" });
+  const [small, large] = ["tensor_small", "tensor"].map((name) => [...wgsl].filter(([key]) => key.startsWith(`${name}/`)).map(([, text]) => text));
+  t.true(small?.some((text) => text.includes("subgroup_matrix_left<f16, 8, 8>")));
+  t.false(large?.some((text) => text.includes("subgroup_matrix_left<f16, 8, 8>")));
 });
 
 test("a module has a family for each target, with what it requires", (t) => {

@@ -318,31 +318,6 @@ function substituteAtom(atom: Atom, by: ReadonlyMap<string, Index>): Index {
 export const isComputed = (i: Index): boolean => i.terms.some(({ atom }) =>
   atom.kind === "dynamic" || (atom.kind !== "variable" && isComputed(atom.of)));
 
-/** Values that an index is computed from. */
-const valuesIn = ({ terms }: Index): readonly Value[] => terms.flatMap(({ atom }) =>
-  (atom.kind === "dynamic" ? [atom.value] : atom.kind === "variable" ? [] : valuesIn(atom.of)));
-
-/** The values that a value is made from, those of computed positions among them. */
-export function partsOf(value: Value): readonly Value[] {
-  switch (value.kind) {
-    case "constant":
-    case "accumulator":
-      return [];
-    case "load":
-      return value.at.flatMap(valuesIn);
-    case "apply":
-      return value.args;
-    case "select":
-      return [...value.guards.flatMap(({ index }) => valuesIn(index)), value.then, value.otherwise];
-    case "index":
-      return valuesIn(value.index);
-    case "fold":
-      return [value.body];
-    default:
-      return value satisfies never;
-  }
-}
-
 /** Names of the variables i depends on, those inside dynamic indices included. */
 export function variablesOf(i: Index, into = new Set<string>()): Set<string> {
   for (const { atom } of i.terms) {

@@ -5,28 +5,21 @@
 import type { FusedKernel } from "../fuse/fusion.js";
 import type { Puller } from "../fuse/pull.js";
 import type { Dim } from "../ir/dim.js";
-import type { Node } from "../ir/graph.js";
-import { isComputed, linearize, partsOf, variablesOfValue } from "../ir/indices.js";
+import { isComputed, linearize, variablesOfValue } from "../ir/indices.js";
+import { allParts } from "../ir/parts.js";
 import type { Index, Value } from "../ir/value.js";
 import type { AttentionGradientSpec } from "../targets/template.js";
 import { runsInFours } from "./fours.js";
-import { OUTPUT, sidesOf, type LowerContext } from "./kernel.js";
+import { OUTPUT, sidesOf, type LowerContext, type Side } from "./kernel.js";
 import { Statements, type Bindings } from "./text.js";
 
 type Place = Parameters<AttentionGradientSpec["epilogue"]>[0];
 
-/** A tensor that the kernel stores: its variable, where its element lies, and what that is. */
-interface Stored {
-  readonly buffer: string;
-  readonly node: Node;
-  readonly offset: Index;
-  readonly value: Value;
-}
-
 export class Epilogue {
   /** Variables that `fours` stores four elements of at once: their bindings are vectors. */
   readonly vectors = new Set<string>();
-  readonly #stored: readonly Stored[];
+  /** The root, then what is stored beside it. */
+  readonly #stored: readonly Side[];
 
   /** @param at the root's coordinates, functions of batch `z`, row `m`, column `n` and part `p` */
   constructor(
@@ -83,21 +76,13 @@ export class Epilogue {
   }
 }
 
-/** Every value that `value` is made of, itself among them. */
-function allOf(value: Value, into = new Set<Value>()): ReadonlySet<Value> {
-  if (into.has(value)) return into;
-  into.add(value);
-  for (const part of partsOf(value)) allOf(part, into);
-  return into;
-}
-
 const loadsOf = (value: Value): readonly Extract<Value, { kind: "load" }>[] =>
-  [...allOf(value)].filter((one) => one.kind === "load");
+  [...allParts(value)].filter((one) => one.kind === "load");
 
 /** Computes once what is the same for four columns; not what guards protect. */
 function shareBetweenLanes(code: Statements, value: Value): void {
   if (value.kind === "constant") return;
-  const changes = variablesOfValue(value).has("n") || [...allOf(value)].some(({ kind }) => kind === "accumulator");
+  const changes = variablesOfValue(value).has("n") || [...allParts(value)].some(({ kind }) => kind === "accumulator");
   if (!changes) code.value(value);
   else if (value.kind === "apply") for (const arg of value.args) shareBetweenLanes(code, arg);
 }

@@ -9,8 +9,9 @@
  */
 import { isConstant, sizeOf, type Dim, type Shape } from "../ir/dim.js";
 import type { FusedKernel } from "../fuse/fusion.js";
-import { delinearize, linearize, partsOf, variable, variablesOf, ZERO_INDEX } from "../ir/indices.js";
+import { delinearize, linearize, variable, variablesOf, ZERO_INDEX } from "../ir/indices.js";
 import { invariant } from "../ir/invariant.js";
+import { allParts } from "../ir/parts.js";
 import { ELEMENT_TYPES } from "../ir/dtype.js";
 import type { OpRecord } from "../ir/op.js";
 import type { PulledFold } from "../fuse/pull.js";
@@ -66,16 +67,8 @@ function together(folds: readonly PulledFold[]): readonly (readonly PulledFold[]
 const extentKey = ({ fold }: PulledFold): string => JSON.stringify(fold.variables.map((v) => v.size));
 
 /** Folds that a value needs the results of. */
-function foldsIn(value: Value): ReadonlySet<Value> {
-  const seen = new Set<Value>();
-  const visit = (one: Value): void => {
-    if (seen.has(one)) return;
-    seen.add(one);
-    partsOf(one).forEach(visit);
-  };
-  visit(value);
-  return new Set([...seen].filter(({ kind }) => kind === "fold"));
-}
+const foldsIn = (value: Value): ReadonlySet<Value> =>
+  new Set([...allParts(value)].filter(({ kind }) => kind === "fold"));
 
 class RowWriter {
   readonly #bindings = new Bindings();

@@ -23,13 +23,11 @@ export function halve(graph: Graph): Graph {
     const known = halves.get(node);
     if (known) return known;
     const record = OPS.get(node.op);
-    const made = isView(record, node) ? withOrigin(record, node)
-      : makeOps(builder, node.origin).call("half", [node]);
+    const ops = makeOps(builder, node.origin);
+    const made = isView(record, node) ? ops.call(node.op, node.inputs.map(half), node.attrs) : ops.call("half", [node]);
     halves.set(node, made);
     return made;
   };
-  const withOrigin = (record: OpRecord, node: Node): Node =>
-    makeOps(builder, node.origin).call(record.name, node.inputs.map(half), node.attrs);
   return copyGraph(graph, builder, {
     node(node, inputs) {
       const may = OPS.get(node.op)?.halves ?? [];
@@ -40,5 +38,5 @@ export function halve(graph: Graph): Graph {
 }
 
 /** Whether a node moves f32 elements and computes none, so that it can move f16 ones instead. */
-const isView = (record: OpRecord | undefined, node: Node): record is OpRecord =>
+const isView = (record: OpRecord | undefined, node: Node): boolean =>
   record?.kind === "movement" && node.inputs.every(({ dtype }) => dtype === "f32");

@@ -104,7 +104,7 @@ export const attentionTensor = (
       ...steps.map((s) => `let x${s} = ${matrix(owned, "Left", ["own", `${s * deep}u`], "depths")};`),
       range(valueWidth / n).map((j) => `var out${j} = Sums();`).join(" "),
       range(plan.rowsEach).map((r) => `var most${r} = ${LEAST}; var sum${r} = 0.0;`).join(" "),
-      places({ ...passing }), places(values),
+      places(passing), places(values),
       `for (var key_start = 0; key_start < ${spec.keys.wgsl}; key_start += ${plan.keys}) {`,
       loads(passing, "0"),
       "workgroupBarrier();",

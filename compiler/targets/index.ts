@@ -31,25 +31,32 @@ export function targetNamed(name: string): Target {
 /** Every kind of kernel that has templates: the target of the lowest rank has all of them. */
 export const TEMPLATE_KINDS = Object.keys(scalar.templates) as readonly (keyof Templates)[]; // its own keys
 
-/** The kernel of a target: by its own template, else by that of the next lower rank that is made for it. */
-export function kernelText<Kind extends keyof Templates>(kind: Kind, spec: Specs[Kind], target: Target): KernelText {
-  for (const { templates } of [target, ...ranked(TARGETS).filter(({ rank }) => rank < target.rank)]) {
-    const text = templates[kind]?.(spec);
-    if (text) return text;
-  }
-  invariant(false, `a target of rank ${target.rank} or less has a template of ${kind} for everything`);
+/** A template, and the target it is from. */
+interface Origin<Kind extends keyof Templates> {
+  readonly template: Templates[Kind];
+  readonly from: Target;
 }
 
 /**
- * The template of a kind of kernel for a target, and the target it is from: its own, else that of the next lower rank
- * that has one.
+ * The templates of a kind of kernel for a target, in the order in which they are asked: its own, then those of lower
+ * ranks, but none that needs matrices, whose shape the adapter may not have.
  * @param among the targets to look through; all unless given
  */
-export function templateOf<Kind extends keyof Templates>(
+export function templatesOf<Kind extends keyof Templates>(
   kind: Kind, target: Target, among: readonly Target[] = TARGETS,
-): { readonly template: Templates[Kind]; readonly from: Target } {
-  const from = ranked(among).find(({ rank, templates }) => rank <= target.rank && templates[kind] !== undefined);
-  const template = from?.templates[kind];
-  invariant(from && template, `a target of rank ${target.rank} or less has a template of ${kind}`);
-  return { template, from };
+): readonly Origin<Kind>[] {
+  const others = ranked(among).filter(({ rank, requires }) => rank < target.rank && requires.matrix === undefined);
+  return [target, ...others].flatMap((from): Origin<Kind>[] => {
+    const template = from.templates[kind];
+    return template ? [{ template, from }] : [];
+  });
+}
+
+/** The kernel of a target, by the first of its templates that is made for what the spec says. */
+export function kernelText<Kind extends keyof Templates>(kind: Kind, spec: Specs[Kind], target: Target): KernelText {
+  for (const { template } of templatesOf(kind, target)) {
+    const text = template(spec);
+    if (text) return text;
+  }
+  invariant(false, `a target of rank ${target.rank} or less has a template of ${kind} for everything`);
 }

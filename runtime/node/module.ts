@@ -74,6 +74,11 @@ export async function load<
   Outputs extends object = Readonly<Record<string, Float32Array>>,
 >(definition: ModuleDefinition, options: LoadOptions): Promise<Session<Inputs, Outputs>> {
   const { batch, family, poison, onProgress, signal } = options;
+  const { precision = "f32" } = definition;
+  if (options.precision !== undefined && options.precision !== precision) {
+    throw new InputError(`the precision ${options.precision} is asked for, but ${definition.manifest.name} was ` +
+      `opened in ${precision}`, { help: `open it with \`inferenceOf(artifact, "${options.precision}")\`` });
+  }
   const classes = predictedClasses(definition.manifest);
   if (options.labels !== undefined && options.labels.length !== classes) {
     const { name } = definition.manifest;

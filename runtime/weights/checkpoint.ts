@@ -26,7 +26,7 @@ export interface Checkpoint {
 export interface CheckpointOptions {
   /** Take the moving average of the weights that training kept; an error when the file has none. */
   readonly ema?: boolean;
-  /** Opens the average that belongs to weights which have none in their own file; throws where there is none. */
+  /** Opens the average of weights whose own file does not have it. @throws WeightsError if no file has it */
   readonly averageOf?: (weights: Checkpoint) => Promise<Checkpoint>;
 }
 

@@ -5,6 +5,7 @@ import type { Program } from "../../../dsl/program.js";
 import { RANKED_NAMES } from "../../targets/index.js";
 import type { CompiledArtifact } from "../../artifact.js";
 import { classesOf, parameterCount } from "../../emit/facts.js";
+import { inferenceGraph } from "../../../runtime/artifact.js";
 import type { Manifest, Precision } from "../../../runtime/manifest.js";
 import type { Compiled, PassRecord } from "../../pipeline.js";
 import type { Optimization } from "../../optimizations.js";
@@ -87,7 +88,7 @@ async function compileRead(
   const { precision: wanted, ...selection } = options;
   const compiled = await compileProgram(program, selection, { without: leftOut(options), precisions: wanted });
   for (const one of options.verify ? new Set<Precision>(["f32", ...wanted ?? []]) : []) {
-    const graph = one === "f32" ? compiled.graphs.infer : compiled.graphs.infer_f16;
+    const graph = compiled.graphs[inferenceGraph(one)];
     const compile = (without: readonly Optimization[]): Promise<Compiled> =>
       compileModelOf(program, { ...selection, precision: one }, { without });
     if (graph && !(await isVerified(graph, compile, { ...selection, precision: one }))) return Exit.device;

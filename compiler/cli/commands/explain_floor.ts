@@ -1,4 +1,5 @@
 /** @file `deitc explain --gpu`: the least time that a GPU needs for a model's kernels or for a recipe's step. */
+import { inferenceGraph } from "../../../runtime/artifact.js";
 import { floorsOf, type KernelFloor } from "../../inspect/floor.js";
 import { GPUS, type Gpu } from "../../gpus.js";
 import type { CompiledArtifact } from "../../artifact.js";
@@ -23,10 +24,10 @@ function gpuOf({ gpu = "h100", peak, bandwidth }: ExplainOptions): Gpu {
 }
 
 /** The graphs of one step: inference in the precision that is asked for, or a recipe's training. */
-function graphsOf({ graphs }: CompiledArtifact, { precision = "f32" }: ExplainOptions): readonly CompiledGraph[] {
-  const { train, gather, apply, infer, infer_f16: halves } = graphs;
+function graphsOf({ graphs }: CompiledArtifact, { precision }: ExplainOptions): readonly CompiledGraph[] {
+  const { train, gather, apply, infer } = graphs;
   const training = train ? [train] : gather && apply ? [gather, apply] : undefined;
-  return training ?? [precision === "f16" && halves ? halves : infer];
+  return training ?? [graphs[inferenceGraph(precision)] ?? infer];
 }
 
 /** Kernels of one path up to numbers and of one size, together. */

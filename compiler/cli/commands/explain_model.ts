@@ -1,7 +1,7 @@
 /** @file `deitc explain` of a model: its header, its kernels, what was fused and what was not, its memory. */
 import { familyNamed } from "../../../runtime/families.js";
 import type { FamilyName, Manifest, Size } from "../../../runtime/manifest.js";
-import { inferenceOf } from "../../../runtime/artifact.js";
+import { inferenceGraph, inferenceOf } from "../../../runtime/artifact.js";
 import { parameterBytes } from "../../../runtime/memory.js";
 import { dim, sizeOf } from "../../ir/dim.js";
 import type { Compiled } from "../../pipeline.js";
@@ -15,7 +15,7 @@ import { compiledOf, type Explained, type ExplainOptions } from "../explained.js
 export function explainModel(explained: Explained, options: ExplainOptions): string {
   const { compiled } = explained;
   const { manifest: infer } = inferenceOf(explained, options.precision);
-  const graph = options.precision === "f16" ? "infer_f16" : "infer";
+  const graph = inferenceGraph(options.precision);
   if (options.json) {
     const { graphs } = compiledOf(explained, "--json");
     printJsonValue(forJson(graphs[graph] ?? graphs.infer));

@@ -14,7 +14,7 @@ import { signatureOf } from "../../elaborate/arguments.js";
 import { FUNCTIONS, type BuiltinFunction } from "../../elaborate/index.js";
 import type { OpRecord } from "../../ir/op.js";
 import { OPS } from "../../ops/index.js";
-import { TARGET_NAMES, TARGETS, templateOf, TEMPLATE_KINDS, type Target } from "../../targets/index.js";
+import { TARGET_NAMES, TARGETS, templatesOf, TEMPLATE_KINDS, type Target } from "../../targets/index.js";
 import { CALLS } from "../../train/vocabulary.js";
 import type { CallRecord } from "../../../runtime/train/vocabulary/record.js";
 import { RUN_CODES } from "../codes.js";
@@ -140,7 +140,8 @@ function explainArgument(name: string, owners: readonly CallRecord[]): string {
 function explainTarget(target: Target): string {
   const { name, doc, suits, requires: { features, lanes } } = target;
   const needs = [...features, ...(lanes > 0 ? [`${lanes} lanes`] : [])];
-  const templates = TEMPLATE_KINDS.map((kind) => [kind, `the template of ${templateOf(kind, target).from.name}`]);
+  const templates = TEMPLATE_KINDS.map((kind) =>
+    [kind, `the template of ${templatesOf(kind, target)[0]?.from.name ?? "none"}`]);
   return section(`${name}: a kernel family`, doc, [
     ["for", `${suits} adapters`], ["needs", needs.length === 0 ? "nothing" : needs.join(", ")], ...templates,
     ["see", "`deitc doctor` for the family that each adapter gets"],

@@ -68,7 +68,7 @@ async function read({ file: path, home }: Candidate): Promise<TrainingState | st
 
 /**
  * What the newest readable state below `path` says of its run, before its tensors are read and verified.
- * @returns undefined when there is none
+ * @returns undefined if no state below it can be read
  */
 export async function stateHeader(path: string): Promise<Awaited<ReturnType<typeof readStateHeader>> | undefined> {
   for (const { file: one } of await candidates(path).catch(() => [])) {
