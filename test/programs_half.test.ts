@@ -1,6 +1,6 @@
 /**
  * Random programs whose products are in f16: by what fusion and the planner make of them, and, on an adapter with
- * subgroup matrices, by tiled kernels and by those of matrices.
+ * subgroup matrices, by wide and tiled kernels and by those of matrices.
  */
 import test from "ava";
 import { tensorTarget } from "../compiler/targets/tensor.js";
@@ -36,7 +36,7 @@ test("300 random programs in f16 by their plan", async (t) => {
 
 const TILE = { m: 16, n: 16, k: 16, down: 2, across: 1 };
 const MATRIX = tensorTarget("tensor_8", "", 50, { m: 8, n: 8, k: 8, lanes: 8 }, [TILE, TILE], { subgroups: 2, keys: 8 });
-for (const [target, programs, least] of [[targetNamed("tiled"), 60, 0], [MATRIX, 100, 5]] as const) {
+for (const [target, programs, least] of [[targetNamed("wide"), 60, 0], [targetNamed("tiled"), 60, 0], [MATRIX, 100, 5]] as const) {
   matrixTest(`${programs} random programs in f16 by ${target.name} kernels`, async (t) => {
     const results = await tried(programs, { kind: "device", device, target });
     t.deepEqual(results.flatMap(({ faults }) => faults), []);
